@@ -1,0 +1,15 @@
+//! What two processes that speak `rpc` agree on.
+//!
+//! Everything here is sans-io: bytes and the current time come in as arguments, bytes and events go
+//! out. There is no socket, no task, no clock and no randomness in this crate or in its tree.
+
+pub mod codec;
+mod deadline;
+mod metadata;
+mod method;
+mod status;
+
+pub use deadline::{Deadline, WireTimeout};
+pub use metadata::{Metadata, MetadataError};
+pub use method::{MethodDescriptor, MethodId, ServiceDescriptor, split_path};
+pub use status::{Code, ErrorCode, Status};
