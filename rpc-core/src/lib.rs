@@ -4,12 +4,18 @@
 //! out. There is no socket, no task, no clock and no randomness in this crate or in its tree.
 
 pub mod codec;
+pub mod connection;
 mod deadline;
+mod limits;
 mod metadata;
 mod method;
 mod status;
+pub mod wire;
 
 pub use deadline::{Deadline, WireTimeout};
+pub use limits::{
+    CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX, OVERHEAD_BYTES_MAX,
+};
 pub use metadata::{Metadata, MetadataError};
 pub use method::{MethodDescriptor, MethodId, ServiceDescriptor, split_path};
 pub use status::{Code, ErrorCode, Status};

@@ -220,7 +220,9 @@ impl Status {
     /// Attaches metadata that travels with the failure.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
-        self.details_mut().metadata = metadata;
+        if !metadata.is_empty() || self.details.is_some() {
+            self.details_mut().metadata = metadata;
+        }
         self
     }
 

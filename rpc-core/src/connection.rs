@@ -1,0 +1,138 @@
+//! What one connection does: events in, bytes out, time as an argument.
+//!
+//! Where are the sockets, tasks and locks? With the caller: it feeds [`ClientConnection`] or
+//! [`ServerConnection`] with what it read and with the current time, and writes what it finds in
+//! their [`Outgoing`](crate::wire::Outgoing) buffer.
+
+mod client;
+mod ids;
+mod server;
+mod slots;
+
+pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};
+pub use server::{Answered, ServerConfig, ServerConnection, ServerEvent, ServerRequest};
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::wire::{Ack, MAGIC, Verdict, WireError};
+
+/// Names one call of a connection; rises from call to call and is never used again.
+///
+/// 64 bits of which 32 travel: see `[call.id]` in `docs/protocol.md`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(u64);
+
+impl CallId {
+    /// All 64 bits.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    const fn wire(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallId({})", self.0)
+    }
+}
+
+/// Why a connection ended; every call that was open ends with it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The peer sent bytes that are not this protocol.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The other side does not open: client's view of a refusal, or server's view of a bad hello.
+    #[error("connection refused: {0}")]
+    Refused(Refusal),
+    /// No complete hello or ack in time.
+    #[error("no complete handshake within {0:?}")]
+    HandshakeTimeout(Duration),
+    /// The peer broke a rule of the protocol.
+    #[error("protocol violation by the peer: {0}")]
+    Violation(&'static str),
+    /// The peer closed the connection and said why.
+    #[error("closed by the peer: {0}")]
+    ClosedByPeer(String),
+}
+
+/// A hello that was not accepted, with what would have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Which part was not accepted.
+    pub verdict: Verdict,
+    /// Why, in words.
+    pub reason: String,
+    /// The versions supported by the server, lowest and highest.
+    pub versions: (u8, u8),
+    /// The codecs supported by the server, by id and name.
+    pub codecs: Vec<(u8, String)>,
+}
+
+impl Refusal {
+    fn from_ack(ack: &Ack) -> Self {
+        Self {
+            verdict: ack.verdict,
+            reason: ack.reason.clone(),
+            versions: ack.versions.unwrap_or((ack.version, ack.version)),
+            codecs: ack.codecs.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lowest, highest) = self.versions;
+        write!(
+            f,
+            "{}; supported are magic {MAGIC:02x?}, versions {lowest} to {highest}, codecs",
+            self.reason
+        )?;
+        for (index, (id, name)) in self.codecs.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma} {name} ({id})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Frames of this many unknown kinds are skipped before the connection is closed.
+const UNKNOWN_FRAMES_MAX: u32 = 1000;
+
+/// The body of a go-away: `[body.go-away]`.
+fn go_away_body(last: u64, reason: &str) -> Vec<u8> {
+    let mut body = last.to_le_bytes().to_vec();
+    body.extend_from_slice(cut_text(reason).as_bytes());
+    body
+}
+
+fn read_go_away(body: &[u8]) -> Result<(u64, String), ConnectionError> {
+    let (last, reason) = body
+        .split_first_chunk()
+        .ok_or(ConnectionError::Violation("a go-away without a call id"))?;
+    let reason = String::from_utf8_lossy(reason).into_owned();
+    Ok((u64::from_le_bytes(*last), reason))
+}
+
+/// Text travels up to 4 KiB, cut between characters.
+fn cut_text(text: &str) -> &str {
+    const TEXT_BYTES_MAX: usize = 4096;
+    let mut ends = (0..=text.len().min(TEXT_BYTES_MAX)).rev();
+    let end = ends.find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
+/// Keeps a body that has to outlive the read buffer, or nothing if it is empty.
+fn owned(body: &[u8]) -> Option<Bytes> {
+    (!body.is_empty()).then(|| Bytes::copy_from_slice(body))
+}

@@ -1,0 +1,558 @@
+//! The client's end: sends requests, matches answers.
+
+use std::time::{Duration, Instant};
+
+use super::slots::Slots;
+use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, owned, read_go_away};
+use crate::codec::CodecError;
+use crate::wire::{
+    Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, Verdict,
+    metadata_and_rest, put_metadata, read_ack,
+};
+use crate::{Code, Metadata, MethodId, Status, WireTimeout};
+
+/// What a client wants of a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// The id of the codec of all bodies.
+    pub codec: u8,
+    /// The longest reply that is accepted, in bytes.
+    pub message_bytes_max: u32,
+    /// How long the server may take to acknowledge.
+    pub handshake_timeout: Duration,
+}
+
+impl ClientConfig {
+    /// The shipped limits with this codec.
+    #[must_use]
+    pub const fn new(codec: u8) -> Self {
+        Self {
+            codec,
+            message_bytes_max: crate::MESSAGE_BYTES_MAX,
+            handshake_timeout: crate::HANDSHAKE_TIMEOUT,
+        }
+    }
+}
+
+/// What goes in front of the arguments.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RequestHead<'a> {
+    /// Which method.
+    pub method: MethodId,
+    /// The time that is left for the call.
+    pub timeout: Option<Duration>,
+    /// Metadata to send along.
+    pub metadata: Option<&'a Metadata>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// A request without deadline and metadata.
+    #[must_use]
+    pub const fn new(method: MethodId) -> Self {
+        Self {
+            method,
+            timeout: None,
+            metadata: None,
+        }
+    }
+
+    /// Adds the time that is left.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Adds metadata.
+    #[must_use]
+    pub const fn with_metadata(mut self, metadata: Option<&'a Metadata>) -> Self {
+        self.metadata = metadata;
+        self
+    }
+}
+
+/// Why a call was not sent. In every case the server has not seen it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The connection takes no new calls: closed, or the server said go-away.
+    Closed,
+    /// As many calls are open as the table holds.
+    Full,
+    /// The arguments could not be encoded.
+    Encode(CodecError),
+    /// The arguments have more bytes than the server accepts.
+    TooLarge {
+        /// Bytes of the encoded arguments and metadata.
+        length: usize,
+        /// Bytes that the server accepts.
+        limit: usize,
+    },
+}
+
+/// The reply of a handler.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reply<'a> {
+    /// Metadata of the response.
+    pub metadata: Metadata,
+    /// The encoded reply.
+    pub body: Body<'a>,
+}
+
+/// What came of the bytes that were fed in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientEvent<'a> {
+    /// The server accepted; [`ClientConnection::peer`] tells what it said.
+    Opened,
+    /// A call succeeded. Its data stays until [`ClientConnection::release`].
+    Replied(CallId, Reply<'a>),
+    /// A call failed. Its data stays until [`ClientConnection::release`].
+    Failed {
+        /// Which call.
+        call: CallId,
+        /// Why.
+        status: Status,
+        /// The server knows no method with that id.
+        unknown_method: bool,
+    },
+    /// The server takes no calls above this id; the open ones above it are to be failed with
+    /// [`ClientConnection::close_above`].
+    GoAway {
+        /// The last id it accepted.
+        last: u64,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// The state of a client's connection; `T` is what the caller keeps for each open call.
+#[derive(Debug)]
+pub struct ClientConnection<T> {
+    config: ClientConfig,
+    state: State,
+    calls: Slots<T>,
+    decoder: Decoder,
+    outgoing: Outgoing,
+    /// Calls given up whose answer is still to come.
+    given_up: u64,
+    unknown_replies: u32,
+    unknown_frames: u32,
+    /// The longest request the server accepts; the shipped limit until its ack tells.
+    request_bytes_max: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The hello is sent, the ack is not complete.
+    Opening {
+        ack: Vec<u8>,
+        deadline: Instant,
+    },
+    Open(Box<Ack>),
+    /// As `Open`, but no new calls.
+    Draining(Box<Ack>),
+    Closed,
+}
+
+impl<T> ClientConnection<T> {
+    /// Answers to no open call that are tolerated.
+    const UNKNOWN_REPLIES_MAX: u32 = 100;
+
+    /// A connection whose hello is ready to be written; calls may follow at once.
+    #[must_use]
+    pub fn new(config: ClientConfig, now: Instant) -> Self {
+        let mut outgoing = Outgoing::default();
+        Hello::new(config.codec, config.message_bytes_max).encode(outgoing.raw());
+        let body_bytes_max = config.message_bytes_max as usize + crate::OVERHEAD_BYTES_MAX;
+        Self {
+            state: State::Opening {
+                ack: Vec::new(),
+                deadline: now + config.handshake_timeout,
+            },
+            calls: Slots::new(),
+            decoder: Decoder::new(body_bytes_max),
+            outgoing,
+            given_up: 0,
+            unknown_replies: 0,
+            unknown_frames: 0,
+            request_bytes_max: (crate::MESSAGE_BYTES_MAX as usize)
+                .max(config.message_bytes_max as usize),
+            config,
+        }
+    }
+
+    /// What waits to be written.
+    #[inline]
+    pub fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// Where the rest of a large reply can be read to; see [`Decoder::direct`].
+    #[inline]
+    pub fn decoder(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    /// Calls that wait for an answer.
+    #[inline]
+    #[must_use]
+    pub const fn open_calls(&self) -> usize {
+        self.calls.open()
+    }
+
+    /// What the server said when it accepted; `None` before.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Ack> {
+        match &self.state {
+            State::Open(ack) | State::Draining(ack) => Some(ack),
+            State::Opening { .. } | State::Closed => None,
+        }
+    }
+
+    /// True while new calls are taken, also before the server has answered.
+    #[inline]
+    #[must_use]
+    pub const fn accepts_calls(&self) -> bool {
+        matches!(self.state, State::Opening { .. } | State::Open(_))
+    }
+
+    /// How many calls the server takes at once; the shipped limit until its ack tells.
+    #[inline]
+    #[must_use]
+    pub fn calls_max(&self) -> usize {
+        match &self.state {
+            State::Open(ack) | State::Draining(ack) => ack.calls_max as usize,
+            State::Opening { .. } | State::Closed => crate::CALLS_PER_CONNECTION_MAX as usize,
+        }
+    }
+
+    /// Sends a request whose arguments `body` encodes in place, and keeps `data` for its answer.
+    ///
+    /// # Errors
+    /// The call was not sent; see [`StartError`].
+    #[inline]
+    pub fn start_call(
+        &mut self,
+        head: RequestHead<'_>,
+        data: T,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Result<CallId, StartError> {
+        if !self.accepts_calls() {
+            return Err(StartError::Closed);
+        }
+        // The slot is taken only once the arguments are encoded: encoding may fail or panic.
+        let id = self.calls.next_id().ok_or(StartError::Full)?;
+        self.request(id, Flags::NONE, head, body)?;
+        self.calls.insert(id, data);
+        Ok(id)
+    }
+
+    /// Sends a request that is never answered.
+    ///
+    /// # Errors
+    /// The call was not sent; see [`StartError`].
+    pub fn start_oneway(
+        &mut self,
+        head: RequestHead<'_>,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Result<(), StartError> {
+        if !self.accepts_calls() {
+            return Err(StartError::Closed);
+        }
+        let id = self.calls.next_unanswered_id();
+        self.request(id, Flags::ONEWAY, head, body)
+    }
+
+    /// What the caller keeps for a call.
+    #[inline]
+    pub fn data(&mut self, call: CallId) -> Option<&mut T> {
+        self.calls.get_mut(call)
+    }
+
+    /// Gives back the data of a call and forgets the call. If no answer has come, the server is
+    /// told to cancel it.
+    #[inline]
+    pub fn release(&mut self, call: CallId) -> Option<T> {
+        let (data, open) = self.calls.remove(call)?;
+        if open && !matches!(self.state, State::Closed) {
+            self.given_up += 1;
+            self.outgoing
+                .control(Header::new(Kind::Cancel, call.wire()), &[]);
+        }
+        Some(data)
+    }
+
+    /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
+    /// stays until [`release`](Self::release).
+    pub fn close_above(&mut self, last: u64, each: impl FnMut(&mut T)) {
+        self.calls.close_above(last, each);
+    }
+
+    /// Ends the connection: no new calls, every open call is passed to `each`.
+    pub fn close(&mut self, each: impl FnMut(&mut T)) {
+        self.state = State::Closed;
+        self.calls.close_above(0, each);
+    }
+
+    /// The next event in `input`, which moves past it; `None` with `input` used up.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    #[inline]
+    pub fn handle_input<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        if let State::Opening { ack, .. } = &mut self.state {
+            let Some(ack) = read_ack(ack, input)? else {
+                return Ok(None);
+            };
+            self.open(ack)?;
+            return Ok(Some(ClientEvent::Opened));
+        }
+        while let Some(frame) = self.decoder.next(input)? {
+            let event = match frame {
+                Frame::Whole(header, body) => self.handle_frame(header, body)?,
+                Frame::Oversized(header) => self.handle_oversized(header)?,
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Opening { deadline, .. } => Some(deadline),
+            _ => None,
+        }
+    }
+
+    /// Acts on what is due.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        match self.state {
+            State::Opening { deadline, .. } if deadline <= now => Err(
+                ConnectionError::HandshakeTimeout(self.config.handshake_timeout),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn request(
+        &mut self,
+        id: CallId,
+        flags: Flags,
+        head: RequestHead<'_>,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Result<(), StartError> {
+        let metadata = head.metadata.filter(|m| !m.is_empty());
+        let header = Header {
+            flags: flags.with_if(Flags::METADATA, metadata.is_some()),
+            extra: head
+                .timeout
+                .map_or(WireTimeout::NONE, WireTimeout::pack)
+                .bits(),
+            method: head.method.number(),
+            ..Header::new(Kind::Request, id.wire())
+        };
+        let limit = self.request_bytes_max;
+        let sent = self.outgoing.frame(header, limit, |out| {
+            if let Some(metadata) = metadata {
+                put_metadata(metadata, out);
+            }
+            body(out)
+        });
+        sent.map_err(|error| error.into_start_error(limit))
+    }
+
+    fn open(&mut self, ack: Ack) -> Result<(), ConnectionError> {
+        if ack.verdict != Verdict::Accepted {
+            return Err(ConnectionError::Refused(Refusal::from_ack(&ack)));
+        }
+        if ack.codec != self.config.codec || ack.version != crate::wire::VERSION {
+            return Err(ConnectionError::Violation(
+                "an ack with another version or codec than offered",
+            ));
+        }
+        self.request_bytes_max = ack.message_bytes_max as usize;
+        self.state = State::Open(Box::new(ack));
+        Ok(())
+    }
+
+    #[inline]
+    fn handle_frame<'a>(
+        &mut self,
+        header: Header,
+        body: Body<'a>,
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        if header.kind == Kind::Response {
+            let Some(call) = self.calls.close(header.call) else {
+                return self.handle_late_answer();
+            };
+            return Ok(Some(self.replied(call, header, body)));
+        }
+        self.handle_rare_frame(header, body)
+    }
+
+    #[inline]
+    fn replied<'a>(&self, call: CallId, header: Header, body: Body<'a>) -> ClientEvent<'a> {
+        let (metadata, body) = if header.flags.contains(Flags::METADATA) {
+            match metadata_and_rest(body) {
+                Ok(parts) => parts,
+                Err(error) => {
+                    let status = Status::internal("the metadata of the reply is malformed");
+                    return failed(call, status.with_source(error));
+                }
+            }
+        } else {
+            (Metadata::new(), body)
+        };
+        if body.len() > self.config.message_bytes_max as usize {
+            return failed(call, self.oversized_reply(body.len()));
+        }
+        ClientEvent::Replied(call, Reply { metadata, body })
+    }
+
+    fn handle_rare_frame(
+        &mut self,
+        header: Header,
+        body: Body<'_>,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        match header.kind {
+            Kind::Error => {
+                let Some(call) = self.calls.close(header.call) else {
+                    return self.handle_late_answer();
+                };
+                Ok(Some(ClientEvent::Failed {
+                    call,
+                    status: read_error(header, body),
+                    unknown_method: header.flags.contains(Flags::UNKNOWN_METHOD),
+                }))
+            }
+            Kind::Ping => {
+                self.outgoing.control(Header::new(Kind::Pong, 0), &body);
+                Ok(None)
+            }
+            Kind::Pong => Ok(None),
+            Kind::GoAway => {
+                let (last, reason) = read_go_away(&body)?;
+                self.drain();
+                Ok(Some(ClientEvent::GoAway { last, reason }))
+            }
+            Kind::Request | Kind::Cancel => Err(ConnectionError::Violation(
+                "a frame that only a client sends",
+            )),
+            _ => self.skip_unknown_frame(),
+        }
+    }
+
+    fn handle_oversized(
+        &mut self,
+        header: Header,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if !matches!(header.kind, Kind::Response | Kind::Error) {
+            return self.skip_unknown_frame();
+        }
+        let Some(call) = self.calls.close(header.call) else {
+            return self.handle_late_answer();
+        };
+        let status = self.oversized_reply(header.length as usize);
+        Ok(Some(failed(call, status)))
+    }
+
+    fn oversized_reply(&self, length: usize) -> Status {
+        let limit = self.config.message_bytes_max;
+        Status::resource_exhausted(format!(
+            "the reply has {length} bytes; this client accepts {limit}"
+        ))
+    }
+
+    /// An answer to a call that was given up is expected once; others are counted.
+    fn handle_late_answer(&mut self) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if self.given_up > 0 {
+            self.given_up -= 1;
+            return Ok(None);
+        }
+        self.unknown_replies += 1;
+        if self.unknown_replies > Self::UNKNOWN_REPLIES_MAX {
+            return Err(ConnectionError::Violation(
+                "answers to calls that are not open",
+            ));
+        }
+        Ok(None)
+    }
+
+    fn skip_unknown_frame<E>(&mut self) -> Result<Option<E>, ConnectionError> {
+        self.unknown_frames += 1;
+        if self.unknown_frames > UNKNOWN_FRAMES_MAX {
+            return Err(ConnectionError::Violation(
+                "too many frames of unknown kinds",
+            ));
+        }
+        Ok(None)
+    }
+
+    fn drain(&mut self) {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        if let State::Open(ack) | State::Draining(ack) = state {
+            self.state = State::Draining(ack);
+        }
+    }
+}
+
+impl FrameError<CodecError> {
+    fn into_start_error(self, limit: usize) -> StartError {
+        match self {
+            Self::Body(error) => StartError::Encode(error),
+            Self::TooLarge(length) => StartError::TooLarge { length, limit },
+        }
+    }
+}
+
+fn failed(call: CallId, status: Status) -> ClientEvent<'static> {
+    ClientEvent::Failed {
+        call,
+        status,
+        unknown_method: false,
+    }
+}
+
+/// Reads `[body.error]`; a malformed one still ends its call with its code.
+fn read_error(header: Header, body: Body<'_>) -> Status {
+    let code = Code::from_number(header.extra.min(u16::from(u8::MAX)) as u8);
+    let parts = error_parts(header, body);
+    let Some((metadata, text, rest)) = parts else {
+        return Status::new(code, "the server's error text is malformed");
+    };
+    let mut status = Status::new(code, text).with_metadata(metadata);
+    if header.flags.contains(Flags::NOT_PROCESSED) {
+        status = status.with_not_processed();
+    }
+    if header.flags.contains(Flags::TYPED) {
+        status = status.with_error_body(owned(&rest).unwrap_or_default());
+    }
+    status
+}
+
+fn error_parts(header: Header, body: Body<'_>) -> Option<(Metadata, String, Body<'_>)> {
+    let (metadata, body) = if header.flags.contains(Flags::METADATA) {
+        metadata_and_rest(body).ok()?
+    } else {
+        (Metadata::new(), body)
+    };
+    let (length, rest) = body.split_first_chunk()?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    let text = String::from_utf8_lossy(rest.get(..length)?).into_owned();
+    Some((metadata, text, body.skip(2 + length)))
+}

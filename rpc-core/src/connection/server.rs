@@ -1,0 +1,512 @@
+//! The server's end: admits requests, answers each exactly once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ids::RisingIds;
+use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_away_body};
+use crate::codec::CodecError;
+use crate::wire::{
+    Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, VERSION, Verdict,
+    WireError, metadata_and_rest, put_metadata, read_hello,
+};
+use crate::{Code, Metadata, MetadataError, MethodId, Status, WireTimeout};
+
+/// What a server offers on a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// The codecs supported, by id and name.
+    pub codecs: Vec<(u8, String)>,
+    /// The wire names of the services.
+    pub services: Vec<String>,
+    /// The longest request that is accepted, in bytes.
+    pub message_bytes_max: u32,
+    /// How many calls may be in flight on the connection.
+    pub calls_max: u32,
+    /// How long a client may take to say hello.
+    pub handshake_timeout: Duration,
+}
+
+impl ServerConfig {
+    /// The shipped limits with these codecs and services.
+    #[must_use]
+    pub const fn new(codecs: Vec<(u8, String)>, services: Vec<String>) -> Self {
+        Self {
+            codecs,
+            services,
+            message_bytes_max: crate::MESSAGE_BYTES_MAX,
+            calls_max: crate::CALLS_PER_CONNECTION_MAX,
+            handshake_timeout: crate::HANDSHAKE_TIMEOUT,
+        }
+    }
+}
+
+/// A request that was admitted. It has to be answered once, unless it is oneway.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerRequest<'a> {
+    /// Names the call when it is answered.
+    pub id: CallId,
+    /// Which method.
+    pub method: MethodId,
+    /// The time the caller gives.
+    pub timeout: Option<Duration>,
+    /// The caller does not wait for an answer.
+    pub oneway: bool,
+    /// Metadata of the request.
+    pub metadata: Metadata,
+    /// The encoded arguments.
+    pub body: Body<'a>,
+}
+
+/// What came of the bytes that were fed in; `T` is what the caller keeps for each parked call.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent<'a, T> {
+    /// The hello was accepted; bodies are in the codec with this id.
+    Opened {
+        /// The codec of the connection.
+        codec: u8,
+    },
+    /// A call to run.
+    Request(ServerRequest<'a>),
+    /// A parked call was cancelled and is answered; its handler should stop.
+    Cancelled(T),
+}
+
+/// What was sent as the answer to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answered {
+    /// The reply.
+    Reply,
+    /// An error with this code.
+    Error(Code),
+}
+
+/// The state of a server's connection; `T` is what the caller keeps for each parked call.
+#[derive(Debug)]
+pub struct ServerConnection<T> {
+    config: Arc<ServerConfig>,
+    state: State,
+    ids: RisingIds,
+    /// Calls whose handler did not finish at once.
+    parked: HashMap<CallId, T>,
+    /// Requests admitted and not ended: parked.len() <= running
+    running: usize,
+    decoder: Decoder,
+    outgoing: Outgoing,
+    unknown_frames: u32,
+    reply_bytes_max: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Opening { hello: Vec<u8>, deadline: Instant },
+    Open,
+    Closed,
+}
+
+const REQUEST_FLAGS: Flags = Flags::METADATA.with(Flags::ONEWAY);
+
+impl<T> ServerConnection<T> {
+    /// A connection that waits for a hello.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>, now: Instant) -> Self {
+        let body_bytes_max = config.message_bytes_max as usize + crate::OVERHEAD_BYTES_MAX;
+        Self {
+            state: State::Opening {
+                hello: Vec::new(),
+                deadline: now + config.handshake_timeout,
+            },
+            ids: RisingIds::default(),
+            parked: HashMap::new(),
+            running: 0,
+            decoder: Decoder::new(body_bytes_max),
+            outgoing: Outgoing::default(),
+            unknown_frames: 0,
+            reply_bytes_max: 0,
+            config,
+        }
+    }
+
+    /// What waits to be written.
+    #[inline]
+    pub fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// Where the rest of a large request can be read to; see [`Decoder::direct`].
+    #[inline]
+    pub fn decoder(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    /// Requests admitted and not ended.
+    #[inline]
+    #[must_use]
+    pub const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// True between two frames, with nothing running and nothing to write.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running == 0 && self.outgoing.is_empty() && self.decoder.is_at_boundary()
+    }
+
+    /// Keeps `data` for a call that is not answered at once, so that a cancel can find it.
+    #[inline]
+    pub fn park(&mut self, call: CallId, data: T) {
+        self.parked.insert(call, data);
+    }
+
+    /// What is kept for a parked call.
+    pub fn parked(&mut self, call: CallId) -> Option<&mut T> {
+        self.parked.get_mut(&call)
+    }
+
+    /// Claims the right to end a parked call: `None` if it has ended, and then its answer is to be
+    /// dropped.
+    #[inline]
+    pub fn unpark(&mut self, call: CallId) -> Option<T> {
+        self.parked.remove(&call)
+    }
+
+    /// Answers a call with a reply that `body` encodes in place.
+    ///
+    /// A reply that cannot be encoded or is too long for the client is answered as an error.
+    #[inline]
+    pub fn reply(
+        &mut self,
+        call: CallId,
+        metadata: &Metadata,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Answered {
+        let header = Header {
+            flags: Flags::NONE.with_if(Flags::METADATA, !metadata.is_empty()),
+            ..Header::new(Kind::Response, call.wire())
+        };
+        let limit = self.reply_bytes_max;
+        let sent = self.outgoing.frame(header, limit, |out| {
+            if !metadata.is_empty() {
+                put_metadata(metadata, out);
+            }
+            body(out)
+        });
+        match sent {
+            Ok(()) => {
+                self.running -= 1;
+                Answered::Reply
+            }
+            Err(error) => self.fail(call, &error.into_reply_status(limit)),
+        }
+    }
+
+    /// Answers a call with an error.
+    pub fn fail(&mut self, call: CallId, status: &Status) -> Answered {
+        self.running -= 1;
+        self.error(call, status, Flags::NONE);
+        Answered::Error(status.code())
+    }
+
+    /// Answers a call whose method id nobody here has.
+    pub fn fail_unknown_method(&mut self, call: CallId, status: &Status) -> Answered {
+        self.running -= 1;
+        self.error(call, status, Flags::UNKNOWN_METHOD);
+        Answered::Error(status.code())
+    }
+
+    /// Ends a oneway call, which is never answered.
+    #[inline]
+    pub fn finish_oneway(&mut self) {
+        self.running -= 1;
+    }
+
+    /// Announces that no call above the last accepted one is taken, and why. Parked calls are
+    /// handed back to be stopped.
+    pub fn close(&mut self, reason: &str) -> Vec<T> {
+        if matches!(self.state, State::Open) {
+            let body = go_away_body(self.ids.last(), reason);
+            self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
+        }
+        self.state = State::Closed;
+        self.running -= self.parked.len();
+        self.parked.drain().map(|(_, data)| data).collect()
+    }
+
+    /// The next event in `input`, which moves past it; `None` with `input` used up.
+    ///
+    /// # Errors
+    /// The connection has to end, after what is in [`outgoing`](Self::outgoing) is written.
+    #[inline]
+    pub fn handle_input<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if !matches!(self.state, State::Open) {
+            return self.handle_opening(input);
+        }
+        while let Some(frame) = self.decoder.next(input)? {
+            let event = match frame {
+                Frame::Whole(header, body) => self.handle_frame(header, body)?,
+                Frame::Oversized(header) => self.handle_oversized(header)?,
+            };
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+        Ok(None)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Opening { deadline, .. } => Some(deadline),
+            _ => None,
+        }
+    }
+
+    /// Acts on what is due.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        match self.state {
+            State::Opening { deadline, .. } if deadline <= now => Err(
+                ConnectionError::HandshakeTimeout(self.config.handshake_timeout),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn handle_opening<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        let State::Opening { hello, .. } = &mut self.state else {
+            *input = &[];
+            return Ok(None);
+        };
+        match read_hello(hello, input) {
+            Ok(Some(hello)) => self.open(&hello).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                let refused = self.refuse_hello(Verdict::MalformedHello, 0, error.to_string());
+                // A stranger's bytes are worth more in a log than our own refusal.
+                let stranger = matches!(error, WireError::BadMagic { .. });
+                Err(if stranger { error.into() } else { refused })
+            }
+        }
+    }
+
+    fn open<'a>(&mut self, hello: &Hello) -> Result<ServerEvent<'a, T>, ConnectionError> {
+        let codec = hello.codec;
+        let (low, high) = (hello.version_min, hello.version_max);
+        if !(low..=high).contains(&VERSION) {
+            let reason = format!("the client offers versions {low} to {high}");
+            return Err(self.refuse_hello(Verdict::UnsupportedVersion, codec, reason));
+        }
+        if !self.config.codecs.iter().any(|(id, _)| *id == codec) {
+            let reason = format!("the client asks for codec {codec}");
+            return Err(self.refuse_hello(Verdict::UnsupportedCodec, codec, reason));
+        }
+        if hello.compression != 0 {
+            let reason = format!("the client asks for compression {}", hello.compression);
+            return Err(self.refuse_hello(Verdict::UnsupportedCompression, codec, reason));
+        }
+        let mut ack = Ack::new(Verdict::Accepted, codec, 0);
+        ack.message_bytes_max = self.config.message_bytes_max;
+        ack.calls_max = self.config.calls_max;
+        ack.codecs.clone_from(&self.config.codecs);
+        ack.services.clone_from(&self.config.services);
+        ack.encode(self.outgoing.raw());
+        self.reply_bytes_max = hello.message_bytes_max as usize;
+        self.state = State::Open;
+        Ok(ServerEvent::Opened { codec })
+    }
+
+    fn refuse_hello(&mut self, verdict: Verdict, codec: u8, reason: String) -> ConnectionError {
+        let mut ack = Ack::new(verdict, codec, 0);
+        ack.versions = Some((VERSION, VERSION));
+        ack.codecs.clone_from(&self.config.codecs);
+        ack.reason = reason;
+        ack.encode(self.outgoing.raw());
+        self.state = State::Closed;
+        ConnectionError::Refused(Refusal::from_ack(&ack))
+    }
+
+    #[inline]
+    fn handle_frame<'a>(
+        &mut self,
+        header: Header,
+        body: Body<'a>,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if header.kind != Kind::Request {
+            return self.handle_rare_frame(header, &body);
+        }
+        let id = self.ids.next(header.call)?;
+        match self.admit(id, header, body) {
+            Ok(request) => {
+                self.running += 1;
+                Ok(Some(ServerEvent::Request(request)))
+            }
+            Err(status) => {
+                self.refuse(id, header.flags, &status);
+                Ok(None)
+            }
+        }
+    }
+
+    #[inline]
+    fn admit<'a>(
+        &self,
+        id: CallId,
+        header: Header,
+        body: Body<'a>,
+    ) -> Result<ServerRequest<'a>, Status> {
+        if header.flags.exceeds(REQUEST_FLAGS) {
+            return Err(Status::invalid_argument(
+                "the request has an undefined flag",
+            ));
+        }
+        if self.running >= self.config.calls_max as usize {
+            return Err(Status::resource_exhausted(format!(
+                "{} calls are in flight on this connection; that is the limit",
+                self.running
+            )));
+        }
+        let (metadata, body) = if header.flags.contains(Flags::METADATA) {
+            metadata_and_rest(body).map_err(metadata_status)?
+        } else {
+            (Metadata::new(), body)
+        };
+        if body.len() > self.config.message_bytes_max as usize {
+            return Err(self.oversized(body.len()));
+        }
+        Ok(ServerRequest {
+            id,
+            method: MethodId::from_number(header.method),
+            timeout: WireTimeout::from_bits(header.extra).unpack(),
+            oneway: header.flags.contains(Flags::ONEWAY),
+            metadata,
+            body,
+        })
+    }
+
+    fn handle_rare_frame<'a>(
+        &mut self,
+        header: Header,
+        body: &[u8],
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        match header.kind {
+            Kind::Cancel => Ok(self.cancel(header.call)),
+            Kind::Ping => {
+                self.outgoing.control(Header::new(Kind::Pong, 0), body);
+                Ok(None)
+            }
+            Kind::Pong | Kind::GoAway => Ok(None),
+            Kind::Response | Kind::Error => Err(ConnectionError::Violation(
+                "a frame that only a server sends",
+            )),
+            _ => self.skip_unknown_frame(),
+        }
+    }
+
+    fn cancel<'a>(&mut self, wire: u32) -> Option<ServerEvent<'a, T>> {
+        let call = self.ids.recent(wire)?;
+        let data = self.parked.remove(&call)?;
+        let status = Status::cancelled("cancelled by the caller");
+        self.fail(call, &status);
+        Some(ServerEvent::Cancelled(data))
+    }
+
+    fn handle_oversized<'a>(
+        &mut self,
+        header: Header,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if header.kind != Kind::Request {
+            return self.skip_unknown_frame();
+        }
+        let id = self.ids.next(header.call)?;
+        let status = self.oversized(header.length as usize);
+        self.refuse(id, header.flags, &status);
+        Ok(None)
+    }
+
+    fn oversized(&self, length: usize) -> Status {
+        let limit = self.config.message_bytes_max;
+        Status::resource_exhausted(format!(
+            "the request has {length} bytes; this server accepts {limit}"
+        ))
+    }
+
+    /// Answers a request that was not admitted.
+    fn refuse(&mut self, id: CallId, flags: Flags, status: &Status) {
+        if !flags.contains(Flags::ONEWAY) {
+            self.error(id, &status.clone().with_not_processed(), Flags::NONE);
+        }
+    }
+
+    fn error(&mut self, call: CallId, status: &Status, flags: Flags) {
+        let metadata = status.metadata();
+        // What the client would refuse for its size is cut; the code and the text remain.
+        let typed = status
+            .error_body()
+            .filter(|b| b.len() <= self.reply_bytes_max);
+        let header = Header {
+            flags: flags
+                .with_if(Flags::METADATA, !metadata.is_empty())
+                .with_if(Flags::NOT_PROCESSED, status.is_not_processed())
+                .with_if(Flags::TYPED, typed.is_some()),
+            extra: u16::from(status.code().number()),
+            ..Header::new(Kind::Error, call.wire())
+        };
+        let text = cut_text(status.message());
+        let written = self.outgoing.frame::<()>(header, usize::MAX, |out| {
+            if !metadata.is_empty() {
+                put_metadata(metadata, out);
+            }
+            // At most 4 KiB, hence below 2^16.
+            out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(typed.map_or(&[], |body| body));
+            Ok(())
+        });
+        debug_assert!(written.is_ok(), "the parts are bounded");
+    }
+
+    fn skip_unknown_frame<E>(&mut self) -> Result<Option<E>, ConnectionError> {
+        self.unknown_frames += 1;
+        if self.unknown_frames > UNKNOWN_FRAMES_MAX {
+            return Err(ConnectionError::Violation(
+                "too many frames of unknown kinds",
+            ));
+        }
+        Ok(None)
+    }
+}
+
+fn metadata_status(error: MetadataError) -> Status {
+    let code = match error {
+        MetadataError::TooLarge => Code::ResourceExhausted,
+        _ => Code::InvalidArgument,
+    };
+    Status::new(code, error.to_string())
+}
+
+impl FrameError<CodecError> {
+    fn into_reply_status(self, limit: usize) -> Status {
+        match self {
+            Self::Body(error) => {
+                Status::internal("the reply could not be encoded").with_source(error)
+            }
+            Self::TooLarge(length) => Status::resource_exhausted(format!(
+                "the reply has {length} bytes; the client accepts {limit}"
+            )),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The calls a client has open, found by id without hashing.
+//!
+//! How can an id both rise and name a slot? A new call takes a free slot and then the smallest id
+//! above the last one whose low bits are the index of that slot. See `[call.slot]`.
+
+use super::CallId;
+
+/// A table of calls; the number of entries is a power of two.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    entries: Vec<Option<Entry<T>>>,
+    /// Indexes of the entries that are `None`.
+    free: Vec<u32>,
+    last: u64,
+    /// Calls that wait for an answer: open <= used entries
+    open: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    id: CallId,
+    /// False once the answer is here and only waits to be taken.
+    open: bool,
+    data: T,
+}
+
+impl<T> Slots<T> {
+    const FIRST_CAPACITY: usize = 16;
+    /// The most calls a table holds; ids rise by at most twice as much.
+    pub(super) const CAPACITY_MAX: usize = 1 << 20;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            last: 0,
+            open: 0,
+        }
+    }
+
+    /// Calls that wait for an answer.
+    #[inline]
+    pub(super) const fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The id the next call gets; `None` when the table is full.
+    #[inline]
+    pub(super) fn next_id(&mut self) -> Option<CallId> {
+        if self.free.is_empty() {
+            self.grow()?;
+        }
+        let index = u64::from(*self.free.last()?);
+        let step = self.entries.len() as u64;
+        let mut id = (self.last & !(step - 1)) | index;
+        while id <= self.last || id as u32 == 0 {
+            id += step;
+        }
+        Some(CallId(id))
+    }
+
+    /// An id that no slot is behind, for a call that is not answered.
+    #[inline]
+    pub(super) fn next_unanswered_id(&mut self) -> CallId {
+        self.last += 1;
+        if self.last as u32 == 0 {
+            self.last += 1;
+        }
+        CallId(self.last)
+    }
+
+    /// Opens the call that [`next_id`](Self::next_id) announced.
+    #[inline]
+    pub(super) fn insert(&mut self, id: CallId, data: T) {
+        let popped = self.free.pop();
+        let index = self.index(id.wire());
+        debug_assert_eq!(popped, Some(index as u32), "no other call began in between");
+        self.entries[index] = Some(Entry {
+            id,
+            open: true,
+            data,
+        });
+        self.last = id.0;
+        self.open += 1;
+    }
+
+    /// Notes that the answer to an open call is here.
+    #[inline]
+    pub(super) fn close(&mut self, wire: u32) -> Option<CallId> {
+        let index = self.index(wire);
+        let entry = self.entries.get_mut(index)?.as_mut()?;
+        if entry.id.wire() != wire || !entry.open {
+            return None;
+        }
+        entry.open = false;
+        self.open -= 1;
+        Some(entry.id)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: CallId) -> Option<&mut T> {
+        let index = self.index(id.wire());
+        let entry = self.entries.get_mut(index)?.as_mut()?;
+        (entry.id == id).then_some(&mut entry.data)
+    }
+
+    /// Frees the slot; tells whether the call was still open.
+    #[inline]
+    pub(super) fn remove(&mut self, id: CallId) -> Option<(T, bool)> {
+        let index = self.index(id.wire());
+        let slot = self.entries.get_mut(index)?;
+        let entry = slot.take_if(|entry| entry.id == id)?;
+        self.free.push(index as u32);
+        self.open -= usize::from(entry.open);
+        Some((entry.data, entry.open))
+    }
+
+    /// Closes every open call with an id above `last`, in order of slots.
+    pub(super) fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T)) {
+        for entry in self.entries.iter_mut().flatten() {
+            if entry.open && entry.id.0 > last {
+                entry.open = false;
+                self.open -= 1;
+                each(&mut entry.data);
+            }
+        }
+    }
+
+    #[inline]
+    fn index(&self, wire: u32) -> usize {
+        wire as usize & self.entries.len().wrapping_sub(1)
+    }
+
+    /// Doubles the table. Every id moves to its low bits under the wider mask, which are free.
+    #[cold]
+    fn grow(&mut self) -> Option<()> {
+        let capacity = (self.entries.len() * 2).max(Self::FIRST_CAPACITY);
+        if capacity > Self::CAPACITY_MAX {
+            return None;
+        }
+        let old = std::mem::take(&mut self.entries);
+        self.entries.resize_with(capacity, || None);
+        for entry in old.into_iter().flatten() {
+            let index = self.index(entry.id.wire());
+            self.entries[index] = Some(entry);
+        }
+        let free = (0..capacity).rev().filter(|i| self.entries[*i].is_none());
+        self.free = free.map(|index| index as u32).collect();
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn insert(slots: &mut Slots<u32>, data: u32) -> CallId {
+        let id = slots.next_id().unwrap();
+        slots.insert(id, data);
+        id
+    }
+
+    #[test]
+    fn ids_rise_and_skip_zero_low_bits() {
+        // [call.slot] S1-19
+        let mut slots = Slots::new();
+        slots.last = u64::from(u32::MAX) - 40;
+        let mut last = slots.last;
+        for data in 0..100 {
+            let id = insert(&mut slots, data);
+            assert!(id.0 > last && id.wire() != 0);
+            last = id.0;
+            slots.remove(id).unwrap();
+        }
+        assert!(last > u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn an_answer_is_taken_once() {
+        let mut slots = Slots::new();
+        let id = insert(&mut slots, 7);
+        assert_eq!(slots.open(), 1);
+        assert_eq!(slots.close(id.wire()), Some(id));
+        assert_eq!(slots.close(id.wire()), None);
+        assert_eq!(slots.open(), 0);
+        assert_eq!(slots.remove(id), Some((7, false)));
+        assert_eq!(slots.remove(id), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        /// The table against a plain map, over random openings and endings.
+        #[test]
+        fn behaves_like_a_map(steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..300)) {
+            let mut slots = Slots::new();
+            let mut model: HashMap<CallId, u32> = HashMap::new();
+            let mut ids = Vec::new();
+            let mut last = 0;
+            for (serial, (begin, which)) in steps.into_iter().enumerate() {
+                let serial = serial as u32;
+                if begin || ids.is_empty() {
+                    let id = insert(&mut slots, serial);
+                    prop_assert!(id.0 > last);
+                    prop_assert!(id.0 - last < 1 << 31);
+                    last = id.0;
+                    model.insert(id, serial);
+                    ids.push(id);
+                } else {
+                    let id = ids.swap_remove(which.index(ids.len()));
+                    let removed = slots.remove(id).map(|(data, _)| data);
+                    prop_assert_eq!(removed, model.remove(&id));
+                }
+                prop_assert_eq!(slots.open(), model.len());
+                for (id, data) in &model {
+                    prop_assert_eq!(slots.get_mut(*id).copied(), Some(*data));
+                }
+            }
+        }
+    }
+}

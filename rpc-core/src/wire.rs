@@ -1,0 +1,47 @@
+//! The bytes of the protocol: hello, header, frames; see `docs/protocol.md`.
+//!
+//! Who decides what a frame means? Not this module: it turns bytes into legal frames and back, and
+//! knows nothing of calls. [`connection`](crate::connection) gives them meaning.
+
+mod body;
+mod decoder;
+mod header;
+mod hello;
+mod outgoing;
+
+pub use body::Body;
+pub use decoder::{Decoder, Frame};
+pub use header::{Flags, HEADER_BYTES, Header, Kind};
+pub use hello::{Ack, EXTENSION_BYTES_MAX, HELLO_BYTES, Hello, MAGIC, VERSION, Verdict};
+pub use outgoing::Outgoing;
+
+pub(crate) use body::{metadata_and_rest, put_metadata};
+pub(crate) use hello::{read_ack, read_hello};
+pub(crate) use outgoing::FrameError;
+
+use thiserror::Error;
+
+/// Bytes that no peer of this protocol sends; the connection cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The stream does not start with the magic.
+    #[error(
+        "the peer does not speak rpc: the stream starts with {found:02x?}, expected {MAGIC:02x?}"
+    )]
+    BadMagic {
+        /// The bytes that came instead.
+        found: Vec<u8>,
+    },
+    /// A hello or ack that breaks its own lengths.
+    #[error("malformed hello: {0}")]
+    BadHello(&'static str),
+    /// A length field beyond what may be skipped.
+    #[error("a frame announces a body of {length} bytes; the limit is {limit}")]
+    FrameTooLarge {
+        /// The length announced.
+        length: u32,
+        /// The longest body that is accepted.
+        limit: usize,
+    },
+}

@@ -1,0 +1,256 @@
+//! From a byte stream, cut anywhere, to frames.
+
+use bytes::buf::Limit;
+use bytes::{Buf, BufMut, BytesMut};
+
+use super::header::{HEADER_BYTES, Header, Kind};
+use super::{Body, WireError};
+
+/// What the stream holds next.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Frame<'a> {
+    /// A header and its body.
+    Whole(Header, Body<'a>),
+    /// A frame whose body is over the limit; the body will be skipped.
+    Oversized(Header),
+}
+
+/// Cuts a byte stream into frames.
+///
+/// Frames that lie whole in the input are borrowed from it. Only the frame at the end of the input,
+/// if cut, is copied, into a buffer that exists for just that long: an idle decoder holds no memory.
+#[derive(Debug)]
+pub struct Decoder {
+    body_bytes_max: usize,
+    /// The bytes so far of a frame that is not complete.
+    partial: BytesMut,
+    /// Bytes of an oversized body that are still to come.
+    skip: usize,
+}
+
+impl Decoder {
+    /// The longest body that is skipped rather than answered by closing the connection.
+    pub const SKIP_BYTES_MAX: usize = 64 * 1024 * 1024;
+    /// The most that is allocated because a length field says so.
+    const TRUSTED_BYTES_MAX: usize = 64 * 1024;
+    /// The longest body of a frame that carries no message.
+    const CONTROL_BYTES_MAX: usize = 16 * 1024;
+
+    /// A decoder that accepts bodies up to this length.
+    #[must_use]
+    pub fn new(body_bytes_max: usize) -> Self {
+        Self {
+            body_bytes_max,
+            partial: BytesMut::new(),
+            skip: 0,
+        }
+    }
+
+    /// The next frame, and `input` moved past it; `None` when more bytes are needed, with `input`
+    /// used up.
+    ///
+    /// # Errors
+    /// A length so large that skipping it would be pointless.
+    #[inline]
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, WireError> {
+        if self.is_at_boundary()
+            && let Some((raw, rest)) = input.split_first_chunk()
+        {
+            let header = Header::parse(raw);
+            let length = header.length as usize;
+            if length <= self.limit(header.kind) && length <= rest.len() {
+                let (body, rest) = rest.split_at(length);
+                *input = rest;
+                return Ok(Some(Frame::Whole(header, Body::Borrowed(body))));
+            }
+        }
+        self.next_in_parts(input)
+    }
+
+    /// Where the rest of a large body can be read to directly; call [`next`](Self::next) afterwards.
+    ///
+    /// `None` unless at least `worthwhile` bytes of one body are still to come.
+    pub fn direct(&mut self, worthwhile: usize) -> Option<Limit<&mut BytesMut>> {
+        let missing = self.missing()?;
+        if missing < worthwhile {
+            return None;
+        }
+        // Grows with what has arrived, not with what was announced.
+        let trusted = self.partial.len().max(Self::TRUSTED_BYTES_MAX);
+        if self.partial.capacity() == self.partial.len() {
+            self.partial.reserve(missing.min(trusted));
+        }
+        let room = self.partial.capacity() - self.partial.len();
+        Some((&mut self.partial).limit(missing.min(room)))
+    }
+
+    /// True between two frames: the stream may end here.
+    #[inline]
+    #[must_use]
+    pub fn is_at_boundary(&self) -> bool {
+        self.partial.is_empty() && self.skip == 0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_in_parts<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, WireError> {
+        self.skip -= take(input, self.skip).len();
+        if self.skip > 0 {
+            return Ok(None);
+        }
+        let Some(header) = self.partial_header(input) else {
+            return Ok(None);
+        };
+        if header.length as usize > self.limit(header.kind) {
+            return self.oversized(header).map(Some);
+        }
+        let missing = self.missing().unwrap_or(0);
+        let part = take(input, missing);
+        if self.partial.capacity() - self.partial.len() < part.len() {
+            let ahead = missing.min(self.partial.len().max(Self::TRUSTED_BYTES_MAX));
+            self.partial.reserve(ahead.max(part.len()));
+        }
+        self.partial.extend_from_slice(part);
+        if part.len() < missing {
+            return Ok(None);
+        }
+        let mut whole = std::mem::take(&mut self.partial);
+        whole.advance(HEADER_BYTES);
+        Ok(Some(Frame::Whole(header, Body::Owned(whole.freeze()))))
+    }
+
+    /// Completes the header of the partial frame.
+    fn partial_header(&mut self, input: &mut &[u8]) -> Option<Header> {
+        let missing = HEADER_BYTES.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(take(input, missing));
+        self.partial.first_chunk().map(Header::parse)
+    }
+
+    fn oversized(&mut self, header: Header) -> Result<Frame<'static>, WireError> {
+        let length = header.length as usize;
+        if length > Self::SKIP_BYTES_MAX {
+            return Err(WireError::FrameTooLarge {
+                length: header.length,
+                limit: self.limit(header.kind),
+            });
+        }
+        self.partial = BytesMut::new();
+        self.skip = length;
+        Ok(Frame::Oversized(header))
+    }
+
+    /// How much of the body of the partial frame is missing; `None` before its header is complete.
+    fn missing(&self) -> Option<usize> {
+        let header = self.partial.first_chunk().map(Header::parse)?;
+        let whole = HEADER_BYTES + header.length as usize;
+        Some(whole - self.partial.len())
+    }
+
+    #[inline]
+    fn limit(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Request | Kind::Response | Kind::Error | Kind::Item => self.body_bytes_max,
+            _ => Self::CONTROL_BYTES_MAX,
+        }
+    }
+}
+
+/// Splits up to `count` bytes off the front of the input.
+fn take<'a>(input: &mut &'a [u8], count: usize) -> &'a [u8] {
+    let (taken, rest) = input.split_at(count.min(input.len()));
+    *input = rest;
+    taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Outgoing;
+
+    fn frame(kind: Kind, call: u32, body: &[u8]) -> Vec<u8> {
+        let mut out = Outgoing::default();
+        out.control(Header::new(kind, call), body);
+        out.chunk().to_vec()
+    }
+
+    fn decode(decoder: &mut Decoder, mut input: &[u8]) -> Vec<(u32, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while let Some(frame) = decoder.next(&mut input).unwrap() {
+            match frame {
+                Frame::Whole(header, body) => frames.push((header.call, body.to_vec())),
+                Frame::Oversized(header) => frames.push((header.call, b"oversized".to_vec())),
+            }
+        }
+        assert!(input.is_empty(), "the decoder takes all it is given");
+        frames
+    }
+
+    #[test]
+    fn frames_are_the_same_however_the_stream_is_cut() {
+        // [frame.chunks] S0-5
+        let stream = [
+            frame(Kind::Request, 1, b""),
+            frame(Kind::Request, 2, &[2; 100]),
+            frame(Kind::Request, 3, &[3; 1001]), // over the limit
+            frame(Kind::Response, 4, b"last"),
+        ]
+        .concat();
+        let expected = decode(&mut Decoder::new(1000), &stream);
+        assert_eq!(expected.len(), 4);
+        for size in 1..stream.len() {
+            let mut decoder = Decoder::new(1000);
+            let pieces = stream.chunks(size);
+            let frames: Vec<_> = pieces.flat_map(|p| decode(&mut decoder, p)).collect();
+            assert_eq!(frames, expected, "in pieces of {size}");
+            assert!(decoder.is_at_boundary());
+        }
+    }
+
+    #[test]
+    fn t1_a_length_field_alone_allocates_little() {
+        // [frame.memory]
+        let mut decoder = Decoder::new(4 << 20);
+        let header = Header {
+            length: 4 << 20,
+            ..Header::new(Kind::Request, 1)
+        };
+        assert!(decode(&mut decoder, &header.to_bytes()).is_empty());
+        assert!(decode(&mut decoder, &[0]).is_empty());
+        assert!(decoder.partial.capacity() <= Decoder::TRUSTED_BYTES_MAX + HEADER_BYTES);
+        let room = decoder.direct(1).unwrap().remaining_mut();
+        assert!(room <= Decoder::TRUSTED_BYTES_MAX, "{room}");
+    }
+
+    #[test]
+    fn s0_6_absurd_lengths_are_an_error_before_any_body() {
+        // [frame.oversized]
+        for length in [(64 << 20) + 1, 1 << 31, u32::MAX] {
+            let header = Header {
+                length,
+                ..Header::new(Kind::Request, 1)
+            };
+            let bytes = header.to_bytes();
+            let refused = Decoder::new(4 << 20).next(&mut &bytes[..]);
+            assert!(
+                matches!(refused, Err(WireError::FrameTooLarge { .. })),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_large_body_can_be_read_in_place() {
+        let stream = frame(Kind::Response, 1, &[9; 300_000]);
+        let mut decoder = Decoder::new(1 << 20);
+        let (head, mut rest) = stream.split_at(1000);
+        assert!(decode(&mut decoder, head).is_empty());
+        while let Some(mut room) = decoder.direct(1) {
+            let part = rest.len().min(room.remaining_mut());
+            room.put_slice(&rest[..part]);
+            rest = &rest[part..];
+        }
+        let frames = decode(&mut decoder, rest);
+        assert_eq!(frames, [(1, vec![9; 300_000])]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Bytes on their way out.
+
+use super::header::{HEADER_BYTES, Header};
+
+/// Frames that wait to be written: one flat buffer, encoded in place.
+///
+/// The buffer is moved out whole to be written and given back empty, so that its memory is used
+/// again and nobody holds a lock during a system call.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    buffer: Vec<u8>,
+    /// Bytes already written: 0 <= written <= buffer.len()
+    written: usize,
+}
+
+impl Outgoing {
+    /// Memory kept for the next batch.
+    const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+    /// True when nothing waits.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.written == self.buffer.len()
+    }
+
+    /// Bytes that wait.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len() - self.written
+    }
+
+    /// The bytes to write next.
+    #[inline]
+    #[must_use]
+    pub fn chunk(&self) -> &[u8] {
+        &self.buffer[self.written..]
+    }
+
+    /// Notes that `count` bytes of [`chunk`](Self::chunk) were written.
+    #[inline]
+    pub fn advance(&mut self, count: usize) {
+        self.written = (self.written + count).min(self.buffer.len());
+        if self.is_empty() {
+            self.reset();
+        }
+    }
+
+    /// Moves everything behind what `earlier` still holds; keeps the order.
+    pub fn prepend(&mut self, mut earlier: Self) {
+        if earlier.is_empty() {
+            // Of two empty or one filled buffer, keep the one with the bytes or the memory.
+            if self.is_empty() && earlier.buffer.capacity() > self.buffer.capacity() {
+                *self = earlier;
+            }
+            return;
+        }
+        earlier.buffer.extend_from_slice(self.chunk());
+        *self = earlier;
+    }
+
+    /// Bytes outside of any frame: hello and ack.
+    pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Appends a frame whose body is written in place; the length field is filled in afterwards.
+    ///
+    /// If `body` fails or panics, or writes more than `body_bytes_max`, nothing is appended.
+    #[inline]
+    pub(crate) fn frame<E>(
+        &mut self,
+        header: Header,
+        body_bytes_max: usize,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), FrameError<E>> {
+        let frame = Unfinished::begin(&mut self.buffer, header);
+        body(frame.buffer).map_err(FrameError::Body)?;
+        frame.finish(body_bytes_max).map_err(FrameError::TooLarge)
+    }
+
+    /// Appends a frame with a body that cannot fail.
+    pub(crate) fn control(&mut self, header: Header, body: &[u8]) {
+        let length = body.len() as u32;
+        let header = Header { length, ..header };
+        self.buffer.extend_from_slice(&header.to_bytes());
+        self.buffer.extend_from_slice(body);
+    }
+
+    fn reset(&mut self) {
+        self.buffer.clear();
+        self.written = 0;
+        self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
+    }
+}
+
+/// Why a frame was not appended.
+#[derive(Debug)]
+pub(crate) enum FrameError<E> {
+    /// The body could not be encoded.
+    Body(E),
+    /// The body has this many bytes, more than allowed.
+    TooLarge(usize),
+}
+
+/// A frame whose length is not known yet; removed again unless it is finished.
+struct Unfinished<'a> {
+    buffer: &'a mut Vec<u8>,
+    start: usize,
+    finished: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    #[inline]
+    fn begin(buffer: &'a mut Vec<u8>, header: Header) -> Self {
+        let start = buffer.len();
+        buffer.extend_from_slice(&header.to_bytes());
+        Self {
+            buffer,
+            start,
+            finished: false,
+        }
+    }
+
+    #[inline]
+    fn finish(mut self, body_bytes_max: usize) -> Result<(), usize> {
+        let length = self.buffer.len() - self.start - HEADER_BYTES;
+        let field = u32::try_from(length).map_err(|_| length)?;
+        if length > body_bytes_max {
+            return Err(length);
+        }
+        self.buffer[self.start..self.start + 4].copy_from_slice(&field.to_le_bytes());
+        self.finished = true;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.finished {
+            self.buffer.truncate(self.start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Kind;
+
+    #[test]
+    fn a_body_that_fails_leaves_no_trace() {
+        let mut out = Outgoing::default();
+        out.control(Header::new(Kind::Ping, 0), &[7; 8]);
+        let before = out.chunk().to_vec();
+
+        let header = Header::new(Kind::Request, 1);
+        let failed = out.frame(header, 100, |body| {
+            body.extend_from_slice(b"half");
+            Err("no")
+        });
+        assert!(matches!(failed, Err(FrameError::Body("no"))));
+        let large = out.frame::<()>(header, 3, |body| {
+            body.extend_from_slice(b"four");
+            Ok(())
+        });
+        assert!(matches!(large, Err(FrameError::TooLarge(4))));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            out.frame::<()>(header, 100, |body| {
+                body.push(1);
+                panic!("a user's Serialize");
+            })
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(out.chunk(), before);
+    }
+
+    #[test]
+    fn a_partly_written_buffer_keeps_its_order() {
+        let mut first = Outgoing::default();
+        first.raw().extend_from_slice(b"abc");
+        first.advance(1);
+        let mut second = Outgoing::default();
+        second.raw().extend_from_slice(b"def");
+        second.prepend(first);
+        assert_eq!(second.chunk(), b"bcdef");
+        assert_eq!(second.len(), 5);
+        second.advance(5);
+        assert!(second.is_empty());
+    }
+}
