@@ -9,6 +9,7 @@ mod metadata;
 mod method;
 mod status;
 
+pub use codec::{Codec, CodecError, CodecId, CustomCodec, DecodeLimits};
 pub use deadline::{Deadline, WireTimeout};
 pub use metadata::{Metadata, MetadataError};
 pub use method::{MethodDescriptor, MethodId, ServiceDescriptor, split_path};
