@@ -1,6 +1,222 @@
 //! How values become bytes.
-/// Placeholder.
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
+//!
+//! What a caller may rely on, in every codec: bytes are *appended* to the caller's buffer and the
+//! buffer is left as it was if encoding fails; decoding consumes the whole body, within
+//! [`DecodeLimits`], and refuses anything it would have to guess at. No input makes it panic.
+//!
+//! Which of two keys wins? In a struct and in the arguments of a call a duplicate is an error; in a
+//! map the last one wins, as serde does it. Numbers are strict: an integer written in more bytes
+//! than it needs, a `bool` of 2 or a `char` that is none are errors.
+//!
+//! Two things to know before choosing JSON: a float that is not finite is written as `null` (so
+//! that it fails to decode, or becomes `None`), and the keys of a map must be strings or integers.
+//! One before choosing bincode: it is not self-describing, so `skip_serializing_if`, `flatten`,
+//! `untagged` and internally tagged enums cannot work with it.
+
+mod arguments;
+mod bincode;
+mod bytes;
+mod custom;
+mod error;
+mod json;
+mod limits;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::{DeserializeOwned, DeserializeSeed};
+
+pub use arguments::{Argument, AsBytes, AsValue, DecodeArguments, EncodeArguments};
+pub use bytes::ByteString;
+pub use custom::{CustomCodec, ErasedDeserializer, ErasedError, ErasedSerialize, Visit};
+pub use error::CodecError;
+pub use limits::DecodeLimits;
+
+use arguments::{ArgumentsOut, ArgumentsSeed};
+use bytes::{Whole, WholeSeed};
+
+/// The number by which two peers agree on a codec when they connect.
+///
+/// 1 is bincode, 2 is JSON, 3 to 127 are kept for codecs to come, 128 to 255 belong to
+/// [`CustomCodec`]s. 0 is none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CodecId(u8);
+
+impl CodecId {
+    /// The codec used unless another is asked for.
+    pub const BINCODE: Self = Self(1);
+    /// JSON, for peers that are not written in Rust.
+    pub const JSON: Self = Self(2);
+
+    /// The id with this number; `None` for 0, which is no codec.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => None,
+            number => Some(Self(number)),
+        }
+    }
+
+    /// The number that travels.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Whether the number belongs to the user's codecs: 128 and above.
+    #[must_use]
+    pub const fn is_custom(self) -> bool {
+        self.0 >= 128
+    }
+}
+
+impl fmt::Display for CodecId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::BINCODE => f.write_str("bincode"),
+            Self::JSON => f.write_str("json"),
+            Self(number) => write!(f, "codec {number}"),
+        }
+    }
+}
+
+impl fmt::Debug for CodecId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CodecId({}: {self})", self.0)
+    }
+}
+
+/// How the bodies of one connection are encoded. Cheap to clone.
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct CodecError {}
+pub enum Codec {
+    /// The format of `bincode` 2 in its standard configuration: compact, fastest, Rust only.
+    #[default]
+    Bincode,
+    /// JSON: readable, larger, spoken by everyone.
+    Json,
+    /// A codec of the user's own; see [`Codec::custom`].
+    Custom(Arc<dyn CustomCodec>),
+}
+
+impl Codec {
+    /// A codec of the user's own. Fails if its id is not in 128..=255.
+    pub fn custom(codec: impl CustomCodec) -> Result<Self, CodecError> {
+        if codec.id().is_custom() {
+            return Ok(Self::Custom(Arc::new(codec)));
+        }
+        Err(CodecError::encode(format_args!(
+            "the codec `{}` has the id {}, but codecs of your own take one of 128..=255",
+            codec.name(),
+            codec.id().number()
+        )))
+    }
+
+    /// The id that is negotiated.
+    #[must_use]
+    pub fn id(&self) -> CodecId {
+        match self {
+            Self::Bincode => CodecId::BINCODE,
+            Self::Json => CodecId::JSON,
+            Self::Custom(codec) => codec.id(),
+        }
+    }
+
+    /// The name people read: in errors, logs and documentation.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Bincode => "bincode",
+            Self::Json => "json",
+            Self::Custom(codec) => codec.name(),
+        }
+    }
+
+    /// Appends `value` to `out`. On failure `out` is as it was.
+    ///
+    /// A `Vec<u8>` or `Option<Vec<u8>>` is copied in one piece, under whatever name its type goes.
+    #[inline]
+    pub fn encode<T: Serialize + 'static>(
+        &self,
+        value: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        self.append(&Whole(value), out)
+            .map_err(|error| error.about(std::any::type_name::<T>()))
+    }
+
+    /// Reads one value from the whole of `body`; bytes left over are an error.
+    #[inline]
+    pub fn decode<T: DeserializeOwned + 'static>(
+        &self,
+        body: &[u8],
+        limits: &DecodeLimits,
+    ) -> Result<T, CodecError> {
+        self.parse(WholeSeed::<T>::new(), body, limits)
+            .map_err(|error| error.about(std::any::type_name::<T>()))
+    }
+
+    /// Appends the arguments of a call, a tuple of references, to `out`. On failure `out` is as it was.
+    ///
+    /// They are a struct with the fields `names`: in bincode one value after the other (nothing at
+    /// all for a method without arguments), in JSON an object (`{}`).
+    #[inline]
+    pub fn encode_arguments<A: EncodeArguments + ?Sized>(
+        &self,
+        names: &'static [&'static str],
+        arguments: &A,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        self.append(&ArgumentsOut { names, arguments }, out)
+            .map_err(|error| error.about("the arguments"))
+    }
+
+    /// Reads the arguments of a call, a tuple of owned values, from the whole of `body`.
+    ///
+    /// A JSON object may list them in any order, and a JSON array in theirs; an argument that is
+    /// missing, unknown or given twice is an error that names it, even if its type is an `Option`.
+    /// A method without arguments also takes an empty body, whatever the codec.
+    #[inline]
+    pub fn decode_arguments<A: DecodeArguments>(
+        &self,
+        names: &'static [&'static str],
+        body: &[u8],
+        limits: &DecodeLimits,
+    ) -> Result<A, CodecError> {
+        // The tuple itself is no level of nesting: an argument may be as deep as a reply.
+        let limits = limits.one_deeper();
+        let body = match self {
+            Self::Json if names.is_empty() && body.is_empty() => b"{}",
+            _ => body,
+        };
+        self.parse(ArgumentsSeed::<A>::new(names), body, &limits)
+            .map_err(|error| error.about("the arguments"))
+    }
+
+    #[inline]
+    fn append<T: Serialize>(&self, value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let length = out.len();
+        let result = match self {
+            Self::Bincode => bincode::encode(value, out),
+            Self::Json => json::encode(value, out),
+            Self::Custom(codec) => codec.encode(value, out),
+        };
+        if result.is_err() {
+            out.truncate(length);
+        }
+        result
+    }
+
+    #[inline]
+    fn parse<S, T>(&self, seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = T>,
+    {
+        match self {
+            Self::Bincode => bincode::decode(seed, body, limits),
+            Self::Json => json::decode(seed, body, limits),
+            Self::Custom(codec) => custom::decode(&**codec, seed, body, limits),
+        }
+    }
+}

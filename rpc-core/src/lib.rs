@@ -12,6 +12,7 @@ mod method;
 mod status;
 pub mod wire;
 
+pub use codec::{Codec, CodecError, CodecId, CustomCodec, DecodeLimits};
 pub use deadline::{Deadline, WireTimeout};
 pub use limits::{
     CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX, OVERHEAD_BYTES_MAX,

@@ -1,0 +1,432 @@
+//! The format of bincode 2 in its standard configuration: little endian, variable-length integers.
+//!
+//! Why is writing left to the crate, and reading not? Because the crate's reader takes an integer
+//! in more bytes than it needs (so that one value has several encodings), says "unexpected end" and
+//! not where, and offers no place to change either. What it writes is what we read, byte for byte;
+//! `tests/codec_bincode.rs` holds the two against each other.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use ::bincode::enc::write::Writer;
+use ::bincode::error::EncodeError;
+use serde::Serialize;
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
+
+use super::limits::{Budget, Limited};
+use super::{CodecError, DecodeLimits};
+
+#[inline]
+pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let config = ::bincode::config::standard();
+    ::bincode::serde::encode_into_writer(value, Appender(out), config).map_err(CodecError::encode)
+}
+
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl Writer for Appender<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+#[inline]
+pub(super) fn decode<S, T>(seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T>,
+{
+    let budget = Budget::new(limits);
+    let mut reader = Reader { rest: body };
+    seed.deserialize(Limited::new(&mut reader, &budget))
+        .and_then(|value| reader.end().map(|()| value))
+        .map_err(|failure| {
+            let (at, length) = (body.len() - reader.rest.len(), body.len());
+            let error = format_args!("{failure}, at byte {at} of {length}");
+            budget.explain(CodecError::decode(error))
+        })
+}
+
+#[derive(Debug)]
+struct Failure(Cow<'static, str>);
+
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl de::Error for Failure {
+    #[cold]
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string().into())
+    }
+}
+
+#[cold]
+fn fail<T>(message: &'static str) -> Result<T> {
+    Err(Failure(message.into()))
+}
+
+/// What has not been read yet.
+struct Reader<'de> {
+    rest: &'de [u8],
+}
+
+impl<'de> Reader<'de> {
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<&'de [u8]> {
+        let Some((taken, rest)) = self.rest.split_at_checked(length) else {
+            return fail("the input ends early");
+        };
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let Some((taken, rest)) = self.rest.split_first_chunk() else {
+            return fail("the input ends early");
+        };
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// An integer below 251 is one byte; else the byte says how wide it is.
+    #[inline]
+    fn unsigned(&mut self) -> Result<u128> {
+        match self.byte()? {
+            small @ 0..=250 => Ok(small.into()),
+            width => self.unsigned_wide(width),
+        }
+    }
+
+    fn unsigned_wide(&mut self, width: u8) -> Result<u128> {
+        let (value, least): (u128, u128) = match width {
+            251 => (u16::from_le_bytes(self.array()?).into(), 251),
+            252 => (u32::from_le_bytes(self.array()?).into(), 1 << 16),
+            253 => (u64::from_le_bytes(self.array()?).into(), 1 << 32),
+            254 => (u128::from_le_bytes(self.array()?), 1 << 64),
+            _ => return fail("255 begins no integer"),
+        };
+        if value < least {
+            return fail("an integer takes more bytes than it needs");
+        }
+        Ok(value)
+    }
+
+    /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
+    #[inline]
+    fn signed(&mut self) -> Result<i128> {
+        let value = self.unsigned()?;
+        let half = (value >> 1).cast_signed();
+        Ok(if value & 1 == 0 { half } else { !half })
+    }
+
+    #[inline]
+    fn length(&mut self) -> Result<usize> {
+        let Ok(length) = usize::try_from(self.unsigned()?) else {
+            return fail("the length does not fit into this machine");
+        };
+        Ok(length)
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> Result<&'de [u8]> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    fn char(&mut self) -> Result<char> {
+        let length = match self.rest.first() {
+            Some(0xc0..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..=0xf7) => 4,
+            _ => 1,
+        };
+        let encoded = std::str::from_utf8(self.take(length)?).ok();
+        match encoded.and_then(|text| text.chars().next()) {
+            Some(char) => Ok(char),
+            None => fail("not a char in UTF-8"),
+        }
+    }
+
+    #[inline]
+    fn elements(&mut self, left: usize) -> Elements<'_, 'de> {
+        Elements { reader: self, left }
+    }
+
+    #[inline]
+    fn end(&self) -> Result<()> {
+        match self.rest {
+            [] => Ok(()),
+            _ => fail("bytes are left over"),
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident $visit:ident $read:ident $type:ty;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            let value = <$type>::try_from(self.$read()?)
+                .or_else(|_| fail(concat!("an integer does not fit into ", stringify!($type))))?;
+            visitor.$visit(value)
+        }
+    )*};
+}
+
+macro_rules! fixed {
+    ($($method:ident $visit:ident $type:ty;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            visitor.$visit(<$type>::from_le_bytes(self.array()?))
+        }
+    )*};
+}
+
+macro_rules! refused {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
+            fail("bincode does not say what comes next, but the type wants to know")
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for &mut Reader<'de> {
+    type Error = Failure;
+
+    refused! { deserialize_any deserialize_identifier deserialize_ignored_any }
+    fixed! {
+        deserialize_u8 visit_u8 u8;
+        deserialize_i8 visit_i8 i8;
+        deserialize_f32 visit_f32 f32;
+        deserialize_f64 visit_f64 f64;
+    }
+    integers! {
+        deserialize_u16 visit_u16 unsigned u16;
+        deserialize_u32 visit_u32 unsigned u32;
+        deserialize_u64 visit_u64 unsigned u64;
+        deserialize_u128 visit_u128 unsigned u128;
+        deserialize_i16 visit_i16 signed i16;
+        deserialize_i32 visit_i32 signed i32;
+        deserialize_i64 visit_i64 signed i64;
+        deserialize_i128 visit_i128 signed i128;
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.byte()? {
+            0 => visitor.visit_bool(false),
+            1 => visitor.visit_bool(true),
+            _ => fail("a bool is neither 0 nor 1"),
+        }
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_char(self.char()?)
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match std::str::from_utf8(self.bytes()?) {
+            Ok(text) => visitor.visit_borrowed_str(text),
+            Err(_) => fail("a string is not UTF-8"),
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_bytes(self.bytes()?)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.byte()? {
+            0 => visitor.visit_none(),
+            1 => visitor.visit_some(self),
+            _ => fail("an option is neither 0 nor 1"),
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let length = self.length()?;
+        visitor.visit_seq(self.elements(length))
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let length = self.length()?;
+        visitor.visit_map(self.elements(length))
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(self.elements(length))
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_seq(self.elements(length))
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_seq(self.elements(fields.len()))
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_enum(self)
+    }
+}
+
+/// A sequence of known length, or the entries of a map.
+struct Elements<'a, 'de> {
+    reader: &'a mut Reader<'de>,
+    left: usize,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Failure;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.left = left;
+        seed.deserialize(&mut *self.reader).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+impl<'de> MapAccess<'de> for Elements<'_, 'de> {
+    type Error = Failure;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        self.next_element_seed(seed)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(&mut *self.reader)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+impl<'de> EnumAccess<'de> for &mut Reader<'de> {
+    type Error = Failure;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
+        let Ok(index) = u32::try_from(self.unsigned()?) else {
+            return fail("a variant does not fit into u32");
+        };
+        let index = IntoDeserializer::<Failure>::into_deserializer(index);
+        Ok((seed.deserialize(index)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for &mut Reader<'de> {
+    type Error = Failure;
+
+    #[inline]
+    fn unit_variant(self) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self)
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value> {
+        visitor.visit_seq(self.elements(length))
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_seq(self.elements(fields.len()))
+    }
+}

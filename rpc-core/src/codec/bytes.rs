@@ -1,0 +1,112 @@
+//! Byte strings in one piece.
+//!
+//! Why is this needed? serde sees a `Vec<u8>` as a sequence of 65,536 small numbers, and asks about
+//! each. Whether a type *is* `Vec<u8>` is asked of the type and not of its spelling, so that an
+//! alias is fast too; the compiler answers the question, and no trace of it is left at run time.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Bytes on their way out, encoded in one piece; the bytes are those of a `Vec<u8>`.
+#[expect(clippy::exhaustive_structs, reason = "generated code constructs it")]
+#[derive(Clone, Copy, Debug)]
+pub struct ByteString<'a>(pub &'a [u8]);
+
+impl Serialize for ByteString<'_> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// A value on its way out: byte strings in one piece, anything else as it is.
+pub(super) struct Whole<'a, T>(pub(super) &'a T);
+
+impl<T: Serialize + 'static> Serialize for Whole<'_, T> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &dyn Any = self.0;
+        if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
+            return ByteString(bytes).serialize(serializer);
+        }
+        if let Some(bytes) = value.downcast_ref::<Option<Vec<u8>>>() {
+            return bytes.as_deref().map(ByteString).serialize(serializer);
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+/// Reads what [`Whole`] writes.
+pub(super) struct WholeSeed<T>(PhantomData<fn() -> T>);
+
+impl<T> WholeSeed<T> {
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
+    type Value = T;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        let mut slot = None::<T>;
+        let place: &mut dyn Any = &mut slot;
+        if let Some(place) = place.downcast_mut::<Option<Vec<u8>>>() {
+            *place = Some(ByteBuffer::deserialize(deserializer)?.0);
+        } else if let Some(place) = place.downcast_mut::<Option<Option<Vec<u8>>>>() {
+            let bytes = Option::<ByteBuffer>::deserialize(deserializer)?;
+            *place = Some(bytes.map(|buffer| buffer.0));
+        } else {
+            slot = Some(T::deserialize(deserializer)?);
+        }
+        Ok(slot.expect("filled on all three branches above"))
+    }
+}
+
+struct ByteBuffer(Vec<u8>);
+
+impl<'de> Deserialize<'de> for ByteBuffer {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // JSON has no bytes, only arrays, and must not take a string for them.
+        if deserializer.is_human_readable() {
+            return Vec::deserialize(deserializer).map(Self);
+        }
+        deserializer.deserialize_byte_buf(BytesVisitor).map(Self)
+    }
+}
+
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    #[inline]
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
+    }
+
+    #[inline]
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+        Ok(bytes)
+    }
+
+    // A codec may have no bytes of its own and write a sequence.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<u8>, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = elements.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,26 @@
+//! JSON, as serde_json reads and writes it, except that the limits are ours.
+
+use serde::Serialize;
+use serde::de::DeserializeSeed;
+
+use super::limits::{Budget, Limited};
+use super::{CodecError, DecodeLimits};
+
+#[inline]
+pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    serde_json::to_writer(out, value).map_err(CodecError::encode)
+}
+
+#[inline]
+pub(super) fn decode<S, T>(seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T>,
+{
+    let budget = Budget::new(limits);
+    let mut json = serde_json::Deserializer::from_slice(body);
+    // `Limited` counts every level that serde_json would, and more: the verdict is ours.
+    json.disable_recursion_limit();
+    seed.deserialize(Limited::new(&mut json, &budget))
+        .and_then(|value| json.end().map(|()| value))
+        .map_err(|error| budget.explain(CodecError::decode(error)))
+}

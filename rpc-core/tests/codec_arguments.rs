@@ -1,0 +1,109 @@
+//! Arguments of a call: a tuple here, a struct with named fields on the wire.
+
+use rpc_core::codec::*;
+
+/// What generated code does with one argument.
+macro_rules! wire {
+    ($value:expr) => {
+        (&Argument($value)).wire()
+    };
+}
+
+fn codecs() -> [Codec; 2] {
+    [Codec::Bincode, Codec::Json]
+}
+
+fn sent<A: EncodeArguments>(
+    codec: &Codec,
+    names: &'static [&'static str],
+    arguments: &A,
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    codec.encode_arguments(names, arguments, &mut body).unwrap();
+    body
+}
+
+fn received<A: DecodeArguments>(
+    codec: &Codec,
+    names: &'static [&'static str],
+    body: &[u8],
+) -> Result<A, String> {
+    codec
+        .decode_arguments(names, body, &DecodeLimits::default())
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn arguments_are_fields_one_after_the_other_or_an_object() {
+    let arguments = (&1_u32, "two");
+    let names = &["a", "b"];
+    assert_eq!(sent(&Codec::Bincode, names, &arguments), b"\x01\x03two");
+    assert_eq!(
+        sent(&Codec::Json, names, &arguments),
+        br#"{"a":1,"b":"two"}"#
+    );
+    for codec in codecs() {
+        let body = sent(&codec, names, &arguments);
+        let back: (u32, String) = received(&codec, names, &body).unwrap();
+        assert_eq!(back, (1, "two".to_owned()));
+    }
+}
+
+#[test]
+fn no_arguments_are_nothing_or_an_empty_object() {
+    assert_eq!(sent(&Codec::Bincode, &[], &()), b"");
+    assert_eq!(sent(&Codec::Json, &[], &()), b"{}");
+    for body in [&b""[..], b"{}", b"[]"] {
+        received::<()>(&Codec::Json, &[], body).unwrap();
+    }
+    received::<()>(&Codec::Bincode, &[], b"").unwrap();
+    assert!(received::<()>(&Codec::Bincode, &[], b"\0").is_err());
+}
+
+#[test]
+fn twelve_arguments_are_the_most() {
+    const NAMES: &[&str] = &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    type Twelve = (u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8, u8);
+    let twelve: Twelve = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+    for codec in codecs() {
+        let body = sent(&codec, NAMES, &twelve);
+        assert_eq!(received::<Twelve>(&codec, NAMES, &body), Ok(twelve));
+    }
+}
+
+#[test]
+fn byte_strings_are_recognised_by_type_and_not_by_spelling() {
+    type Blob = Vec<u8>;
+    let (blob, maybe, number): (Blob, Option<Blob>, u16) = (vec![1, 2], Some(vec![3]), 4);
+    let slice: &[u8] = &[5];
+    let names = &["blob", "maybe", "number", "slice", "text"];
+    let bytes: (
+        ByteString<'_>,
+        Option<ByteString<'_>>,
+        &u16,
+        ByteString<'_>,
+        &str,
+    ) = (
+        wire!(&blob),
+        wire!(&maybe),
+        wire!(&number),
+        wire!(slice),
+        wire!("six"),
+    );
+    let plain = (&blob, &maybe, &number, slice, "six");
+    for codec in codecs() {
+        let body = sent(&codec, names, &bytes);
+        assert_eq!(body, sent(&codec, names, &plain), "{codec:?}");
+        let back: (Blob, Option<Blob>, u16, Blob, String) = received(&codec, names, &body).unwrap();
+        assert_eq!(
+            back,
+            (
+                blob.clone(),
+                maybe.clone(),
+                number,
+                vec![5],
+                "six".to_owned()
+            )
+        );
+    }
+}
