@@ -1,0 +1,164 @@
+//! The calling side: a channel to a service, its options, its connections.
+
+mod attempt;
+mod call;
+mod connection;
+mod options;
+mod remote;
+mod slot;
+mod waiters;
+
+pub(crate) use call::MethodRef;
+pub use options::{CallOptions, ChannelBuilder};
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rpc_core::codec::{DecodeArguments, EncodeArguments};
+use rpc_core::{Codec, MetadataError, Status, split_path};
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::invoke::Invoke;
+use remote::Remote;
+
+/// Where calls go: a cheap handle that typed clients share.
+///
+/// A channel to a server connects when it is first used, multiplexes any number of concurrent calls
+/// on its connection, and connects again after the connection was lost.
+#[derive(Clone)]
+pub struct Channel {
+    route: Arc<Route>,
+    options: Arc<CallOptions>,
+}
+
+#[derive(Debug)]
+enum Route {
+    Remote(Remote),
+    Invoke(Codec, Box<dyn Invoke>),
+}
+
+impl Channel {
+    /// A channel with settings of its own.
+    #[must_use]
+    pub fn builder() -> ChannelBuilder {
+        ChannelBuilder::default()
+    }
+
+    /// Connects to a target, for example `tcp://127.0.0.1:7000`, and waits until the server has
+    /// accepted.
+    ///
+    /// # Errors
+    /// The target is malformed, nobody listens there, or the server refuses the handshake.
+    pub async fn connect(target: impl AsRef<str>) -> Result<Self, Error> {
+        Self::builder().connect(target).await
+    }
+
+    /// A channel that connects when it is first used.
+    ///
+    /// # Errors
+    /// The target is malformed.
+    pub fn connect_lazy(target: impl AsRef<str>) -> Result<Self, Error> {
+        Self::builder().connect_lazy(target)
+    }
+
+    /// A channel whose calls are answered by `invoke`: a server in this process, or a test double.
+    #[must_use]
+    pub fn from_invoke(invoke: impl Invoke) -> Self {
+        Self::new(Route::Invoke(invoke.codec(), Box::new(invoke)))
+    }
+
+    fn new(route: Route) -> Self {
+        Self {
+            route: Arc::new(route),
+            options: Arc::default(),
+        }
+    }
+
+    /// The same channel with other options for its calls.
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self {
+            route: self.route.clone(),
+            options: Arc::new(options),
+        }
+    }
+
+    /// The options of the calls on this channel.
+    #[must_use]
+    pub fn options(&self) -> &CallOptions {
+        &self.options
+    }
+
+    /// The same channel whose calls may take this long.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        self.with_options(CallOptions::clone(&self.options).with_timeout(timeout))
+    }
+
+    /// The same channel whose calls carry one more pair of metadata.
+    ///
+    /// # Errors
+    /// The key or the value cannot travel.
+    pub fn with_metadata(&self, key: &str, value: &str) -> Result<Self, MetadataError> {
+        let options = CallOptions::clone(&self.options).with_metadata(key, value)?;
+        Ok(self.with_options(options))
+    }
+
+    /// The codec of the bodies on this channel.
+    #[must_use]
+    pub fn codec(&self) -> &Codec {
+        match &*self.route {
+            Route::Remote(remote) => remote.codec(),
+            Route::Invoke(codec, _) => codec,
+        }
+    }
+
+    /// Calls `Service.method` with arguments that are encoded already, and gives the encoded reply.
+    ///
+    /// # Errors
+    /// As a typed call; `InvalidArgument` if the path has no dot.
+    pub async fn call_raw(
+        &self,
+        path: &str,
+        arguments: impl AsRef<[u8]> + Send + Sync,
+    ) -> Result<Bytes, Status> {
+        let method = MethodRef::parse(path)?;
+        let append = |out: &mut Vec<u8>| {
+            out.extend_from_slice(arguments.as_ref());
+            Ok(())
+        };
+        let reply = self.exchange(method, false, append).await?;
+        Ok(reply.body.into_bytes())
+    }
+
+    /// Calls `Service.method` by name, with a tuple of references as arguments.
+    ///
+    /// The names of the arguments are not known here: with the JSON codec, which needs them, use
+    /// [`call_raw`](Self::call_raw) or the typed client.
+    ///
+    /// # Errors
+    /// As a typed call; `InvalidArgument` if the path has no dot.
+    pub async fn call<A, T>(&self, path: &str, arguments: &A) -> Result<T, Status>
+    where
+        A: EncodeArguments + Sync + ?Sized,
+        T: DeserializeOwned + Send + 'static,
+    {
+        let method = MethodRef::parse(path)?;
+        let codec = self.codec();
+        let encode = |out: &mut Vec<u8>| codec.encode_arguments(&[], arguments, out);
+        let reply = self.exchange(method, false, encode).await?;
+        self.decode_reply(method, reply)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("route", &self.route)
+            .field("options", &self.options)
+            .finish()
+    }
+}

@@ -1,0 +1,213 @@
+//! One call on one connection, as a future.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rpc_core::codec::CodecError;
+use rpc_core::connection::{CallId, RequestHead, StartError};
+use rpc_core::{MethodId, Status};
+
+use super::connection::{Client, Connection};
+use super::slot::{Answer, RawReply, Slot};
+use super::waiters::Ticket;
+
+/// Waits for room, sends the request, waits for the answer.
+///
+/// The arguments are encoded straight into the outgoing buffer of the connection. Dropping the
+/// future frees the place in the queue or the slot at once, and cancels the call on the server.
+pub(super) struct Attempt<'a, F> {
+    connection: &'a Connection,
+    head: RequestHead<'a>,
+    encode: F,
+    oneway: bool,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Not sent. With a ticket while waiting for room.
+    New(Option<Ticket>),
+    /// Sent; the slot is held.
+    Sent(CallId),
+    Done,
+}
+
+impl<'a, F> Attempt<'a, F>
+where
+    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Unpin,
+{
+    #[inline]
+    pub(super) fn new(connection: &'a Connection, head: RequestHead<'a>, encode: F) -> Self {
+        Self {
+            connection,
+            head,
+            encode,
+            oneway: false,
+            stage: Stage::New(None),
+        }
+    }
+
+    /// Does not wait for an answer: ready with an empty reply once the request is queued.
+    pub(super) fn oneway(self) -> Self {
+        Self {
+            oneway: true,
+            ..self
+        }
+    }
+
+    #[inline]
+    fn poll_send(&mut self, ticket: Option<Ticket>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.connection.shared.lock();
+        let client = &mut state.protocol;
+        if let Some(status) = &client.closed {
+            let status = not_sent(status);
+            self.stage = Stage::Done;
+            return Poll::Ready(Err(status.into()));
+        }
+        if !(client.waiters.is_next(ticket) && client.has_room()) {
+            self.stage = Stage::New(Some(client.waiters.wait(ticket, cx.waker())));
+            return Poll::Pending;
+        }
+        if let Some(ticket) = ticket {
+            client.waiters.leave(ticket);
+        }
+        self.stage = Stage::Done;
+        let sent = self.start(client, cx);
+        let next = if ticket.is_some() { client.next_waiter() } else { None };
+        let alone = client.core.open_calls() <= 1;
+        self.connection.shared.flush_soon(state, alone);
+        if let Some(next) = next {
+            next.wake();
+        }
+        match sent {
+            Ok(Some(call)) => {
+                self.stage = Stage::Sent(call);
+                Poll::Pending
+            }
+            Ok(None) => Poll::Ready(Ok(RawReply::empty())),
+            Err(error) => Poll::Ready(Err(start_status(error).into())),
+        }
+    }
+
+    #[inline]
+    fn start(
+        &self,
+        client: &mut Client,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<CallId>, StartError> {
+        let encode = |out: &mut Vec<u8>| guard(out, &self.encode);
+        if self.oneway {
+            client.core.start_oneway(self.head, encode)?;
+            return Ok(None);
+        }
+        let slot = Slot::Waiting(cx.waker().clone());
+        client.core.start_call(self.head, slot, encode).map(Some)
+    }
+
+    #[inline]
+    fn poll_answer(&mut self, call: CallId, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.connection.shared.lock();
+        let client = &mut state.protocol;
+        match client.core.data(call) {
+            Some(Slot::Waiting(waker)) => {
+                waker.clone_from(cx.waker());
+                return Poll::Pending;
+            }
+            Some(Slot::Answered(_)) | None => {}
+        }
+        self.stage = Stage::Done;
+        let slot = client.core.release(call);
+        let next = client.next_waiter();
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+        match slot {
+            Some(Slot::Answered(answer)) => Poll::Ready(answer),
+            _ => Poll::Ready(Err(Status::internal("the slot of the call is gone").into())),
+        }
+    }
+}
+
+/// A panic of the user's `Serialize` is an error of this call, and of nothing else.
+#[inline]
+fn guard(
+    out: &mut Vec<u8>,
+    encode: impl Fn(&mut Vec<u8>) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    catch_unwind(AssertUnwindSafe(|| encode(out)))
+        .unwrap_or_else(|_| Err(CodecError::encode("an argument's Serialize panicked")))
+}
+
+/// The connection is closed, and this call has not been written to it.
+fn not_sent(status: &Status) -> Status {
+    status.clone().with_not_processed()
+}
+
+fn start_status(error: StartError) -> Status {
+    let status = match error {
+        StartError::Encode(error) => {
+            Status::internal("the arguments could not be encoded").with_source(error)
+        }
+        StartError::TooLarge { length, limit } => Status::resource_exhausted(format!(
+            "the arguments have {length} bytes; the server accepts {limit}"
+        )),
+        StartError::Full => Status::resource_exhausted("too many calls on this connection"),
+        _ => Status::unavailable("the connection is closed"),
+    };
+    status.with_not_processed()
+}
+
+impl<F> Future for Attempt<'_, F>
+where
+    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Unpin,
+{
+    type Output = Answer;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        match self.stage {
+            Stage::New(ticket) => self.poll_send(ticket, cx),
+            Stage::Sent(call) => self.poll_answer(call, cx),
+            Stage::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<F> Drop for Attempt<'_, F> {
+    #[inline]
+    fn drop(&mut self) {
+        let (ticket, call) = match self.stage {
+            Stage::Done | Stage::New(None) => return,
+            Stage::New(Some(ticket)) => (Some(ticket), None),
+            Stage::Sent(call) => (None, Some(call)),
+        };
+        let mut state = self.connection.shared.lock();
+        let client = &mut state.protocol;
+        if let Some(ticket) = ticket {
+            client.waiters.leave(ticket);
+        }
+        let slot = call.and_then(|call| client.core.release(call));
+        let next = client.next_waiter();
+        if client.core.outgoing().is_empty() {
+            drop(state);
+        } else {
+            let alone = client.core.open_calls() == 0;
+            self.connection.shared.flush_soon(state, alone);
+        }
+        // Outside of the lock: dropping a waker may run a task's destructor.
+        drop(slot);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+impl<F> fmt::Debug for Attempt<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method: MethodId = self.head.method;
+        f.debug_struct("Attempt").field("method", &method).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,250 @@
+//! The client's end of a connection: callers on one side, the driver on the other.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use rpc_core::connection::{ClientConfig, ClientConnection, ClientEvent, ConnectionError};
+use rpc_core::wire::Outgoing;
+use rpc_core::{Codec, Status};
+use tokio::sync::oneshot;
+
+use super::slot::{Failure, Slot};
+use super::waiters::Waiters;
+use crate::clock;
+use crate::connection::{Closed, Driver, Progress, Protocol, Shared, Side};
+use crate::transport::{Duplex, Peer};
+
+/// An open connection. Dropping it closes it, and ends the calls that are still open.
+pub(crate) struct Connection {
+    pub(super) shared: Arc<Shared<Client>>,
+    pub(super) codec: Codec,
+    pub(super) peer: Peer,
+}
+
+/// What callers and the driver share.
+pub(super) struct Client {
+    pub(super) core: ClientConnection<Slot>,
+    pub(super) waiters: Waiters,
+    /// Why no further call can be made.
+    pub(super) closed: Option<Status>,
+    /// Nobody holds the connection any more.
+    abandoned: bool,
+}
+
+/// Tells that the server accepted, or why the connection ended before it did.
+pub(super) type Opened = oneshot::Receiver<Result<(), Closed>>;
+
+impl Connection {
+    /// Starts a connection on a stream. Calls may be made before the server has answered.
+    pub(super) fn start(duplex: Duplex, config: ClientConfig, codec: Codec) -> (Self, Opened) {
+        let Duplex {
+            reader,
+            writer,
+            peer,
+        } = duplex;
+        let client = Client {
+            core: ClientConnection::new(config, clock::now()),
+            waiters: Waiters::default(),
+            closed: None,
+            abandoned: false,
+        };
+        let shared = Arc::new(Shared::new(client, writer));
+        let (sender, opened) = oneshot::channel();
+        let side = ClientSide {
+            peer: peer.clone(),
+            opened: Some(sender),
+            woken: Vec::new(),
+        };
+        shared.flush_soon(shared.lock(), false);
+        tokio::spawn(Driver::new(shared.clone(), side, reader));
+        let connection = Self {
+            shared,
+            codec,
+            peer,
+        };
+        (connection, opened)
+    }
+
+    /// True while new calls are accepted.
+    pub(super) fn accepts_calls(&self) -> bool {
+        let state = self.shared.lock();
+        state.protocol.closed.is_none() && state.protocol.core.accepts_calls()
+    }
+
+    /// The services of the server; empty before it has answered.
+    pub(super) fn has_service(&self, name: &str) -> bool {
+        let state = self.shared.lock();
+        let ack = state.protocol.core.peer();
+        ack.is_some_and(|ack| ack.services.iter().any(|service| service == name))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.protocol.abandoned = true;
+        self.shared.wake_driver(state);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Bytes that may wait to be written before callers wait.
+    const OUTGOING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    /// True if one more call fits.
+    #[inline]
+    pub(super) fn has_room(&mut self) -> bool {
+        self.core.open_calls() < self.core.calls_max()
+            && self.core.outgoing().len() < Self::OUTGOING_BYTES_MAX
+    }
+
+    /// The caller to wake because there is room.
+    #[inline]
+    pub(super) fn next_waiter(&mut self) -> Option<Waker> {
+        let front = self.waiters.front()?;
+        self.has_room().then_some(front)
+    }
+
+    /// Ends every call; gives the callers to wake.
+    fn fail_all(&mut self, status: &Status, woken: &mut Vec<Waker>) {
+        self.closed.get_or_insert_with(|| status.clone());
+        self.core.close(|slot| fail(slot, status, woken));
+        woken.extend(self.waiters.drain());
+    }
+}
+
+fn fail(slot: &mut Slot, status: &Status, woken: &mut Vec<Waker>) {
+    let answer = Slot::Answered(Err(status.clone().into()));
+    if let Slot::Waiting(waker) = std::mem::replace(slot, answer) {
+        woken.push(waker);
+    }
+}
+
+impl Protocol for Client {
+    #[inline]
+    fn outgoing(&mut self) -> &mut Outgoing {
+        self.core.outgoing()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.core.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.core.handle_timeout(now)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.abandoned
+    }
+}
+
+/// The driver's half of the client.
+struct ClientSide {
+    peer: Peer,
+    opened: Option<oneshot::Sender<Result<(), Closed>>>,
+    /// Callers to wake once the lock is released; empty between calls, kept for its memory.
+    woken: Vec<Waker>,
+}
+
+impl ClientSide {
+    fn unavailable(&self, why: &dyn fmt::Display) -> Status {
+        Status::unavailable(format!(
+            "connection to {} lost: {why}; the call may have been processed",
+            self.peer
+        ))
+    }
+}
+
+impl Side for ClientSide {
+    type Protocol = Client;
+
+    const READS_ONLY_WHEN_FLUSHED: bool = false;
+
+    fn process(
+        &mut self,
+        shared: &Arc<Shared<Client>>,
+        input: &mut &[u8],
+        _: &mut Context<'_>,
+    ) -> Result<Progress, ConnectionError> {
+        let mut state = shared.lock();
+        let client = &mut state.protocol;
+        while let Some(event) = client.core.handle_input(input)? {
+            let (call, answer) = match event {
+                ClientEvent::Replied(call, reply) => (call, Ok(reply.into())),
+                ClientEvent::Failed {
+                    call,
+                    status,
+                    unknown_method,
+                } => {
+                    let failure = Failure {
+                        status,
+                        unknown_method,
+                    };
+                    (call, Err(failure))
+                }
+                ClientEvent::Opened => {
+                    if let Some(opened) = self.opened.take() {
+                        // Nobody may be waiting.
+                        let _ = opened.send(Ok(()));
+                    }
+                    continue;
+                }
+                ClientEvent::GoAway { last, reason } => {
+                    let status = Status::unavailable(format!(
+                        "{} takes no new calls: {reason}",
+                        self.peer
+                    ));
+                    let status = status.with_not_processed();
+                    let woken = &mut self.woken;
+                    client.core.close_above(last, |slot| fail(slot, &status, woken));
+                    client.closed.get_or_insert(status);
+                    woken.extend(client.waiters.drain());
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Some(slot) = client.core.data(call)
+                && let Slot::Waiting(waker) =
+                    std::mem::replace(slot, Slot::Answered(answer))
+            {
+                self.woken.push(waker);
+            }
+        }
+        self.woken.extend(client.next_waiter());
+        let woke_many = self.woken.len() > 1;
+        if woke_many {
+            // The driver flushes after them, so they need not wake it.
+            state.arm();
+        }
+        drop(state);
+        self.woken.drain(..).for_each(Waker::wake);
+        Ok(Progress { woke_many })
+    }
+
+    fn ending(&mut self, shared: &Shared<Client>, error: &ConnectionError) {
+        let status = self.unavailable(error);
+        shared.lock().protocol.fail_all(&status, &mut self.woken);
+        self.woken.drain(..).for_each(Waker::wake);
+    }
+
+    fn closed(&mut self, shared: &Shared<Client>, why: Closed) {
+        let status = self.unavailable(&why);
+        shared.lock().protocol.fail_all(&status, &mut self.woken);
+        self.woken.drain(..).for_each(Waker::wake);
+        if let Some(opened) = self.opened.take() {
+            // Nobody may be waiting.
+            let _ = opened.send(Err(why));
+        }
+    }
+}

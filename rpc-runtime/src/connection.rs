@@ -1,0 +1,165 @@
+//! One connection at work: a protocol state under a lock, a task that moves its bytes.
+//!
+//! Who writes? Whoever finds nobody else about to. A caller alone on its connection writes its
+//! request by itself; with company, the [`driver`] is woken once, lets every ready task append, and
+//! writes everything in one system call.
+//!
+//! The lock is never held during a system call: the bytes and the writer are taken out together,
+//! and whoever holds the writer is the one who writes.
+
+mod buffer;
+mod driver;
+
+pub(crate) use driver::{Closed, Driver, Progress, Side};
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use rpc_core::connection::ConnectionError;
+use rpc_core::wire::Outgoing;
+use tokio::io::AsyncWrite;
+
+/// A protocol state machine, of either end.
+pub(crate) trait Protocol: Send + 'static {
+    /// What waits to be written.
+    fn outgoing(&mut self) -> &mut Outgoing;
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Acts on what is due.
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError>;
+    /// True when the connection is to end as soon as everything is written.
+    fn is_finished(&self) -> bool;
+}
+
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A connection as its driver, its callers and its handlers share it.
+pub(crate) struct Shared<P> {
+    state: Mutex<State<P>>,
+}
+
+pub(crate) struct State<P> {
+    pub(crate) protocol: P,
+    /// Absent while somebody writes.
+    writer: Option<Writer>,
+    /// Somebody has taken on the next flush: appending is enough.
+    armed: bool,
+    /// Present while the driver sleeps.
+    driver: Option<Waker>,
+}
+
+impl<P: Protocol> Shared<P> {
+    /// Writes in a row that a caller does for others before the driver takes over.
+    const LONE_WRITES_MAX: usize = 4;
+
+    pub(crate) fn new(protocol: P, writer: Writer) -> Self {
+        Self {
+            state: Mutex::new(State {
+                protocol,
+                writer: Some(writer),
+                armed: false,
+                driver: None,
+            }),
+        }
+    }
+
+    /// The state stays consistent even if a user's `Serialize` panics under the lock: a frame that is
+    /// not finished is removed again.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<P>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After an append: sees to it that it is written, at once if the caller is `alone`.
+    #[inline]
+    pub(crate) fn flush_soon(&self, mut state: MutexGuard<'_, State<P>>, alone: bool) {
+        if state.armed {
+            return;
+        }
+        state.armed = true;
+        let mut state = if alone {
+            let Some(state) = self.flush_alone(state) else {
+                return;
+            };
+            state
+        } else {
+            state
+        };
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Writes without waiting. Gives the state back if the driver has to do the rest.
+    fn flush_alone<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<P>>,
+    ) -> Option<MutexGuard<'a, State<P>>> {
+        for _ in 0..Self::LONE_WRITES_MAX {
+            let Some(mut writer) = state.writer.take() else {
+                return Some(state);
+            };
+            let mut outgoing = std::mem::take(state.protocol.outgoing());
+            drop(state);
+            // If the stream is full, the driver asks again and is woken.
+            let mut cx = Context::from_waker(Waker::noop());
+            let written = poll_write_all(&mut writer, &mut outgoing, &mut cx);
+            state = self.lock();
+            state.writer = Some(writer);
+            state.protocol.outgoing().prepend(outgoing);
+            if !matches!(written, Poll::Ready(Ok(()))) {
+                break;
+            }
+            if state.protocol.outgoing().is_empty() {
+                state.armed = false;
+                return None;
+            }
+        }
+        Some(state)
+    }
+
+    /// Makes the driver look at the state: it is to end, or to act on a change.
+    pub(crate) fn wake_driver(&self, mut state: MutexGuard<'_, State<P>>) {
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+}
+
+impl<P> State<P> {
+    /// Lets callers append without waking the driver: it is about to flush.
+    pub(crate) fn arm(&mut self) {
+        self.armed = true;
+    }
+}
+
+impl<P> fmt::Debug for Shared<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+/// Writes until nothing is left or the stream is full.
+fn poll_write_all(
+    writer: &mut Writer,
+    outgoing: &mut Outgoing,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while !outgoing.is_empty() {
+        match Pin::new(&mut *writer).poll_write(cx, outgoing.chunk()) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(count)) => outgoing.advance(count),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,22 @@
+//! The read buffer of a worker thread.
+//!
+//! All connections that a thread drives read into the same memory, one after the other, so that an
+//! idle connection holds none.
+
+use std::cell::Cell;
+
+/// How much one read takes at the most.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// Runs `f` with the buffer; a nested call gets memory of its own.
+pub(super) fn with<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    let taken = BUFFER.take();
+    let mut buffer = taken.unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
+    let result = f(&mut buffer);
+    BUFFER.set(Some(buffer));
+    result
+}

@@ -1,0 +1,345 @@
+//! The task of a connection: reads, hands on, flushes, watches the time.
+//!
+//! A read that succeeded is followed by another until the stream is empty: only a read that waits
+//! registers a wake-up.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rpc_core::connection::ConnectionError;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::{Protocol, Shared, buffer, poll_write_all};
+use crate::clock;
+
+/// What is particular to the client's or the server's end.
+pub(crate) trait Side: Send + Unpin + 'static {
+    type Protocol: Protocol;
+
+    /// True if nothing is read while what was written before does not fit into the stream: the
+    /// server's back-pressure. The client has to go on reading, or both could wait for ever.
+    const READS_ONLY_WHEN_FLUSHED: bool;
+
+    /// Acts on bytes that arrived. Leaves input over only to have a full outgoing buffer flushed.
+    fn process(
+        &mut self,
+        shared: &Arc<Shared<Self::Protocol>>,
+        input: &mut &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Progress, ConnectionError>;
+
+    /// The connection cannot go on; what is still queued will be written.
+    fn ending(&mut self, shared: &Shared<Self::Protocol>, error: &ConnectionError);
+
+    /// The connection is over.
+    fn closed(&mut self, shared: &Shared<Self::Protocol>, why: Closed);
+}
+
+/// What processing some input led to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// More than one waiting task was woken: worth letting them run before the next write.
+    pub(crate) woke_many: bool,
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    /// This side wanted it.
+    Finished,
+    /// The peer ended the stream.
+    EndOfStream,
+    /// The stream failed.
+    Io(io::Error),
+    /// The protocol was broken, or time ran out.
+    Protocol(ConnectionError),
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("closed by this side"),
+            Self::EndOfStream => f.write_str("closed by the peer"),
+            Self::Io(error) => error.fmt(f),
+            Self::Protocol(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The future that drives a connection until it is over.
+pub(crate) struct Driver<S: Side> {
+    shared: Arc<Shared<S::Protocol>>,
+    side: S,
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// The driver went to the back of the run queue, so that others could append.
+    yielded: bool,
+    /// Input that waits because the outgoing buffer is full.
+    stash: Vec<u8>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Set once the connection cannot go on.
+    ending: Option<Ending>,
+}
+
+struct Ending {
+    why: Closed,
+    /// The last words are written and the stream is shut down.
+    said: bool,
+    /// When to stop waiting for the peer to take note.
+    patience: Pin<Box<Sleep>>,
+}
+
+impl<S: Side> Driver<S> {
+    /// How long a closing connection waits for the peer to read the reason and close too.
+    const LINGER: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new(
+        shared: Arc<Shared<S::Protocol>>,
+        side: S,
+        reader: Box<dyn AsyncRead + Send + Unpin>,
+    ) -> Self {
+        Self {
+            shared,
+            side,
+            reader,
+            yielded: false,
+            stash: Vec::new(),
+            timer: None,
+            ending: None,
+        }
+    }
+
+    fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        if self.ending.is_some() {
+            return self.poll_end(cx);
+        }
+        match self.poll_work(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Closed::Protocol(error)) => {
+                self.side.ending(&self.shared, &error);
+                self.end(Closed::Protocol(error), cx)
+            }
+            Poll::Ready(Closed::Finished) => self.end(Closed::Finished, cx),
+            // There is nobody left to say anything to.
+            Poll::Ready(why) => Poll::Ready(why),
+        }
+    }
+
+    /// Works until there is nothing to do (`Pending`) or the connection has to end.
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        if let Err(error) = self.poll_timer(cx) {
+            return Poll::Ready(Closed::Protocol(error));
+        }
+        let yielded = std::mem::take(&mut self.yielded);
+        if !yielded && self.has_flush_to_share() {
+            return self.yield_now(cx);
+        }
+        loop {
+            let flushed = match self.poll_flush(cx) {
+                Poll::Ready(Ok(finished)) if finished => return Poll::Ready(Closed::Finished),
+                Poll::Ready(Ok(_)) => true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Closed::Io(error)),
+                Poll::Pending => false,
+            };
+            if !flushed && S::READS_ONLY_WHEN_FLUSHED {
+                return Poll::Pending;
+            }
+            match self.poll_input(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(progress)) if progress.woke_many => return self.yield_now(cx),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(why)) => return Poll::Ready(why),
+            }
+        }
+    }
+
+    /// True if somebody appended and others may be about to.
+    fn has_flush_to_share(&self) -> bool {
+        let mut state = self.shared.lock();
+        state.armed && state.writer.is_some() && !state.protocol.outgoing().is_empty()
+    }
+
+    /// Goes to the back of the run queue once; whoever appends meanwhile wakes nobody.
+    fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        self.shared.lock().arm();
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes all there is. Ready with true if the connection is to end now.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut state = self.shared.lock();
+        loop {
+            let nothing = state.protocol.outgoing().is_empty();
+            if nothing || state.writer.is_none() {
+                // Without a writer, the caller that has it writes the rest or wakes this task.
+                state.armed = !nothing;
+                state.register(cx);
+                let finished = nothing && state.protocol.is_finished();
+                return Poll::Ready(Ok(finished));
+            }
+            let Some(mut writer) = state.writer.take() else {
+                continue;
+            };
+            let mut outgoing = std::mem::take(state.protocol.outgoing());
+            drop(state);
+            let written = poll_write_all(&mut writer, &mut outgoing, cx);
+            state = self.shared.lock();
+            state.writer = Some(writer);
+            state.protocol.outgoing().prepend(outgoing);
+            match written {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    // The stream wakes this task; appending alone is enough until then.
+                    state.armed = true;
+                    state.register(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Processes what waits, or reads once and processes that.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Closed>> {
+        if !self.stash.is_empty() {
+            let stash = std::mem::take(&mut self.stash);
+            return Poll::Ready(self.process(&stash, cx));
+        }
+        buffer::with(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
+                Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                    Poll::Ready(Err(Closed::EndOfStream))
+                }
+                Poll::Ready(Ok(())) => Poll::Ready(self.process(read.filled(), cx)),
+            }
+        })
+    }
+
+    fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<Progress, Closed> {
+        let progress = self.side.process(&self.shared, &mut input, cx);
+        self.stash.extend_from_slice(input);
+        progress.map_err(Closed::Protocol)
+    }
+
+    /// Keeps the timer at what the protocol asks for, and tells it when that moment has come.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        loop {
+            let Some(due) = self.shared.lock().protocol.poll_timeout() else {
+                self.timer = None;
+                return Ok(());
+            };
+            let due = tokio::time::Instant::from_std(due);
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            self.shared.lock().protocol.handle_timeout(clock::now())?;
+        }
+    }
+
+    fn end(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
+        self.ending = Some(Ending {
+            why,
+            said: false,
+            patience: Box::pin(tokio::time::sleep(Self::LINGER)),
+        });
+        self.poll_end(cx)
+    }
+
+    /// Writes the last words, then reads until the peer closes: a stream that is dropped with
+    /// unread input is reset, and the peer may never see why.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let Some(ending) = &mut self.ending else {
+            return Poll::Pending;
+        };
+        if ending.patience.as_mut().poll(cx).is_pending() {
+            if !ending.said {
+                if self.poll_last_words(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.ending = self.ending.take().map(|e| Ending { said: true, ..e });
+            }
+            if self.poll_discard(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        let why = self.ending.take().map(|ending| ending.why);
+        Poll::Ready(why.unwrap_or(Closed::Finished))
+    }
+
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.shared.lock();
+        let Some(mut writer) = state.writer.take() else {
+            // A caller is in a write; it wakes the driver or is done in a moment.
+            state.register(cx);
+            drop(state);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        let mut outgoing = std::mem::take(state.protocol.outgoing());
+        drop(state);
+        let mut done = poll_write_all(&mut writer, &mut outgoing, cx);
+        if matches!(done, Poll::Ready(Ok(()))) {
+            done = Pin::new(&mut writer).poll_shutdown(cx);
+        }
+        let mut state = self.shared.lock();
+        state.writer = Some(writer);
+        state.protocol.outgoing().prepend(outgoing);
+        done.map(|_| ())
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        buffer::with(|buffer| {
+            loop {
+                let mut read = ReadBuf::new(buffer);
+                match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+        })
+    }
+}
+
+impl<P> super::State<P> {
+    /// Remembers whom to wake when something is appended.
+    fn register(&mut self, cx: &Context<'_>) {
+        match &mut self.driver {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
+impl<S: Side> Future for Driver<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let why = std::task::ready!(this.poll_drive(cx));
+        this.side.closed(&this.shared, why);
+        Poll::Ready(())
+    }
+}
+
+impl<S: Side> fmt::Debug for Driver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! From an admitted request to the answer of its handler.
+//!
+//! Where do answers go? To a [`Respond`]: a connection encodes them straight into its outgoing
+//! buffer, an in-process channel hands them to the caller.
+
+mod function;
+mod in_process;
+mod incoming;
+mod router;
+mod running;
+mod stats;
+
+pub use function::Function;
+pub use in_process::InProcess;
+pub use incoming::Incoming;
+pub(crate) use router::{Router, RouterBuilder};
+pub(crate) use running::{CallStart, Running};
+pub use stats::{Latency, MethodStats};
+
+use rpc_core::codec::CodecError;
+use rpc_core::connection::{Answered, CallId};
+use rpc_core::{Metadata, ServiceDescriptor, Status};
+
+/// A service as the router sees it; implemented by the generated `…Server` types.
+pub trait Service: Send + Sync + 'static {
+    /// Names, methods, types and docs of the service.
+    fn descriptor(&self) -> &'static ServiceDescriptor;
+
+    /// Starts the handler of the method that is asked for.
+    fn dispatch(&self, call: Incoming<'_>);
+}
+
+/// Where the outcome of a call goes. Ends the call; of several outcomes the first counts.
+pub(crate) trait Respond: Send + Sync + 'static {
+    fn reply(
+        &self,
+        call: CallId,
+        metadata: &Metadata,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Answered;
+
+    fn fail(&self, call: CallId, status: &Status) -> Answered;
+
+    /// The request names a method that nobody here has.
+    fn fail_unknown_method(&self, call: CallId, status: &Status) -> Answered;
+
+    fn finish_oneway(&self, call: CallId);
+}

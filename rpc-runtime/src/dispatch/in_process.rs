@@ -1,0 +1,117 @@
+//! A client wired to the services of this process, without a socket.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rpc_core::codec::CodecError;
+use rpc_core::connection::{Answered, CallId};
+use rpc_core::wire::Body;
+use rpc_core::{Code, Codec, Deadline, Metadata, MethodId, Status};
+
+use super::{CallStart, Respond, Router, Running};
+use crate::clock;
+use crate::context::Frame;
+use crate::invoke::{Invoke, Request, Response};
+
+/// Answers calls with the services of a server builder: bodies are encoded and decoded, handlers
+/// run in the task of their caller, and nothing is sent anywhere.
+#[derive(Clone, Debug)]
+pub struct InProcess {
+    router: Arc<Router>,
+}
+
+impl InProcess {
+    pub(crate) const fn new(router: Arc<Router>) -> Self {
+        Self { router }
+    }
+}
+
+#[async_trait]
+impl Invoke for InProcess {
+    async fn invoke(&self, request: Request) -> Result<Response, Status> {
+        let (service, method) = (&*request.service, &*request.method);
+        let id = MethodId::of(service, method);
+        let Some(method) = self.router.find(id) else {
+            return Err(self.missing(service, method).with_not_processed());
+        };
+        let answer = Arc::new(Collected::default());
+        let deadline = request.timeout.map(|t| Deadline::after(clock::now(), t));
+        let start = CallStart {
+            call: CallId::FIRST,
+            oneway: request.oneway,
+            codec: self.codec(),
+            frame: Frame::new(None, deadline, request.metadata),
+            body: Body::Owned(request.body),
+            respond: answer.clone(),
+        };
+        if let Some(running) = Running::start(&self.router, method, start) {
+            running.await;
+        }
+        answer.take()
+    }
+
+    fn codec(&self) -> Codec {
+        Codec::default()
+    }
+}
+
+impl InProcess {
+    fn missing(&self, service: &str, method: &str) -> Status {
+        if self.router.has_service(service) {
+            return Status::unimplemented(format!("service {service:?} has no method {method:?}"));
+        }
+        Status::not_found(format!("this process has no service {service:?}"))
+    }
+}
+
+/// Keeps the answer for the caller.
+#[derive(Default)]
+struct Collected {
+    answer: Mutex<Option<Result<Response, Status>>>,
+}
+
+impl Collected {
+    fn put(&self, answer: Result<Response, Status>) {
+        let mut slot = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert(answer);
+    }
+
+    fn take(&self) -> Result<Response, Status> {
+        let taken = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.unwrap_or_else(|| Err(Status::internal("the call ended without an answer")))
+    }
+}
+
+impl Respond for Collected {
+    fn reply(
+        &self,
+        call: CallId,
+        metadata: &Metadata,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Answered {
+        let mut encoded = Vec::new();
+        if let Err(error) = body(&mut encoded) {
+            let status = Status::internal("the reply could not be encoded").with_source(error);
+            return self.fail(call, &status);
+        }
+        let response = Response::new(Bytes::from(encoded)).with_metadata(metadata.clone());
+        self.put(Ok(response));
+        Answered::Reply
+    }
+
+    fn fail(&self, _: CallId, status: &Status) -> Answered {
+        self.put(Err(status.clone()));
+        Answered::Error(status.code())
+    }
+
+    fn fail_unknown_method(&self, call: CallId, status: &Status) -> Answered {
+        self.fail(call, status)
+    }
+
+    fn finish_oneway(&self, _: CallId) {
+        self.put(Ok(Response::default()));
+    }
+}

@@ -1,0 +1,177 @@
+//! Which handler a method id means. Frozen before the server starts: looking up takes no lock.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use rpc_core::{MethodDescriptor, MethodId, ServiceDescriptor};
+
+use super::Service;
+use super::stats::{Counters, MethodStats};
+use crate::error::{Error, Kind};
+use crate::middleware::Interceptor;
+
+/// The services of a server.
+pub(crate) struct Router {
+    methods: HashMap<MethodId, Arc<Method>, BuildHasherDefault<IdHasher>>,
+    services: Vec<(String, &'static ServiceDescriptor)>,
+    pub(super) interceptors: Arc<[Arc<dyn Interceptor>]>,
+}
+
+/// A method that can be called.
+pub(crate) struct Method {
+    pub(super) service: Arc<dyn Service>,
+    /// The name the service is registered under.
+    pub(super) service_name: String,
+    pub(super) descriptor: &'static MethodDescriptor,
+    pub(super) counters: Counters,
+}
+
+impl Method {
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.service_name, self.descriptor.name)
+    }
+}
+
+impl Router {
+    #[inline]
+    pub(crate) fn find(&self, id: MethodId) -> Option<&Arc<Method>> {
+        self.methods.get(&id)
+    }
+
+    /// The wire names of the services, in order of registration.
+    pub(crate) fn service_names(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().map(|(name, _)| &**name)
+    }
+
+    pub(crate) fn has_service(&self, name: &str) -> bool {
+        self.service_names().any(|service| service == name)
+    }
+
+    /// Names and descriptors of the services, in order of registration.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, &'static ServiceDescriptor)> {
+        self.services.iter().map(|(name, descriptor)| (&**name, *descriptor))
+    }
+
+    /// What happened so far, sorted by path.
+    pub(crate) fn stats(&self) -> Vec<MethodStats> {
+        let each = self.methods.values().map(|m| m.counters.snapshot(m.path()));
+        let mut stats: Vec<_> = each.collect();
+        stats.sort_by(|a, b| a.path.cmp(&b.path));
+        stats
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.service_names().collect();
+        f.debug_struct("Router").field("services", &names).finish_non_exhaustive()
+    }
+}
+
+/// Collects services; the first mistake is kept until [`build`](Self::build).
+#[derive(Default)]
+pub(crate) struct RouterBuilder {
+    methods: HashMap<MethodId, Arc<Method>, BuildHasherDefault<IdHasher>>,
+    services: Vec<(String, &'static ServiceDescriptor)>,
+    interceptors: Vec<Arc<dyn Interceptor>>,
+    mistake: Option<Error>,
+}
+
+impl RouterBuilder {
+    /// Adds a service under the name of its trait, or under another.
+    pub(crate) fn add(&mut self, service: Arc<dyn Service>, name: Option<&str>) {
+        let descriptor = service.descriptor();
+        let name = name.unwrap_or(descriptor.name);
+        if self.services.iter().any(|(other, _)| other == name) {
+            return self.refuse(format!("service already registered: {name}"));
+        }
+        self.services.push((name.to_owned(), descriptor));
+        for method in descriptor.methods {
+            self.add_method(&service, name, method);
+        }
+    }
+
+    /// Adds the methods of a service to those registered under its name before: plain functions.
+    pub(crate) fn extend(&mut self, service: Arc<dyn Service>) {
+        let descriptor = service.descriptor();
+        if !self.services.iter().any(|(other, _)| other == descriptor.name) {
+            self.services.push((descriptor.name.to_owned(), descriptor));
+        }
+        for method in descriptor.methods {
+            self.add_method(&service, descriptor.name, method);
+        }
+    }
+
+    pub(crate) fn intercept(&mut self, interceptor: Arc<dyn Interceptor>) {
+        self.interceptors.push(interceptor);
+    }
+
+    pub(crate) fn build(self) -> Result<Router, Error> {
+        match self.mistake {
+            Some(mistake) => Err(mistake),
+            None => Ok(Router {
+                methods: self.methods,
+                services: self.services,
+                interceptors: self.interceptors.into(),
+            }),
+        }
+    }
+
+    /// Keeps the first mistake for [`build`](Self::build).
+    pub(crate) fn refuse(&mut self, mistake: String) {
+        self.mistake.get_or_insert_with(|| Error::new(Kind::Registration, mistake));
+    }
+
+    fn add_method(
+        &mut self,
+        service: &Arc<dyn Service>,
+        name: &str,
+        descriptor: &'static MethodDescriptor,
+    ) {
+        let method = Method {
+            service: service.clone(),
+            service_name: name.to_owned(),
+            descriptor,
+            counters: Counters::default(),
+        };
+        let id = MethodId::of(name, descriptor.name);
+        match self.methods.entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(Arc::new(method));
+            }
+            Entry::Occupied(taken) => {
+                let (ours, theirs) = (method.path(), taken.get().path());
+                self.refuse(if ours == theirs {
+                    format!("method already registered: {ours}")
+                } else {
+                    format!("{ours} and {theirs} have the same id {id}: rename one of them")
+                });
+            }
+        }
+    }
+}
+
+/// Method ids are hashes already. The keys are the server's own; a peer only looks up.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0 << 8 | u64::from(*byte);
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, id: u32) {
+        // The table takes its control bits from the top, its index from the bottom.
+        self.0 = u64::from(id) << 32 | u64::from(id);
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong before there is a call: targets, binding, connecting, registration.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use rpc_core::connection::{ConnectionError, Refusal};
+
+/// Why a server or a channel could not be set up.
+///
+/// Opaque: ask the predicates. A call that failed carries a [`Status`](rpc_core::Status) instead.
+pub struct Error {
+    kind: Kind,
+    /// What was attempted, on what.
+    attempt: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Target,
+    UnknownScheme,
+    Bind,
+    Connect,
+    Refused,
+    Registration,
+    Codec,
+}
+
+impl Error {
+    pub(crate) fn new(kind: Kind, attempt: impl Into<String>) -> Self {
+        Self {
+            kind,
+            attempt: attempt.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// The text is not a target: no scheme, no address, a bad port.
+    #[must_use]
+    pub fn is_invalid_target(&self) -> bool {
+        matches!(self.kind, Kind::Target | Kind::UnknownScheme)
+    }
+
+    /// The scheme of the target is not one of those known.
+    #[must_use]
+    pub fn is_unknown_scheme(&self) -> bool {
+        self.kind == Kind::UnknownScheme
+    }
+
+    /// The server could not listen.
+    #[must_use]
+    pub fn is_bind(&self) -> bool {
+        self.kind == Kind::Bind
+    }
+
+    /// The server could not listen because somebody else does.
+    #[must_use]
+    pub fn is_address_in_use(&self) -> bool {
+        self.is_bind() && self.io().is_some_and(|e| e.kind() == io::ErrorKind::AddrInUse)
+    }
+
+    /// The connection could not be made, or ended before the server accepted it.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self.kind, Kind::Connect | Kind::Refused)
+    }
+
+    /// The peer does not speak this protocol, version or codec; see [`refusal`](Self::refusal).
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.kind == Kind::Refused
+    }
+
+    /// What the server said when it refused the handshake: the versions and codecs it supports.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        let source = self.source.as_ref()?;
+        match source.downcast_ref::<ConnectionError>()? {
+            ConnectionError::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// A service or method is registered twice, or two methods have the same id.
+    #[must_use]
+    pub fn is_registration(&self) -> bool {
+        self.kind == Kind::Registration
+    }
+
+    /// The codec cannot be used.
+    #[must_use]
+    pub fn is_codec(&self) -> bool {
+        self.kind == Kind::Codec
+    }
+
+    fn io(&self) -> Option<&io::Error> {
+        self.source.as_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.attempt)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("attempt", &self.attempt)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}

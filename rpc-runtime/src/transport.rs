@@ -1,0 +1,144 @@
+//! Byte streams between processes: TCP, Unix sockets, memory, or what a user brings.
+//!
+//! What does a transport have to guarantee? An ordered, reliable byte stream in both directions and
+//! nothing else: framing, multiplexing and time-outs are built on top.
+
+mod memory;
+mod target;
+mod tcp;
+#[cfg(unix)]
+mod unix;
+
+pub use memory::{MemoryConnector, MemoryListener};
+pub(crate) use target::Target;
+pub use tcp::{TcpConnector, TcpListener};
+#[cfg(unix)]
+pub use unix::{UnixConnector, UnixListener};
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::error::{Error, Kind};
+
+/// Opens byte streams to one place.
+#[async_trait]
+pub trait Connector: fmt::Debug + Send + Sync + 'static {
+    /// Opens one more stream. Dropping the future gives up the attempt.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the place cannot be reached.
+    async fn connect(&self) -> io::Result<Duplex>;
+
+    /// The place, as a target URI; for error messages.
+    fn target(&self) -> String;
+}
+
+/// Accepts byte streams.
+#[async_trait]
+pub trait Listener: Send + 'static {
+    /// Waits for the next stream. Dropping the future loses no stream.
+    ///
+    /// # Errors
+    /// The server waits a little and accepts again, whatever the error.
+    async fn accept(&mut self) -> io::Result<Duplex>;
+
+    /// Where clients reach this listener, as a target URI with the real port.
+    fn target(&self) -> String;
+}
+
+/// One end of a byte stream, split into its two directions.
+pub struct Duplex {
+    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
+    pub(crate) peer: Peer,
+}
+
+impl Duplex {
+    /// A stream from its two halves, and who is at the other end.
+    pub fn new(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+    ) -> Self {
+        Self {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+            peer,
+        }
+    }
+}
+
+impl fmt::Debug for Duplex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Duplex").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    uri: Arc<str>,
+    address: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// A peer with an IP address and port.
+    #[must_use]
+    pub fn from_address(address: SocketAddr) -> Self {
+        Self {
+            uri: format!("tcp://{address}").into(),
+            address: Some(address),
+        }
+    }
+
+    /// A peer without an IP address, known by this URI.
+    #[must_use]
+    pub fn from_uri(uri: impl Into<Arc<str>>) -> Self {
+        Self {
+            uri: uri.into(),
+            address: None,
+        }
+    }
+
+    /// The IP address and port, where the transport has them.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.uri)
+    }
+}
+
+/// The connector for a target.
+pub(crate) fn connector(target: &Target) -> Arc<dyn Connector> {
+    match target {
+        Target::Tcp(address) => Arc::new(TcpConnector::new(address)),
+        #[cfg(unix)]
+        Target::Unix(path) => Arc::new(UnixConnector::new(path)),
+        Target::Memory(name) => Arc::new(MemoryConnector::new(name)),
+    }
+}
+
+/// Listens on a target.
+pub(crate) async fn listen(target: &Target) -> Result<Box<dyn Listener>, Error> {
+    let listener: io::Result<Box<dyn Listener>> = match target {
+        Target::Tcp(address) => TcpListener::bind(address).await.map(boxed),
+        #[cfg(unix)]
+        Target::Unix(path) => UnixListener::bind(path).map(boxed),
+        Target::Memory(name) => MemoryListener::bind(name).map(boxed),
+    };
+    listener.map_err(|e| Error::new(Kind::Bind, format!("cannot listen on {target}")).with_source(e))
+}
+
+fn boxed(listener: impl Listener) -> Box<dyn Listener> {
+    Box::new(listener)
+}

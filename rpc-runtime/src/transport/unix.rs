@@ -1,0 +1,94 @@
+//! Unix domain sockets.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use tokio::net::UnixStream;
+
+use super::{Connector, Duplex, Listener, Peer};
+
+/// Connects to the socket at a path.
+#[derive(Clone, Debug)]
+pub struct UnixConnector {
+    path: PathBuf,
+}
+
+impl UnixConnector {
+    /// A connector to the socket at this path.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+#[async_trait]
+impl Connector for UnixConnector {
+    async fn connect(&self) -> io::Result<Duplex> {
+        let stream = UnixStream::connect(&self.path).await?;
+        Ok(duplex(stream, &self.path))
+    }
+
+    fn target(&self) -> String {
+        uri(&self.path)
+    }
+}
+
+/// Accepts connections on the socket at a path, and removes the socket when dropped.
+#[derive(Debug)]
+pub struct UnixListener {
+    inner: tokio::net::UnixListener,
+    path: PathBuf,
+}
+
+impl UnixListener {
+    /// Listens on a path. A socket there that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    /// As the operating system says; `AddrInUse` if somebody listens, or the path is not a socket.
+    pub fn bind(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        let inner = match tokio::net::UnixListener::bind(&path) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_abandoned(&path) => {
+                std::fs::remove_file(&path)?;
+                tokio::net::UnixListener::bind(&path)?
+            }
+            other => other?,
+        };
+        Ok(Self { inner, path })
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        // Nothing to be done if it is gone already.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[async_trait]
+impl Listener for UnixListener {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        let (stream, _) = self.inner.accept().await?;
+        Ok(duplex(stream, &self.path))
+    }
+
+    fn target(&self) -> String {
+        uri(&self.path)
+    }
+}
+
+/// True for the socket of a process that ended: connecting to it is refused.
+fn is_abandoned(path: &Path) -> bool {
+    let refused = std::os::unix::net::UnixStream::connect(path);
+    refused.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn duplex(stream: UnixStream, path: &Path) -> Duplex {
+    let (reader, writer) = stream.into_split();
+    Duplex::new(reader, writer, Peer::from_uri(uri(path)))
+}
+
+fn uri(path: &Path) -> String {
+    format!("unix://{}", path.display())
+}
