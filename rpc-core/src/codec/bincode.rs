@@ -16,8 +16,8 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use super::CodecError;
 use super::limits::{Budget, Limited};
-use super::{CodecError, DecodeLimits};
 use reader::{Failure, Reader, Result, fail};
 
 #[inline]
@@ -45,13 +45,12 @@ impl Writer for Appender<'_> {
 }
 
 #[inline]
-pub(super) fn decode<S, T>(seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+pub(super) fn decode<S, T>(seed: S, body: &[u8], budget: &Budget) -> Result<T, CodecError>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
-    let budget = Budget::new(limits);
     let mut reader = Reader::new(body);
-    seed.deserialize(Limited::new(&mut reader, &budget))
+    seed.deserialize(Limited::new(&mut reader, budget))
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|failure| {
             let (at, length) = (body.len() - reader.left(), body.len());

@@ -19,7 +19,7 @@ pub(super) use limited::Limited;
 const RESERVED_ELEMENTS_MAX: usize = 1024;
 /// What a string or a collection costs the allocator beside its elements.
 const ALLOCATION_BYTES: usize = 32;
-/// What an element of no size is charged: no memory, but time. 65,536 of them fit into 32 MiB.
+/// What an element of no size is charged: no memory, but time. 65,535 of them fit into 32 MiB.
 const EMPTY_ELEMENT_BYTES: usize = 512;
 /// A map is charged twice for an entry: tables grow before they are full.
 const MAP_FACTOR: usize = 2;
@@ -66,16 +66,14 @@ impl DecodeLimits {
         self.element_bytes_max = bytes;
         self
     }
-
-    pub(super) fn one_deeper(self) -> Self {
-        self.with_depth_max(self.depth_max.saturating_add(1))
-    }
 }
 
 /// What is left while one body is decoded.
 #[derive(Debug)]
 pub(super) struct Budget {
     limits: DecodeLimits,
+    /// Levels that are not counted: the tuple of the arguments, so that one may be as deep as a reply.
+    free_levels: u32,
     /// 0 <= element_bytes_left <= limits.element_bytes_max
     element_bytes_left: Cell<usize>,
     exceeded: Cell<bool>,
@@ -86,9 +84,16 @@ impl Budget {
     pub(super) fn new(limits: &DecodeLimits) -> Self {
         Self {
             limits: *limits,
+            free_levels: 0,
             element_bytes_left: Cell::new(limits.element_bytes_max),
             exceeded: Cell::new(false),
         }
+    }
+
+    #[inline]
+    pub(super) fn with_free_levels(mut self, levels: u32) -> Self {
+        self.free_levels = levels;
+        self
     }
 
     /// serde's errors are text; whether it was a limit is remembered here.

@@ -1,1 +1,1 @@
-//! x
+//! Bodies that nobody should write.

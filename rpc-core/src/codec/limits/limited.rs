@@ -23,7 +23,7 @@ impl<'b, T> Limited<'b, T> {
         Self {
             inner,
             budget,
-            depth_left: budget.limits.depth_max,
+            depth_left: budget.limits.depth_max.saturating_add(budget.free_levels),
             collects: false,
         }
     }
