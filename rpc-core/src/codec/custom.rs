@@ -1,3 +1,8 @@
+//! A codec of the user's own.
+//!
+//! Why type erasure? A connection picks its codec at run time, and a trait with generic methods cannot
+//! stand behind a pointer. The built-in codecs are an enum and stay generic: they pay nothing for it.
+
 use std::fmt;
 
 use serde::de::DeserializeSeed;

@@ -17,8 +17,9 @@ pub(super) use limited::Limited;
 /// Elements reserved for before the first one is read: 64 KiB, if an element takes 64 bytes. (The
 /// collections of std themselves stop at 1 MiB, however large an element is.)
 const RESERVED_ELEMENTS_MAX: usize = 1024;
-/// What a string or a collection costs the allocator beside its elements.
-const ALLOCATION_BYTES: usize = 32;
+/// What a string or a collection costs beside its elements: the smallest block of the allocator, and
+/// the share of a growing vector that it lies in.
+const ALLOCATION_BYTES: usize = 64;
 /// What an element of no size is charged: no memory, but time. 65,535 of them fit into 32 MiB.
 const EMPTY_ELEMENT_BYTES: usize = 512;
 /// A map is charged twice for an entry: tables grow before they are full.
@@ -36,7 +37,7 @@ const MAP_FACTOR: usize = 2;
 pub struct DecodeLimits {
     /// Levels of nesting: each sequence, map, struct, tuple, `Some`, newtype and enum is one. 128.
     pub depth_max: u32,
-    /// Memory for the elements of sequences and maps, by `size_of` the element type, and 32 bytes
+    /// Memory for the elements of sequences and maps, by `size_of` the element type, and 64 bytes
     /// for each string and collection. An element of no size counts as 512 bytes, an entry of a map
     /// twice; a `Box` as the pointer that it is. 32 MiB.
     pub element_bytes_max: usize,

@@ -90,7 +90,7 @@ fn a_blob_of_64_kib_is_one_call_and_not_65536() {
     let element_wise = ElementWise(blob.clone());
     assert_eq!(calls(|codec| codec.encode(&blob, &mut vec![]).unwrap()), 1);
     assert_eq!(calls(|codec| codec.encode(&maybe, &mut vec![]).unwrap()), 2);
-    let argument = ((&Argument(&blob)).wire(),);
+    let argument = (Argument(&blob).wire(),);
     let one = calls(|codec| {
         codec
             .encode_arguments(&["blob"], &argument, &mut vec![])

@@ -75,8 +75,8 @@ fn t3_options_boxes_and_enums_are_levels_too() {
     #[derive(Debug, Serialize, Deserialize)]
     enum Tree {
         Leaf,
-        Node(Box<Tree>),
-        Branch { left: Box<Tree> },
+        Node(Box<Self>),
+        Branch { left: Box<Self> },
     }
     on_a_small_stack(|| {
         for depth in DEPTHS {
@@ -109,10 +109,35 @@ fn t3_options_boxes_and_enums_are_levels_too() {
 }
 
 #[test]
+fn t3_wide_structs_fit_on_the_stack_too() {
+    type Text = Option<String>;
+    type Texts = (Text, Text, Text, Text, Text, Text, Text, Text);
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    struct Wide {
+        texts: (Texts, Texts, Texts, Texts),
+        numbers: [u64; 32],
+        next: Option<Box<Self>>,
+    }
+    on_a_small_stack(|| {
+        let mut wide = Wide::default();
+        for _ in 0..62 {
+            wide = Wide {
+                next: Some(Box::new(wide)),
+                ..Wide::default()
+            };
+        }
+        for codec in codecs() {
+            let body = encoded(&codec, &wide);
+            decoded::<Wide>(&codec, &body).unwrap();
+        }
+    });
+}
+
+#[test]
 fn t3_a_type_that_recurses_without_reading_is_stopped() {
     /// In JSON, `Some` leaves no trace: nothing but the limit ends this.
     #[derive(Debug, Serialize, Deserialize)]
-    struct Endless(Option<Box<Endless>>);
+    struct Endless(Option<Box<Self>>);
     on_a_small_stack(|| too_much::<Endless>(&Codec::Json, b"1"));
 }
 
@@ -243,7 +268,7 @@ fn t2_ordinary_large_messages_fit() {
 fn limits_can_be_set() {
     let narrow = DecodeLimits::default()
         .with_depth_max(2)
-        .with_element_bytes_max(100);
+        .with_element_bytes_max(200);
     assert!(Codec::Json.decode::<Nest>(b"[[]]", &narrow).is_ok());
     assert!(
         Codec::Json
@@ -252,12 +277,12 @@ fn limits_can_be_set() {
             .is_limit()
     );
     let numbers = |count| encoded(&Codec::Bincode, &vec![1_u64; count]);
-    // 32 for the vector, 8 for each element.
+    // 64 for the vector, 8 for each element.
     assert!(
         Codec::Bincode
-            .decode::<Vec<u64>>(&numbers(8), &narrow)
+            .decode::<Vec<u64>>(&numbers(17), &narrow)
             .is_ok()
     );
-    let error = Codec::Bincode.decode::<Vec<u64>>(&numbers(9), &narrow);
+    let error = Codec::Bincode.decode::<Vec<u64>>(&numbers(18), &narrow);
     assert!(error.unwrap_err().is_limit());
 }

@@ -29,7 +29,7 @@ pub(crate) struct User {
     id: u64,
     name: String,
     emails: Vec<String>,
-    boss: Option<Box<User>>,
+    boss: Option<Box<Self>>,
     scores: BTreeMap<String, i32>,
     seen: (i16, char),
 }
@@ -39,7 +39,7 @@ pub(crate) enum Shape {
     Nothing,
     Circle(f64),
     Line(i32, i32),
-    Named { label: String, parts: Vec<Shape> },
+    Named { label: String, parts: Vec<Self> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,14 +203,14 @@ pub(crate) fn example() -> Everything {
 /// A list as a chain of boxes: each link is one level of `Option` and one of the struct.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Chain {
-    pub(crate) next: Option<Box<Chain>>,
+    pub(crate) next: Option<Box<Self>>,
 }
 
 /// Sequences in sequences, nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Nest {
-    pub(crate) inner: Vec<Nest>,
+    pub(crate) inner: Vec<Self>,
 }
 
 pub(crate) type Lookup = HashMap<String, Vec<u64>>;

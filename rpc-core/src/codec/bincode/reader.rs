@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::de;
 
+/// What is wrong. Behind a pointer, so that a result that went well stays in registers.
 #[derive(Debug)]
-pub(super) struct Failure(Cow<'static, str>);
+pub(super) struct Failure(Box<Cow<'static, str>>);
 
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -21,13 +22,13 @@ impl std::error::Error for Failure {}
 impl de::Error for Failure {
     #[cold]
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
+        Self(Box::new(message.to_string().into()))
     }
 }
 
 #[cold]
 pub(super) fn fail<T>(message: &'static str) -> Result<T> {
-    Err(Failure(message.into()))
+    Err(Failure(Box::new(message.into())))
 }
 
 /// What has not been read yet.
@@ -70,14 +71,24 @@ impl<'de> Reader<'de> {
 
     /// An integer below 251 is one byte; else the byte says how wide it is.
     #[inline]
-    pub(super) fn unsigned(&mut self) -> Result<u128> {
+    pub(super) fn unsigned(&mut self) -> Result<u64> {
         match self.byte()? {
             small @ 0..=250 => Ok(small.into()),
-            width => self.unsigned_wide(width),
+            width => match u64::try_from(self.wide(width)?) {
+                Ok(value) => Ok(value),
+                Err(_) => fail("an integer does not fit into 64 bits"),
+            },
         }
     }
 
-    fn unsigned_wide(&mut self, width: u8) -> Result<u128> {
+    pub(super) fn unsigned_128(&mut self) -> Result<u128> {
+        match self.byte()? {
+            small @ 0..=250 => Ok(small.into()),
+            width => self.wide(width),
+        }
+    }
+
+    fn wide(&mut self, width: u8) -> Result<u128> {
         let (value, least): (u128, u128) = match width {
             251 => (u16::from_le_bytes(self.array()?).into(), 251),
             252 => (u32::from_le_bytes(self.array()?).into(), 1 << 16),
@@ -93,8 +104,14 @@ impl<'de> Reader<'de> {
 
     /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
     #[inline]
-    pub(super) fn signed(&mut self) -> Result<i128> {
+    pub(super) fn signed(&mut self) -> Result<i64> {
         let value = self.unsigned()?;
+        let half = (value >> 1).cast_signed();
+        Ok(if value & 1 == 0 { half } else { !half })
+    }
+
+    pub(super) fn signed_128(&mut self) -> Result<i128> {
+        let value = self.unsigned_128()?;
         let half = (value >> 1).cast_signed();
         Ok(if value & 1 == 0 { half } else { !half })
     }
