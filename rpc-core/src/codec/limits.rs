@@ -38,8 +38,8 @@ pub struct DecodeLimits {
     /// Levels of nesting: each sequence, map, struct, tuple, `Some`, newtype and enum is one. 128.
     pub depth_max: u32,
     /// Memory for the elements of sequences and maps, by `size_of` the element type, and 64 bytes
-    /// for each string and collection. An element of no size counts as 512 bytes, an entry of a map
-    /// twice; a `Box` as the pointer that it is. 32 MiB.
+    /// for each string and collection that is not empty. An element of no size counts as 512 bytes,
+    /// an entry of a map twice, a `Box` as the pointer that it is. 32 MiB.
     pub element_bytes_max: usize,
 }
 

@@ -247,6 +247,12 @@ fn t2_ordinary_large_messages_fit() {
     let numbers: Vec<u64> = (0..(4 << 20) / 9 * 2).map(|n| n << 20).collect();
     let words: Vec<String> = (0..300_000).map(|n| format!("word {n}")).collect();
     let lookup: HashMap<u64, String> = (0..100_000).map(|n| (n, format!("value {n}"))).collect();
+    let any = serde_json::Value::from(vec![1; 400_000]);
+    let body = encoded(&Codec::Json, &any);
+    assert_eq!(
+        decoded::<serde_json::Value>(&Codec::Json, &body).unwrap(),
+        any
+    );
     for codec in codecs() {
         assert_eq!(
             decoded::<Vec<u64>>(&codec, &encoded(&codec, &numbers)).unwrap(),

@@ -52,6 +52,18 @@ impl<'b, T> Limited<'b, T> {
     }
 
     #[inline]
+    fn charge_allocation<E: Error>(&self, elements: Option<usize>) -> Result<(), E> {
+        match elements {
+            _ if !self.collects => Ok(()),
+            Some(0) => Ok(()),
+            elements => {
+                self.budget.foresee(elements)?;
+                self.budget.charge(ALLOCATION_BYTES)
+            }
+        }
+    }
+
+    #[inline]
     fn charge_element<V, E: Error>(&self, factor: usize) -> Result<(), E> {
         if !self.collects {
             return Ok(());
@@ -80,11 +92,10 @@ macro_rules! pass {
     )*};
 }
 
-macro_rules! allocate {
+macro_rules! collect {
     ($($method:ident)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.budget.charge(ALLOCATION_BYTES)?;
             let visitor = self.with(visitor, true);
             self.inner.$method(visitor)
         }
@@ -110,7 +121,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
         deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char deserialize_str
         deserialize_identifier deserialize_unit
     }
-    allocate! {
+    collect! {
         deserialize_any deserialize_string deserialize_byte_buf deserialize_seq deserialize_map
     }
     nest! {
@@ -149,6 +160,16 @@ macro_rules! visit_plain {
     )*};
 }
 
+macro_rules! visit_text {
+    ($($method:ident($type:ty))*) => {$(
+        #[inline]
+        fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
+            self.charge_allocation(Some(value.len()))?;
+            self.inner.$method(value)
+        }
+    )*};
+}
+
 macro_rules! visit_nested {
     ($($method:ident($trait:ident))*) => {$(
         #[inline]
@@ -169,9 +190,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
     visit_plain! {
         visit_bool(bool) visit_i8(i8) visit_i16(i16) visit_i32(i32) visit_i64(i64) visit_i128(i128)
         visit_u8(u8) visit_u16(u16) visit_u32(u32) visit_u64(u64) visit_u128(u128)
-        visit_f32(f32) visit_f64(f64) visit_char(char) visit_str(&str) visit_borrowed_str(&'de str)
-        visit_string(String) visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8])
-        visit_byte_buf(Vec<u8>)
+        visit_f32(f32) visit_f64(f64) visit_char(char)
+    }
+    visit_text! {
+        visit_str(&str) visit_borrowed_str(&'de str) visit_string(String)
+        visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8]) visit_byte_buf(Vec<u8>)
     }
     visit_nested! {
         visit_some(Deserializer) visit_newtype_struct(Deserializer) visit_enum(EnumAccess)
@@ -179,18 +202,14 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
-        if self.collects {
-            self.budget.foresee(elements.size_hint())?;
-        }
+        self.charge_allocation(elements.size_hint())?;
         let elements = self.below(elements)?;
         self.inner.visit_seq(elements)
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        if self.collects {
-            self.budget.foresee(entries.size_hint())?;
-        }
+        self.charge_allocation(entries.size_hint())?;
         let entries = self.below(entries)?;
         self.inner.visit_map(entries)
     }
