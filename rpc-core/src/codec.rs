@@ -35,6 +35,7 @@ pub use limits::DecodeLimits;
 
 use arguments::{ArgumentsOut, ArgumentsSeed};
 use bytes::{Whole, WholeSeed};
+use limits::Budget;
 
 /// The number by which two peers agree on a codec when they connect.
 ///
@@ -153,7 +154,7 @@ impl Codec {
         body: &[u8],
         limits: &DecodeLimits,
     ) -> Result<T, CodecError> {
-        self.parse(WholeSeed::<T>::new(), body, limits)
+        self.parse(WholeSeed::<T>::new(), body, &Budget::new(limits))
             .map_err(|error| error.about(std::any::type_name::<T>()))
     }
 
@@ -184,13 +185,12 @@ impl Codec {
         body: &[u8],
         limits: &DecodeLimits,
     ) -> Result<A, CodecError> {
-        // The tuple itself is no level of nesting: an argument may be as deep as a reply.
-        let limits = limits.one_deeper();
+        let budget = Budget::new(limits).with_free_levels(1);
         let body = match self {
             Self::Json if names.is_empty() && body.is_empty() => b"{}",
             _ => body,
         };
-        self.parse(ArgumentsSeed::<A>::new(names), body, &limits)
+        self.parse(ArgumentsSeed::<A>::new(names), body, &budget)
             .map_err(|error| error.about("the arguments"))
     }
 
@@ -209,14 +209,14 @@ impl Codec {
     }
 
     #[inline]
-    fn parse<S, T>(&self, seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+    fn parse<S, T>(&self, seed: S, body: &[u8], budget: &Budget) -> Result<T, CodecError>
     where
         S: for<'de> DeserializeSeed<'de, Value = T>,
     {
         match self {
-            Self::Bincode => bincode::decode(seed, body, limits),
-            Self::Json => json::decode(seed, body, limits),
-            Self::Custom(codec) => custom::decode(&**codec, seed, body, limits),
+            Self::Bincode => bincode::decode(seed, body, budget),
+            Self::Json => json::decode(seed, body, budget),
+            Self::Custom(codec) => custom::decode(&**codec, seed, body, budget),
         }
     }
 }

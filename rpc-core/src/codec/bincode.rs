@@ -1,28 +1,37 @@
 //! The format of bincode 2 in its standard configuration: little endian, variable-length integers.
 //!
 //! Why is writing left to the crate, and reading not? Because the crate's reader takes an integer
-//! in more bytes than it needs (so that one value has several encodings), says "unexpected end" and
-//! not where, and offers no place to change either. What it writes is what we read, byte for byte;
-//! `tests/codec_bincode.rs` holds the two against each other.
+//! in more bytes than it needs (so that one value has several encodings), allocates on the word of
+//! a length field, says "unexpected end" and not where, and offers no place to change any of it.
+//! What it writes is what we read, byte for byte; `tests/codec/bincode.rs` holds the two against
+//! each other.
 
-use std::borrow::Cow;
-use std::fmt;
+mod reader;
 
 use ::bincode::enc::write::Writer;
 use ::bincode::error::EncodeError;
 use serde::Serialize;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
 
+use super::CodecError;
 use super::limits::{Budget, Limited};
-use super::{CodecError, DecodeLimits};
+use reader::{Failure, Reader, Result, fail};
 
 #[inline]
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let config = ::bincode::config::standard();
-    ::bincode::serde::encode_into_writer(value, Appender(out), config).map_err(CodecError::encode)
+    ::bincode::serde::encode_into_writer(value, Appender(out), config).map_err(
+        |error| match error {
+            EncodeError::OtherString(reason) => CodecError::encode(reason),
+            // The only other one that serde and a buffer that grows can cause.
+            _ => CodecError::encode(
+                "bincode writes the length first, and a sequence does not know its own",
+            ),
+        },
+    )
 }
 
 struct Appender<'a>(&'a mut Vec<u8>);
@@ -36,146 +45,18 @@ impl Writer for Appender<'_> {
 }
 
 #[inline]
-pub(super) fn decode<S, T>(seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+pub(super) fn decode<S, T>(seed: S, body: &[u8], budget: &Budget) -> Result<T, CodecError>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
-    let budget = Budget::new(limits);
-    let mut reader = Reader { rest: body };
-    seed.deserialize(Limited::new(&mut reader, &budget))
+    let mut reader = Reader::new(body);
+    seed.deserialize(Limited::new(&mut reader, budget))
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|failure| {
-            let (at, length) = (body.len() - reader.rest.len(), body.len());
+            let (at, length) = (body.len() - reader.left(), body.len());
             let error = format_args!("{failure}, at byte {at} of {length}");
             budget.explain(CodecError::decode(error))
         })
-}
-
-#[derive(Debug)]
-struct Failure(Cow<'static, str>);
-
-type Result<T, E = Failure> = std::result::Result<T, E>;
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl de::Error for Failure {
-    #[cold]
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
-    }
-}
-
-#[cold]
-fn fail<T>(message: &'static str) -> Result<T> {
-    Err(Failure(message.into()))
-}
-
-/// What has not been read yet.
-struct Reader<'de> {
-    rest: &'de [u8],
-}
-
-impl<'de> Reader<'de> {
-    #[inline]
-    fn take(&mut self, length: usize) -> Result<&'de [u8]> {
-        let Some((taken, rest)) = self.rest.split_at_checked(length) else {
-            return fail("the input ends early");
-        };
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let Some((taken, rest)) = self.rest.split_first_chunk() else {
-            return fail("the input ends early");
-        };
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    #[inline]
-    fn byte(&mut self) -> Result<u8> {
-        self.array().map(|[byte]| byte)
-    }
-
-    /// An integer below 251 is one byte; else the byte says how wide it is.
-    #[inline]
-    fn unsigned(&mut self) -> Result<u128> {
-        match self.byte()? {
-            small @ 0..=250 => Ok(small.into()),
-            width => self.unsigned_wide(width),
-        }
-    }
-
-    fn unsigned_wide(&mut self, width: u8) -> Result<u128> {
-        let (value, least): (u128, u128) = match width {
-            251 => (u16::from_le_bytes(self.array()?).into(), 251),
-            252 => (u32::from_le_bytes(self.array()?).into(), 1 << 16),
-            253 => (u64::from_le_bytes(self.array()?).into(), 1 << 32),
-            254 => (u128::from_le_bytes(self.array()?), 1 << 64),
-            _ => return fail("255 begins no integer"),
-        };
-        if value < least {
-            return fail("an integer takes more bytes than it needs");
-        }
-        Ok(value)
-    }
-
-    /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
-    #[inline]
-    fn signed(&mut self) -> Result<i128> {
-        let value = self.unsigned()?;
-        let half = (value >> 1).cast_signed();
-        Ok(if value & 1 == 0 { half } else { !half })
-    }
-
-    #[inline]
-    fn length(&mut self) -> Result<usize> {
-        let Ok(length) = usize::try_from(self.unsigned()?) else {
-            return fail("the length does not fit into this machine");
-        };
-        Ok(length)
-    }
-
-    #[inline]
-    fn bytes(&mut self) -> Result<&'de [u8]> {
-        let length = self.length()?;
-        self.take(length)
-    }
-
-    fn char(&mut self) -> Result<char> {
-        let length = match self.rest.first() {
-            Some(0xc0..=0xdf) => 2,
-            Some(0xe0..=0xef) => 3,
-            Some(0xf0..=0xf7) => 4,
-            _ => 1,
-        };
-        let encoded = std::str::from_utf8(self.take(length)?).ok();
-        match encoded.and_then(|text| text.chars().next()) {
-            Some(char) => Ok(char),
-            None => fail("not a char in UTF-8"),
-        }
-    }
-
-    #[inline]
-    fn elements(&mut self, left: usize) -> Elements<'_, 'de> {
-        Elements { reader: self, left }
-    }
-
-    #[inline]
-    fn end(&self) -> Result<()> {
-        match self.rest {
-            [] => Ok(()),
-            _ => fail("bytes are left over"),
-        }
-    }
 }
 
 macro_rules! integers {
@@ -220,11 +101,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         deserialize_u16 visit_u16 unsigned u16;
         deserialize_u32 visit_u32 unsigned u32;
         deserialize_u64 visit_u64 unsigned u64;
-        deserialize_u128 visit_u128 unsigned u128;
+        deserialize_u128 visit_u128 unsigned_128 u128;
         deserialize_i16 visit_i16 signed i16;
         deserialize_i32 visit_i32 signed i32;
         deserialize_i64 visit_i64 signed i64;
-        deserialize_i128 visit_i128 signed i128;
+        deserialize_i128 visit_i128 signed_128 i128;
     }
 
     #[inline]
@@ -301,18 +182,18 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let length = self.length()?;
-        visitor.visit_seq(self.elements(length))
+        visitor.visit_seq(Elements::new(self, length))
     }
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let length = self.length()?;
-        visitor.visit_map(self.elements(length))
+        visitor.visit_map(Elements::new(self, length))
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(self.elements(length))
+        visitor.visit_seq(Elements::new(self, length))
     }
 
     #[inline]
@@ -322,7 +203,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(self.elements(length))
+        visitor.visit_seq(Elements::new(self, length))
     }
 
     #[inline]
@@ -332,7 +213,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(self.elements(fields.len()))
+        visitor.visit_seq(Elements::new(self, fields.len()))
     }
 
     #[inline]
@@ -350,6 +231,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 struct Elements<'a, 'de> {
     reader: &'a mut Reader<'de>,
     left: usize,
+}
+
+impl<'a, 'de> Elements<'a, 'de> {
+    #[inline]
+    fn new(reader: &'a mut Reader<'de>, left: usize) -> Self {
+        Self { reader, left }
+    }
 }
 
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
@@ -418,7 +306,7 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(self.elements(length))
+        visitor.visit_seq(Elements::new(self, length))
     }
 
     #[inline]
@@ -427,6 +315,6 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(self.elements(fields.len()))
+        visitor.visit_seq(Elements::new(self, fields.len()))
     }
 }

@@ -1,9 +1,14 @@
+//! A codec of the user's own.
+//!
+//! Why type erasure? A connection picks its codec at run time, and a trait with generic methods cannot
+//! stand behind a pointer. The built-in codecs are an enum and stay generic: they pay nothing for it.
+
 use std::fmt;
 
 use serde::de::DeserializeSeed;
 
 use super::limits::{Budget, Limited};
-use super::{CodecError, CodecId, DecodeLimits};
+use super::{CodecError, CodecId};
 
 /// Any serde `Deserializer` behind a pointer: what [`CustomCodec::decode`] hands over.
 pub use erased_serde::Deserializer as ErasedDeserializer;
@@ -68,19 +73,18 @@ pub(super) fn decode<S, T>(
     codec: &dyn CustomCodec,
     seed: S,
     body: &[u8],
-    limits: &DecodeLimits,
+    budget: &Budget,
 ) -> Result<T, CodecError>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
-    let budget = Budget::new(limits);
     let mut seed = Some(seed);
     let mut value = None;
     let mut visit = |deserializer: &mut dyn ErasedDeserializer<'_>| {
         let Some(seed) = seed.take() else {
             return Err(serde::de::Error::custom("the value was taken before"));
         };
-        value = Some(seed.deserialize(Limited::new(deserializer, &budget))?);
+        value = Some(seed.deserialize(Limited::new(deserializer, budget))?);
         Ok(())
     };
     codec

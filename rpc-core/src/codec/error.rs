@@ -1,3 +1,5 @@
+//! Why a body could not be written or read.
+
 use std::fmt;
 
 /// A longer message is cut: it may quote what the peer sent.

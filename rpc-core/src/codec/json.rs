@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeSeed;
 
+use super::CodecError;
 use super::limits::{Budget, Limited};
-use super::{CodecError, DecodeLimits};
 
 #[inline]
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -12,15 +12,14 @@ pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), C
 }
 
 #[inline]
-pub(super) fn decode<S, T>(seed: S, body: &[u8], limits: &DecodeLimits) -> Result<T, CodecError>
+pub(super) fn decode<S, T>(seed: S, body: &[u8], budget: &Budget) -> Result<T, CodecError>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
-    let budget = Budget::new(limits);
     let mut json = serde_json::Deserializer::from_slice(body);
     // `Limited` counts every level that serde_json would, and more: the verdict is ours.
     json.disable_recursion_limit();
-    seed.deserialize(Limited::new(&mut json, &budget))
+    seed.deserialize(Limited::new(&mut json, budget))
         .and_then(|value| json.end().map(|()| value))
         .map_err(|error| budget.explain(CodecError::decode(error)))
 }

@@ -2,15 +2,13 @@
 
 use rpc_core::codec::*;
 
+use crate::samples::codecs;
+
 /// What generated code does with one argument.
 macro_rules! wire {
     ($value:expr) => {
         (&Argument($value)).wire()
     };
-}
-
-fn codecs() -> [Codec; 2] {
-    [Codec::Bincode, Codec::Json]
 }
 
 fn sent<A: EncodeArguments>(
@@ -105,5 +103,82 @@ fn byte_strings_are_recognised_by_type_and_not_by_spelling() {
                 "six".to_owned()
             )
         );
+    }
+}
+
+#[test]
+fn s1_3_a_json_object_may_list_arguments_in_any_order() {
+    let names = &["a", "b"];
+    for body in [r#"{"a":1,"b":"x"}"#, r#"{"b":"x","a":1}"#, r#"[1,"x"]"#] {
+        let back: (u32, String) = received(&Codec::Json, names, body.as_bytes()).unwrap();
+        assert_eq!(back, (1, "x".to_owned()), "{body}");
+    }
+}
+
+#[test]
+fn s0_24_a_wrong_argument_is_named() {
+    type Arguments = (u32, Option<String>);
+    let names = &["count", "label"];
+    let table = [
+        (r#"{"count":1}"#, "missing field `label`"),
+        (r#"{"label":null}"#, "missing field `count`"),
+        (r#"{}"#, "missing field `count`"),
+        (r#"[1]"#, "missing field `label`"),
+        (
+            r#"{"count":1,"label":null,"count":2}"#,
+            "duplicate field `count`",
+        ),
+        (
+            r#"{"count":1,"label":null,"size":2}"#,
+            "unknown field `size`",
+        ),
+        (
+            r#"{"count":"1","label":null}"#,
+            "argument `count`: invalid type: string",
+        ),
+        (
+            r#"{"count":1,"label":7}"#,
+            "argument `label`: invalid type: integer `7`",
+        ),
+        (r#"[1,null,3]"#, "trailing characters at line 1 column 9"),
+        (r#"{"count":1,"label":null} x"#, "trailing characters"),
+        (r#"7"#, "expected the arguments count, label"),
+        ("", "EOF while parsing a value"),
+    ];
+    for (body, reason) in table {
+        let error = received::<Arguments>(&Codec::Json, names, body.as_bytes()).unwrap_err();
+        assert!(
+            error.starts_with("cannot decode the arguments: "),
+            "{body}: {error}"
+        );
+        assert!(error.contains(reason), "{body}: {error}");
+    }
+    let error = received::<Arguments>(&Codec::Bincode, names, &[1, 2]).unwrap_err();
+    assert_eq!(
+        error,
+        "cannot decode the arguments: argument `label`: an option is neither 0 nor 1, at byte 2 of 2"
+    );
+    let error = received::<Arguments>(&Codec::Bincode, names, &[1]).unwrap_err();
+    assert_eq!(
+        error,
+        "cannot decode the arguments: argument `label`: the input ends early, at byte 1 of 1"
+    );
+}
+
+#[test]
+fn names_and_arguments_that_differ_in_number_are_an_error() {
+    for codec in codecs() {
+        let mut body = vec![9];
+        let error = codec
+            .encode_arguments(&["a"], &(1, 2), &mut body)
+            .unwrap_err();
+        assert!(error.is_encode(), "{error}");
+        assert!(
+            error.to_string().contains("1 names for 2 arguments"),
+            "{error}"
+        );
+        assert_eq!(body, [9]);
+        let error = received::<(u8, u8)>(&codec, &["a"], &[1, 2]).unwrap_err();
+        assert!(error.contains("1 names for 2 arguments"), "{error}");
     }
 }

@@ -1,0 +1,125 @@
+//! Ours against the bincode crate: what it writes we write, and we read what it could have written.
+
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use rpc_core::codec::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::samples::*;
+
+fn by_the_crate<T: Serialize>(value: &T) -> Vec<u8> {
+    ::bincode::serde::encode_to_vec(value, ::bincode::config::standard()).unwrap()
+}
+
+fn check<T>(value: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug + 'static,
+{
+    let body = encoded(&Codec::Bincode, value);
+    assert_eq!(body, by_the_crate(value));
+    assert_eq!(decoded::<T>(&Codec::Bincode, &body).unwrap(), *value);
+    for length in 0..body.len() {
+        assert!(decoded::<T>(&Codec::Bincode, &body[..length]).is_err());
+    }
+}
+
+/// Whatever the bytes: either both read the same value, or ours refuses what the crate
+/// refuses, leaves unread or would have written in fewer bytes.
+fn agree<T>(body: &[u8]) -> Result<(), TestCaseError>
+where
+    T: Serialize + DeserializeOwned + Debug + 'static,
+{
+    // Without its limit the crate allocates whatever a length says, and aborts.
+    let config = ::bincode::config::standard().with_limit::<65_536>();
+    let theirs = ::bincode::serde::decode_from_slice::<T, _>(body, config)
+        .ok()
+        .map(|(value, _)| value)
+        .filter(|value| by_the_crate(value) == body);
+    let ours = decoded::<T>(&Codec::Bincode, body).ok();
+    // Compared as bytes: a NaN is not equal to itself.
+    prop_assert_eq!(
+        ours.as_ref().map(by_the_crate),
+        theirs.as_ref().map(by_the_crate)
+    );
+    Ok(())
+}
+
+#[test]
+fn fixed_values_have_the_bytes_of_the_crate() {
+    check(&example());
+    check(&());
+    check(&Unit);
+    check(&Wrapped(251));
+    check(&f64::INFINITY);
+    check(&Some(Some("x".to_owned())));
+    check(&Some(None::<u8>));
+    check(&vec![(); 1000]);
+    check(&Lookup::from([("a".to_owned(), vec![1, 1 << 40])]));
+    for integer in [
+        0,
+        1,
+        250,
+        251,
+        65_535,
+        65_536,
+        u32::MAX.into(),
+        1 << 32,
+        u64::MAX,
+    ] {
+        check(&integer);
+        check(&integer.cast_signed());
+        check(&i128::from(integer));
+        check(&(u128::from(integer) << 1));
+    }
+}
+
+#[test]
+fn a_nan_keeps_its_bits() {
+    let nan = f64::from_bits(0x7ff8_dead_beef_0001);
+    let body = encoded(&Codec::Bincode, &nan);
+    let back: f64 = decoded(&Codec::Bincode, &body).unwrap();
+    assert_eq!(back.to_bits(), nan.to_bits());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn random_values_have_the_bytes_of_the_crate(value in everything()) {
+        let body = encoded(&Codec::Bincode, &value);
+        prop_assert_eq!(&body, &by_the_crate(&value));
+        prop_assert_eq!(decoded::<Everything>(&Codec::Bincode, &body).unwrap(), value);
+    }
+
+    #[test]
+    fn random_values_survive_json(value in everything()) {
+        let body = encoded(&Codec::Json, &value);
+        prop_assert_eq!(decoded::<Everything>(&Codec::Json, &body).unwrap(), value);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn t13_random_bytes_get_the_verdict_of_the_crate(
+        body in prop::collection::vec(prop_oneof![0_u8..6, 245_u8..=255, any::<u8>()], 0..24),
+    ) {
+        agree::<u16>(&body)?;
+        agree::<i32>(&body)?;
+        agree::<u64>(&body)?;
+        agree::<i128>(&body)?;
+        agree::<u128>(&body)?;
+        agree::<char>(&body)?;
+        agree::<String>(&body)?;
+        agree::<f64>(&body)?;
+        agree::<(bool, Option<i16>)>(&body)?;
+        agree::<Vec<u32>>(&body)?;
+        agree::<Vec<Option<char>>>(&body)?;
+        agree::<Shape>(&body)?;
+        agree::<Vec<Shape>>(&body)?;
+        agree::<Result<String, i64>>(&body)?;
+    }
+}
