@@ -67,8 +67,12 @@ impl<T: Message, E: CallError> Outcome for Result<T, E> {
     message = "a oneway method returns `Result<(), ..>`: nobody waits for a reply",
     label = "expected `rpc::Result<()>` or `Result<(), E>`"
 )]
-pub trait OnewayOutcome: Outcome<Reply = ()> {}
-impl<E: CallError> OnewayOutcome for Result<(), E> {}
+pub trait OnewayOutcome {
+    type Nothing;
+}
+impl<E: CallError> OnewayOutcome for Result<(), E> {
+    type Nothing = ();
+}
 
 /// What a by-reference argument is at the server: `str` → `String`, `[T]` → `Vec<T>`, `T` → `T`.
 #[diagnostic::on_unimplemented(

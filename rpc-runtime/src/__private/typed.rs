@@ -24,11 +24,7 @@ pub struct Outgoing<'a, A, R> {
 }
 
 impl<'a, A, R> Outgoing<'a, A, R> {
-    pub fn new(
-        channel: &'a Channel,
-        method: &'static MethodDescriptor,
-        arguments: &'a A,
-    ) -> Self {
+    pub fn new(channel: &'a Channel, method: &'static MethodDescriptor, arguments: &'a A) -> Self {
         Self {
             channel,
             method,
