@@ -9,8 +9,10 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use crate::{CallOptions, Channel, Error};
 pub use rpc_core::MetadataError;
 
+mod required;
 mod typed;
 
+pub use required::{Fails, OnewayReturned, Returned, Travels};
 pub use typed::{Handler, NoCode, Oneway, Outgoing, Run, Unary, Uncallable, Unrunnable};
 
 /// A type that can be an argument or a reply.
@@ -19,14 +21,9 @@ pub use typed::{Handler, NoCode, Oneway, Outgoing, Run, Unary, Uncallable, Unrun
     label = "not serializable",
     note = "derive both: `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
-pub trait Message: Serialize + DeserializeOwned + Send + 'static {
-    /// The type itself; naming it states the requirement where it is named.
-    type Itself;
-}
+pub trait Message: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {
-    type Itself = T;
-}
+impl<T: Serialize + DeserializeOwned + Send + 'static> Message for T {}
 
 /// A type that can be the error of a method.
 #[diagnostic::on_unimplemented(
@@ -62,18 +59,6 @@ impl<T: Message, E: CallError> Outcome for Result<T, E> {
     }
 }
 
-/// The return type of a oneway method.
-#[diagnostic::on_unimplemented(
-    message = "a oneway method returns `Result<(), ..>`: nobody waits for a reply",
-    label = "expected `rpc::Result<()>` or `Result<(), E>`"
-)]
-pub trait OnewayOutcome {
-    type Nothing;
-}
-impl<E: CallError> OnewayOutcome for Result<(), E> {
-    type Nothing = ();
-}
-
 /// What a by-reference argument is at the server: `str` → `String`, `[T]` → `Vec<T>`, `T` → `T`.
 #[diagnostic::on_unimplemented(
     message = "`&{Self}` cannot be an argument: the server does not know an owned form of `{Self}`",
@@ -91,6 +76,16 @@ impl OwnedForm for str {
 }
 impl<T> OwnedForm for [T] {
     type Owned = Vec<T>;
+}
+
+impl OwnedForm for std::path::Path {
+    type Owned = std::path::PathBuf;
+}
+impl OwnedForm for std::ffi::OsStr {
+    type Owned = std::ffi::OsString;
+}
+impl OwnedForm for std::ffi::CStr {
+    type Owned = std::ffi::CString;
 }
 
 /// An argument on its way out; see `wire` in `AsBytes` and `AsValue`.
