@@ -192,7 +192,9 @@ impl Value {
 
 impl Parse for Setting {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let key = input.call(Ident::parse_any)?;
+        let key = input
+            .call(Ident::parse_any)
+            .map_err(|error| syn::Error::new(error.span(), "expected `key` or `key = value`"))?;
         if input.parse::<Option<Token![=]>>()?.is_none() {
             let value = Value::None;
             return Ok(Self { key, value });

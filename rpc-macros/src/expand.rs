@@ -85,12 +85,12 @@ fn clashes(service: &Service) -> TokenStream {
     quote!(#(#clashes)*)
 }
 
-/// The constant that describes a method.
+/// The constant that describes a method, in `__Methods`.
 fn descriptor_of(method: &Method) -> Ident {
-    format_ident!("__method_{}", method.ident().unraw())
+    format_ident!("method_{}", method.ident().unraw())
 }
 
-/// The constant that is a method's id: a pattern in the dispatcher's `match`.
+/// The constant that is a method's id, in `__Methods`: a pattern in the dispatcher's `match`.
 fn id_of(method: &Method) -> Ident {
-    format_ident!("__id_{}", method.ident().unraw())
+    format_ident!("id_{}", method.ident().unraw())
 }

@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{
-    FnArg, Ident, ItemTrait, Pat, PatIdent, Path, Signature, TraitItem, TraitItemFn, parse_quote,
+    FnArg, Ident, ItemTrait, Pat, PatIdent, Path, ReturnType, Signature, TraitItem, TraitItemFn,
+    parse_quote,
 };
 
 use crate::attr;
@@ -32,7 +33,12 @@ pub(crate) fn stand_ins(item: &ItemTrait, krate: &Path, errors: &Errors) -> Toke
         visibility: &item.vis,
     };
     let contract = repaired(item);
-    let client = client(&contract, &names, &surroundings);
+    let methods = if implementable(item) {
+        methods(&contract)
+    } else {
+        None
+    };
+    let client = client(&contract, methods, &names, &surroundings);
     let server = server(&names, &surroundings);
     let errors = errors.tokens();
     quote! {
@@ -50,6 +56,8 @@ fn repaired(item: &ItemTrait) -> ItemTrait {
     let mut item = item.clone();
     item.attrs.retain(|attribute| !attr::is_ours(attribute));
     item.modifiers.auto_token = None;
+    // `Self` in a signature is refused; that it has no size is not worth a second error.
+    item.supertraits.push(parse_quote!(::core::marker::Sized));
     item.supertraits.push(parse_quote!(::core::marker::Send));
     item.supertraits.push(parse_quote!(::core::marker::Sync));
     item.supertraits.push(parse_quote!('static));
@@ -101,7 +109,12 @@ fn plain(pattern: &Pat) -> PatIdent {
     }
 }
 
-fn client(contract: &ItemTrait, names: &Names, around: &Surroundings<'_>) -> TokenStream {
+fn client(
+    contract: &ItemTrait,
+    methods: Option<Vec<TokenStream>>,
+    names: &Names,
+    around: &Surroundings<'_>,
+) -> TokenStream {
     let definition = client::definition(names, around);
     let inherent = client::inherent(names);
     let Names {
@@ -111,7 +124,7 @@ fn client(contract: &ItemTrait, names: &Names, around: &Surroundings<'_>) -> Tok
         ..
     } = names;
     let cfgs = around.cfgs;
-    let implementation = methods(contract).map(|methods| {
+    let implementation = methods.map(|methods| {
         let (generics, arguments, clause) = contract.generics.split_for_impl();
         let unsafety = &contract.unsafety;
         quote! {
@@ -133,24 +146,32 @@ fn client(contract: &ItemTrait, names: &Names, around: &Surroundings<'_>) -> Tok
     }
 }
 
-/// The client's methods, unless the trait has something that it cannot implement.
+/// Whether a type without any behaviour can implement the trait.
+fn implementable(item: &ItemTrait) -> bool {
+    let opaque = |output: &ReturnType| {
+        let text = output.to_token_stream().to_string();
+        text.split_whitespace().any(|word| word == "impl")
+    };
+    item.supertraits.iter().all(crate::valid::fits_client)
+        && !item.items.iter().any(|item| match item {
+            TraitItem::Fn(function) => opaque(&function.sig.output),
+            _ => false,
+        })
+}
+
+/// The client's methods, unless the trait has something besides methods.
 fn methods(contract: &ItemTrait) -> Option<Vec<TokenStream>> {
-    let implementable = contract.supertraits.iter().all(crate::valid::fits_client);
     let methods = contract.items.iter().map(|item| match item {
         TraitItem::Fn(function) => Some(method(function)),
         _ => None,
     });
-    if implementable {
-        methods.collect()
-    } else {
-        None
-    }
+    methods.collect()
 }
 
 fn method(function: &TraitItemFn) -> TokenStream {
     let cfgs = attr::cfgs(&function.attrs);
     let signature: &Signature = &function.sig;
-    let body = if matches!(&signature.output, syn::ReturnType::Type(_, ty) if is_future(ty)) {
+    let body = if matches!(&signature.output, ReturnType::Type(_, ty) if is_future(ty)) {
         quote!(async move { ::core::unimplemented!() })
     } else {
         quote!(::core::unimplemented!())

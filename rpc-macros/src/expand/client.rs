@@ -41,7 +41,7 @@ pub(super) fn implementation(service: &Service, names: &Names) -> TokenStream {
         use #private::{AsBytes as _, AsValue as _, Oneway as _, Unary as _, Uncallable as _};
         impl #client {
             /// The service: names, types as written, docs.
-            pub const DESCRIPTOR: &'static #private::ServiceDescriptor = &__service;
+            pub const DESCRIPTOR: &'static #private::ServiceDescriptor = &__Methods::SERVICE;
             #inherent
         }
         impl #contract for #client {
@@ -133,7 +133,7 @@ fn call(method: &Method, names: &Names) -> TokenStream {
         async fn #ident(&self, #(#idents: #types),*) -> #output {
             (&#private::Outgoing::<_, #output>::new(
                 &self.channel,
-                &#descriptor,
+                &__Methods::#descriptor,
                 &(#(#encoded,)*),
             ))
             .#kind()

@@ -1,9 +1,10 @@
 //! The trait, and what the type checker must agree to.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{ReturnType, Signature, Type, parse_quote_spanned};
+use syn::{Ident, ReturnType, Signature, Type, parse_quote_spanned};
 
 use super::Names;
 use crate::ast::{Argument, Method, Service};
@@ -54,47 +55,68 @@ pub(crate) fn returning_future(signature: &Signature) -> Signature {
 
 /// A requirement for each type that travels, at the place where the user wrote it.
 ///
-/// Naming an associated type states the requirement. Each is met by every type that can travel,
-/// so a failure is one error in the words of the trait.
+/// Naming an associated type states the requirement; a failure is one error in its words. It is
+/// named in a field because fields are checked once, and in a struct of its own because rustc
+/// reports a requirement once for each item.
 pub(super) fn assertions(service: &Service, names: &Names) -> TokenStream {
-    let assertions = service.methods.iter().flat_map(|method| {
-        let arguments = method.arguments.iter();
-        let reply = reply_assertion(method, names);
-        arguments
-            .map(|argument| argument_assertion(argument, method, names))
-            .chain([reply])
+    let assertions = service.methods.iter().map(|method| {
+        let cfgs = &method.cfgs;
+        let ident = format_ident!("__Types_{}", method.ident().unraw());
+        let types = (method.arguments.iter())
+            .map(|argument| argument_assertion(argument, names))
+            .chain(reply_assertions(method, names));
+        let fields = (0..).map(|index| format_ident!("_{index}"));
+        let fields = fields.zip(types).map(|(field, ty)| quote!(#field: #ty));
+        quote!(#(#cfgs)* struct #ident { #(#fields),* })
     });
     quote!(#(#assertions)*)
 }
 
-fn argument_assertion(argument: &Argument, method: &Method, names: &Names) -> TokenStream {
+fn argument_assertion(argument: &Argument, names: &Names) -> TokenStream {
     let private = &names.private;
+    let place = Place::of(argument.referent.as_ref().unwrap_or(&argument.written));
     let owned = owned_type(argument, names);
-    let ty = argument.referent.as_ref().unwrap_or(&argument.written);
-    assertion(
-        method,
-        ty.span(),
-        &quote_spanned!(ours_at(ty.span())=> <#owned as #private::Message>::Itself),
-    )
+    place.name(&owned, &quote!(#private::Travels), "Itself")
 }
 
-fn reply_assertion(method: &Method, names: &Names) -> TokenStream {
+fn reply_assertions(method: &Method, names: &Names) -> Vec<TokenStream> {
     let private = &names.private;
-    let output = &method.output;
-    let span = ours_at(output.span());
-    let required = if method.oneway {
-        quote_spanned!(span=> <#output as #private::OnewayOutcome>::Nothing)
-    } else {
-        quote_spanned!(span=> <#output as #private::Outcome>::Reply)
+    let output = method.output.to_token_stream();
+    let place = Place::of(&method.output);
+    let error_of = |returned| {
+        let error = place.name(&output, returned, "Error");
+        place.name(&error, &quote!(#private::Fails), "Itself")
     };
-    assertion(method, output.span(), &required)
+    if method.oneway {
+        return vec![error_of(&quote!(#private::OnewayReturned))];
+    }
+    let returned = quote!(#private::Returned);
+    let reply = place.name(&output, &returned, "Reply");
+    let reply = place.name(&reply, &quote!(#private::Travels), "Itself");
+    vec![reply, error_of(&returned)]
 }
 
-fn assertion(method: &Method, span: Span, required: &TokenStream) -> TokenStream {
-    let cfgs = &method.cfgs;
-    quote_spanned! {ours_at(span)=>
-        #(#cfgs)*
-        const _: ::core::marker::PhantomData<fn() -> #required> = ::core::marker::PhantomData;
+/// Where the user wrote a type: generated tokens that stand there are reported as the user's.
+struct Place {
+    first: Span,
+    last: Span,
+}
+
+impl Place {
+    fn of(ty: &Type) -> Self {
+        let mut tokens = ty.to_token_stream().into_iter();
+        let first = tokens
+            .next()
+            .map_or_else(Span::call_site, |token| token.span());
+        let last = tokens.last().map_or(first, |token| token.span());
+        Self { first, last }
+    }
+
+    /// `<ty as required>::item`, from the first to the last token of the user's type.
+    fn name(&self, ty: &TokenStream, required: &TokenStream, item: &str) -> TokenStream {
+        let open = quote_spanned!(self.first=> <);
+        let item = Ident::new(item, self.last);
+        quote!(#open #ty as #required>::#item)
     }
 }
 

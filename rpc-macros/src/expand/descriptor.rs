@@ -1,4 +1,6 @@
 //! The service as data, in constants.
+//!
+//! Why constants of a type? A constant beside the functions would capture an argument of its name.
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use quote::quote;
 use super::{Names, descriptor_of, id_of};
 use crate::ast::{self, Method, Service};
 
-/// `__service`, and for each method its descriptor and its id.
+/// `__Methods`: the service, and for each method its descriptor and its id.
 pub(super) fn tokens(service: &Service, names: &Names) -> TokenStream {
     let private = &names.private;
     let (name, docs) = (&service.name, &service.docs);
@@ -20,18 +22,21 @@ pub(super) fn tokens(service: &Service, names: &Names) -> TokenStream {
             #(#cfgs)*
             const #descriptor: #private::MethodDescriptor = #value;
             #(#cfgs)*
-            const #id: #private::MethodId = #descriptor.id;
+            const #id: #private::MethodId = Self::#descriptor.id;
         }
     });
     let elements = service.methods.iter().map(|method| {
         let (cfgs, descriptor) = (&method.cfgs, descriptor_of(method));
-        quote!(#(#cfgs)* #descriptor)
+        quote!(#(#cfgs)* Self::#descriptor)
     });
     quote! {
-        #(#methods)*
-        const __methods: &[#private::MethodDescriptor] = &[#(#elements),*];
-        const __service: #private::ServiceDescriptor =
-            #private::ServiceDescriptor::new(#name, __methods).with_docs(#docs);
+        enum __Methods {}
+        impl __Methods {
+            #(#methods)*
+            const ALL: &'static [#private::MethodDescriptor] = &[#(#elements),*];
+            const SERVICE: #private::ServiceDescriptor =
+                #private::ServiceDescriptor::new(#name, Self::ALL).with_docs(#docs);
+        }
     }
 }
 

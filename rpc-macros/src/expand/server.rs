@@ -41,7 +41,7 @@ pub(super) fn implementation(service: &Service, names: &Names) -> TokenStream {
         }
         impl<__T: #contract> #private::Service for #server<__T> {
             fn descriptor(&self) -> &'static #private::ServiceDescriptor {
-                &__service
+                &__Methods::SERVICE
             }
             fn dispatch(&self, call: #private::Incoming<'_>) {
                 match call.method_id() {
@@ -113,9 +113,9 @@ fn arm(method: &Method, names: &Names) -> TokenStream {
     });
     quote! {
         #(#cfgs)*
-        #id => (&#private::Handler::<(#(#owned,)*), #output>::NEW).run(
+        __Methods::#id => (&#private::Handler::<(#(#owned,)*), #output>::NEW).run(
             call,
-            &#descriptor,
+            &__Methods::#descriptor,
             (&#private::CodeOf::<#output>::NEW).code(),
             |(#(#idents,)*)| {
                 let #service = ::std::sync::Arc::clone(&self.service);

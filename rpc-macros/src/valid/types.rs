@@ -5,7 +5,7 @@
 
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
-use syn::{Lifetime, Path, Type, TypeImplTrait, TypeInfer, TypeReference};
+use syn::{Lifetime, Path, Type, TypeImplTrait, TypeInfer, TypeReference, TypeTraitObject};
 
 use super::Errors;
 
@@ -52,6 +52,13 @@ impl Visit<'_> for Checker<'_> {
         self.errors.push_at(
             ty,
             "`impl Trait` cannot travel: the other end must know the type",
+        );
+    }
+
+    fn visit_type_trait_object(&mut self, ty: &TypeTraitObject) {
+        self.errors.push_at(
+            ty,
+            "`dyn Trait` cannot travel: the other end must know the type",
         );
     }
 
