@@ -58,7 +58,7 @@ pub(crate) fn all(service: &Service) -> TokenStream {
     let server = server::implementation(service, &names);
     let descriptor = descriptor::tokens(service, &names);
     let clashes = clashes(service);
-    let cfgs = &service.cfgs;
+    let (cfgs, private) = (&service.cfgs, &names.private);
     quote! {
         #contract
         #client_type
@@ -66,6 +66,10 @@ pub(crate) fn all(service: &Service) -> TokenStream {
         #(#cfgs)*
         #[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction)]
         const _: () = {
+            use #private::{
+                AsBytes as _, AsValue as _, KnownCode as _, NoCode as _, Oneway as _, Run as _,
+                Unary as _, Uncallable as _, UnknownCode as _, Unrunnable as _,
+            };
             #assertions
             #descriptor
             #client

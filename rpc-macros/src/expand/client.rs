@@ -15,7 +15,7 @@ pub(crate) fn definition(names: &Names, around: &Surroundings<'_>) -> TokenStrea
         ..
     } = names;
     let Surroundings { cfgs, visibility } = around;
-    let docs = format!("Calls a [`{service}`] at the other end of a channel.");
+    let docs = format!(" Calls a [`{service}`] at the other end of a channel.");
     quote! {
         #(#cfgs)*
         #[doc = #docs]
@@ -38,7 +38,6 @@ pub(super) fn implementation(service: &Service, names: &Names) -> TokenStream {
     let inherent = inherent(names);
     let methods = service.methods.iter().map(|method| call(method, names));
     quote! {
-        use #private::{AsBytes as _, AsValue as _, Oneway as _, Unary as _, Uncallable as _};
         impl #client {
             /// The service: names, types as written, docs.
             pub const DESCRIPTOR: &'static #private::ServiceDescriptor = &__Methods::SERVICE;

@@ -13,7 +13,7 @@ pub(crate) fn definition(names: &Names, around: &Surroundings<'_>) -> TokenStrea
         service, server, ..
     } = names;
     let Surroundings { cfgs, visibility } = around;
-    let docs = format!("Takes the calls of a [`{service}`] for an implementation of it.");
+    let docs = format!(" Takes the calls of a [`{service}`] for an implementation of it.");
     quote! {
         #(#cfgs)*
         #[doc = #docs]
@@ -35,7 +35,6 @@ pub(super) fn implementation(service: &Service, names: &Names) -> TokenStream {
     let inherent = inherent(names);
     let arms = service.methods.iter().map(|method| arm(method, names));
     quote! {
-        use #private::{KnownCode as _, NoCode as _, Run as _, UnknownCode as _, Unrunnable as _};
         impl<__T: #contract> #server<__T> {
             #inherent
         }
