@@ -1,8 +1,8 @@
 //! The `#[service]` attribute: from an annotated trait to a typed client and a dispatcher.
 //!
-//! Three steps, one module each: [`ast`] reads the trait into a typed model, [`valid`] refuses
-//! what cannot work (every mistake at once, at the user's tokens), [`expand`] writes code. After a
-//! refusal [`fallback`] writes stand-ins, so that the user reads about the mistake and not about a
+//! Three steps, one module each: `ast` reads the trait into a typed model, `valid` refuses
+//! what cannot work (every mistake at once, at the user's tokens), `expand` writes code. After a
+//! refusal `fallback` writes stand-ins, so that the user reads about the mistake and not about a
 //! `GreeterClient` that does not exist.
 //!
 //! Why is nothing here about sockets or bytes? Whatever a function can do is done by

@@ -4,8 +4,8 @@
 //! server, so it would be reported twice more, in words about tuples and tasks. Generated code
 //! states the requirement once, at the user's type (`Message`, `Outcome`, `OnewayOutcome`), and
 //! makes its calls through the pairs of traits below: method resolution takes the first of a
-//! pair if the types are right and otherwise the second, which accepts anything and never runs,
-//! because the program does not compile.
+//! pair if the types are right and otherwise the second, which accepts anything and does not
+//! compile once it is used: a requirement that was not stated ends there, not in a call that hangs.
 
 use std::marker::PhantomData;
 
@@ -63,6 +63,7 @@ pub trait Uncallable<R> {
 }
 impl<A, R> Uncallable<R> for &Outgoing<'_, A, R> {
     fn oneway(&self) -> impl Future<Output = R> + Send {
+        const { panic!("an argument or the reply of this method cannot travel") };
         std::future::pending()
     }
 }
@@ -115,6 +116,7 @@ impl<A, R> Unrunnable<A> for &Handler<A, R> {
         _code: C,
         _handler: impl FnOnce(A) -> F,
     ) {
+        const { panic!("an argument or the reply of this method cannot travel") };
         call.unknown_method();
     }
 }
