@@ -1,9 +1,115 @@
-//! The `#[service]` attribute.
+//! The `#[service]` attribute: from an annotated trait to a typed client and a dispatcher.
+//!
+//! Three steps, one module each: `ast` reads the trait into a typed model, `valid` refuses
+//! what cannot work (every mistake at once, at the user's tokens), `expand` writes code. After a
+//! refusal `fallback` writes stand-ins, so that the user reads about the mistake and not about a
+//! `GreeterClient` that does not exist.
+//!
+//! Why is nothing here about sockets or bytes? Whatever a function can do is done by
+//! `rpc::__private`; generated code only names the user's types.
+
+mod ast;
+mod attr;
+mod expand;
+mod fallback;
+#[cfg(test)]
+mod tests;
+mod valid;
 
 use proc_macro::TokenStream;
+use proc_macro2::TokenStream as TokenStream2;
+use syn::{Item, ItemTrait};
 
-/// Turns a trait into a service.
+use crate::ast::Service;
+use crate::attr::ServiceOptions;
+use crate::valid::Errors;
+
+/// Makes a trait a service: its client, its server and the contract between them.
+///
+/// ```ignore
+/// #[rpc::service]
+/// pub trait Greeter {
+///     /// Greets one person.
+///     async fn hello(&self, name: String) -> rpc::Result<String>;
+/// }
+/// ```
+///
+/// The trait itself stays, with `Send + Sync + 'static` as supertraits and each `async fn` as a
+/// function that returns a `Send` future; implementations still write `async fn`. Beside it stand
+/// two types with the trait's visibility:
+///
+/// - `GreeterClient` implements the trait by calling the other end. `GreeterClient::DESCRIPTOR`
+///   describes the service: names, types as written, docs.
+/// - `GreeterServer<T>` takes the calls for an implementation `T` of the trait.
+///
+/// # What a method looks like
+///
+/// `async fn name(&self, ..) -> R`, where `R` is a `Result` (a call can always fail), with at most
+/// twelve arguments. An argument is an owned serde type or a reference to one (`&str`, `&[T]`,
+/// `&T`): a reference is encoded where it stands and is owned at the server. Anything that cannot
+/// work is refused at compile time.
+///
+/// # Options
+///
+/// On the trait:
+///
+/// - `#[service(name = "math.Arith")]`: the name on the wire, by default the trait's.
+/// - `#[service(crate = path)]`: where the `rpc` crate is, by default `::rpc`.
+///
+/// On a method:
+///
+/// - `#[rpc(name = "..")]`: the name on the wire, by default the method's.
+/// - `#[rpc(oneway)]`: nobody waits for an answer; the method returns `Result<(), _>`.
+/// - `#[rpc(idempotent)]`: running it twice is the same as running it once.
+/// - `#[rpc(timeout = "500ms")]`: the time a call may take if the caller says nothing; the units
+///   are `us`, `ms`, `s`, `m`, `h`.
 #[proc_macro_attribute]
-pub fn service(_attribute: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    expand(attribute.into(), item.into()).into()
+}
+
+fn expand(attribute: TokenStream2, tokens: TokenStream2) -> TokenStream2 {
+    let mut errors = Errors::default();
+    let options = ServiceOptions::parse(attribute, &mut errors);
+    let item: ItemTrait = match syn::parse2(tokens.clone()) {
+        Ok(item) => item,
+        Err(error) => {
+            errors.add(not_a_trait(tokens.clone(), error));
+            return fallback::verbatim(tokens, &errors);
+        }
+    };
+    let service = Service::from_trait(&item, &options, &mut errors);
+    if errors.is_empty() {
+        expand::all(&service)
+    } else {
+        fallback::stand_ins(&item, &options.krate, &errors)
+    }
+}
+
+/// Says what is wrong with an item that does not parse as a trait.
+fn not_a_trait(tokens: TokenStream2, error: syn::Error) -> syn::Error {
+    const MESSAGE: &str = "`#[service]` goes on a trait";
+    let looks_like_one = tokens
+        .clone()
+        .into_iter()
+        .any(|token| matches!(token, proc_macro2::TokenTree::Ident(word) if word == "trait"));
+    match syn::parse2::<Item>(tokens.clone()) {
+        Ok(item) => syn::Error::new_spanned(without_attributes(&item), MESSAGE),
+        Err(_) if looks_like_one => error,
+        Err(_) => syn::Error::new_spanned(tokens, MESSAGE),
+    }
+}
+
+/// The token that names an item, or all of it: an error in its docs would point beside the mark.
+fn without_attributes(item: &Item) -> TokenStream2 {
+    use quote::ToTokens as _;
+    match item {
+        Item::Struct(item) => item.ident.to_token_stream(),
+        Item::Enum(item) => item.ident.to_token_stream(),
+        Item::Fn(item) => item.sig.ident.to_token_stream(),
+        Item::Impl(item) => item.self_ty.to_token_stream(),
+        Item::TraitAlias(item) => item.ident.to_token_stream(),
+        Item::Mod(item) => item.ident.to_token_stream(),
+        other => other.to_token_stream(),
+    }
 }

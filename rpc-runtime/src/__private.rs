@@ -9,6 +9,12 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use crate::{CallOptions, Channel, Error};
 pub use rpc_core::MetadataError;
 
+mod required;
+mod typed;
+
+pub use required::{Fails, OnewayReturned, Returned, Travels};
+pub use typed::{Handler, NoCode, Oneway, Outgoing, Run, Unary, Uncallable, Unrunnable};
+
 /// A type that can be an argument or a reply.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel: an argument or reply must implement `serde::Serialize` and `serde::Deserialize`",
@@ -54,9 +60,14 @@ impl<T: Message, E: CallError> Outcome for Result<T, E> {
 }
 
 /// What a by-reference argument is at the server: `str` → `String`, `[T]` → `Vec<T>`, `T` → `T`.
+#[diagnostic::on_unimplemented(
+    message = "`&{Self}` cannot be an argument: the server does not know an owned form of `{Self}`",
+    label = "use an owned type, `&str`, `&[T]` or a reference to a sized type"
+)]
 pub trait OwnedForm {
     type Owned;
 }
+#[diagnostic::do_not_recommend]
 impl<T> OwnedForm for T {
     type Owned = T;
 }
@@ -67,13 +78,28 @@ impl<T> OwnedForm for [T] {
     type Owned = Vec<T>;
 }
 
+impl OwnedForm for std::path::Path {
+    type Owned = std::path::PathBuf;
+}
+impl OwnedForm for std::ffi::OsStr {
+    type Owned = std::ffi::OsString;
+}
+impl OwnedForm for std::ffi::CStr {
+    type Owned = std::ffi::CString;
+}
+
 /// An argument on its way out; see `wire` in `AsBytes` and `AsValue`.
 #[derive(Debug)]
 pub struct Argument<'a, T: ?Sized>(pub &'a T);
 
 /// Placeholder for rpc-core's byte-string wrapper.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct ByteString<'a>(pub &'a [u8]);
+impl Serialize for ByteString<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
 
 /// Chosen first by method resolution: byte strings are encoded in one piece.
 pub trait AsBytes<'a> {
@@ -102,6 +128,12 @@ impl<'a, T: ?Sized> AsValue<'a, T> for &Argument<'a, T> {
 /// Finds the code of a typed error, if its type implements `ErrorCode`: `(&CodeOf::<R>::NEW).code()`.
 #[derive(Debug)]
 pub struct CodeOf<R>(PhantomData<fn() -> R>);
+impl<R> Clone for CodeOf<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R> Copy for CodeOf<R> {}
 impl<R> CodeOf<R> {
     pub const NEW: Self = Self(PhantomData);
 }

@@ -1,0 +1,125 @@
+//! What the guide shows, in a crate that denies every warning of rustc and clippy.
+#![deny(warnings, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A typed error.
+#[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// Nobody has this id.
+    Unknown(u64),
+    /// The call itself failed.
+    Call(String),
+}
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+impl std::error::Error for LookupError {}
+impl From<rpc::Status> for LookupError {
+    fn from(status: rpc::Status) -> Self {
+        Self::Call(status.to_string())
+    }
+}
+
+/// A reply.
+pub type Reply<T> = Result<T, LookupError>;
+
+/// Greets.
+///
+/// In two paragraphs.
+#[rpc::service]
+pub trait Greeter {
+    /// Greets one person.
+    async fn hello(&self, name: String) -> rpc::Result<String>;
+    /// Looks up.
+    #[rpc(idempotent, timeout = "500ms")]
+    async fn lookup(&self, id: u64) -> Result<String, LookupError>;
+    /// Through an alias.
+    async fn aliased(&self, id: &[u8], text: &str, list: &[u32], one: &(u8, u8)) -> Reply<Vec<u8>>;
+    /// Nobody waits.
+    #[rpc(oneway)]
+    async fn audit(&self, line: String) -> rpc::Result<()>;
+    /// Old.
+    #[deprecated]
+    #[must_use]
+    async fn old(&self) -> rpc::Result<()>;
+    /// Never there.
+    #[cfg(any())]
+    async fn absent(&self, of: NoSuchType) -> rpc::Result<()>;
+    /// Always there.
+    #[cfg(test)]
+    #[rpc(name = "here")]
+    async fn present(&self) -> rpc::Result<()>;
+}
+
+/// An implementation.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Polite;
+
+impl Greeter for Polite {
+    async fn hello(&self, name: String) -> rpc::Result<String> {
+        Ok(format!("Hello, {name}!"))
+    }
+    async fn lookup(&self, id: u64) -> Result<String, LookupError> {
+        Err(LookupError::Unknown(id))
+    }
+    async fn aliased(&self, id: &[u8], _: &str, _: &[u32], _: &(u8, u8)) -> Reply<Vec<u8>> {
+        Ok(id.to_vec())
+    }
+    async fn audit(&self, _: String) -> rpc::Result<()> {
+        Ok(())
+    }
+    async fn old(&self) -> rpc::Result<()> {
+        Ok(())
+    }
+    async fn present(&self) -> rpc::Result<()> {
+        Ok(())
+    }
+}
+
+fn sendable<T: Send + Sync + 'static>(_: &T) {}
+fn is_send(_: impl Send) {}
+
+async fn through_the_trait(greeter: &impl Greeter) -> rpc::Result<String> {
+    greeter.hello("Ann".to_owned()).await
+}
+
+/// Uses everything once.
+#[allow(dead_code)]
+async fn use_it() -> Result<(), Box<dyn std::error::Error>> {
+    let server = GreeterServer::from_arc(Arc::new(Polite)).clone();
+    sendable(&server);
+    println!("{server:?}");
+    let client = GreeterClient::connect("tcp://127.0.0.1:1").await?;
+    let client = client
+        .with_timeout(Duration::from_secs(1))
+        .with_metadata("k", "v")?;
+    is_send(through_the_trait(&client));
+    client.hello("Ann".to_owned()).await?;
+    client.aliased(&[1], "a", &[1], &(1, 2)).await?;
+    sendable(&GreeterClient::connect_lazy(String::from(
+        "tcp://127.0.0.1:1",
+    ))?);
+    let _ = GreeterClient::new(client.channel().clone()).clone();
+    Ok(())
+}
+
+#[test]
+fn s1_7_a_service_describes_itself() {
+    let service = GreeterClient::DESCRIPTOR;
+    assert_eq!(service.docs, "Greets.\n\nIn two paragraphs.");
+    let names: Vec<_> = service.methods.iter().map(|method| method.name).collect();
+    assert_eq!(
+        names,
+        ["hello", "lookup", "aliased", "audit", "old", "here"]
+    );
+    let _ = GreeterServer::new(Polite);
+}
