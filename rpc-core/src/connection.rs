@@ -27,6 +27,9 @@ use crate::wire::{Ack, MAGIC, Verdict, WireError};
 pub struct CallId(u64);
 
 impl CallId {
+    /// The smallest id there is.
+    pub const FIRST: Self = Self(1);
+
     /// All 64 bits.
     #[must_use]
     pub const fn number(self) -> u64 {

@@ -4,10 +4,17 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 
 pub use rpc_core::{Code, ErrorCode, MethodDescriptor, MethodId, ServiceDescriptor, Status};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-pub use crate::{CallOptions, Channel, Error};
 pub use rpc_core::MetadataError;
+pub use rpc_core::codec::{
+    Argument, AsBytes, AsValue, ByteString, DecodeArguments, EncodeArguments,
+};
+
+use crate::client::RawReply;
+pub use crate::dispatch::{Incoming, Service};
+pub use crate::{CallOptions, Channel, Error};
 
 mod required;
 mod typed;
@@ -88,43 +95,6 @@ impl OwnedForm for std::ffi::CStr {
     type Owned = std::ffi::CString;
 }
 
-/// An argument on its way out; see `wire` in `AsBytes` and `AsValue`.
-#[derive(Debug)]
-pub struct Argument<'a, T: ?Sized>(pub &'a T);
-
-/// Placeholder for rpc-core's byte-string wrapper.
-#[derive(Debug)]
-pub struct ByteString<'a>(pub &'a [u8]);
-impl Serialize for ByteString<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
-}
-
-/// Chosen first by method resolution: byte strings are encoded in one piece.
-pub trait AsBytes<'a> {
-    fn wire(&self) -> ByteString<'a>;
-}
-impl<'a> AsBytes<'a> for Argument<'a, [u8]> {
-    fn wire(&self) -> ByteString<'a> {
-        ByteString(self.0)
-    }
-}
-impl<'a> AsBytes<'a> for Argument<'a, Vec<u8>> {
-    fn wire(&self) -> ByteString<'a> {
-        ByteString(self.0)
-    }
-}
-/// Chosen for everything else: one more reference.
-pub trait AsValue<'a, T: ?Sized> {
-    fn wire(&self) -> &'a T;
-}
-impl<'a, T: ?Sized> AsValue<'a, T> for &Argument<'a, T> {
-    fn wire(&self) -> &'a T {
-        self.0
-    }
-}
-
 /// Finds the code of a typed error, if its type implements `ErrorCode`: `(&CodeOf::<R>::NEW).code()`.
 #[derive(Debug)]
 pub struct CodeOf<R>(PhantomData<fn() -> R>);
@@ -154,66 +124,36 @@ impl<R: Outcome> UnknownCode<R::Error> for &CodeOf<R> {
     }
 }
 
-/// Placeholder for rpc-core's trait of the same name, there for tuples of zero to twelve.
-pub trait EncodeArguments {}
-/// Placeholder for rpc-core's trait of the same name.
-pub trait DecodeArguments: Sized {}
-macro_rules! tuples { ($($($t:ident)*;)*) => {$(
-    impl<$($t: Serialize),*> EncodeArguments for ($($t,)*) {}
-    impl<$($t: DeserializeOwned + 'static),*> DecodeArguments for ($($t,)*) {}
-)*}}
-tuples! { ; A; A B; A B C; A B C D; A B C D E; A B C D E F; A B C D E F G; A B C D E F G H; A B C D E F G H I; A B C D E F G H I J; A B C D E F G H I J K; A B C D E F G H I J K L; }
-
 /// One call of a typed client: encodes, sends, waits, decodes.
+#[inline]
 pub async fn unary<A: EncodeArguments + Sync, R: Outcome>(
-    _channel: &Channel,
-    _method: &'static MethodDescriptor,
-    _arguments: &A,
+    channel: &Channel,
+    method: &'static MethodDescriptor,
+    arguments: &A,
 ) -> R {
-    R::from_result(Err(
-        Status::unimplemented("the runtime does not stand yet").into()
-    ))
+    let answer = exchange(channel, method, false, arguments).await;
+    let outcome = answer.and_then(|reply| channel.decode_reply(method.into(), reply));
+    R::from_result(outcome.map_err(|status| channel.decode_error(status)))
 }
 
 /// A call that nobody answers: done when the request is handed to the connection.
 pub async fn oneway<A: EncodeArguments + Sync, R: Outcome<Reply = ()>>(
-    _channel: &Channel,
-    _method: &'static MethodDescriptor,
-    _arguments: &A,
+    channel: &Channel,
+    method: &'static MethodDescriptor,
+    arguments: &A,
 ) -> R {
-    R::from_result(Err(
-        Status::unimplemented("the runtime does not stand yet").into()
-    ))
+    let answer = exchange(channel, method, true, arguments).await;
+    R::from_result(answer.map(drop).map_err(R::Error::from))
 }
 
-/// What a generated server is to the router.
-pub trait Service: Send + Sync + 'static {
-    fn descriptor(&self) -> &'static ServiceDescriptor;
-    fn dispatch(&self, call: Incoming<'_>);
-}
-
-/// One request on its way to a handler. Consumed by `unary` or `unknown_method`.
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    id: MethodId,
-    _call: PhantomData<&'a mut ()>,
-}
-impl Incoming<'_> {
-    pub fn method_id(&self) -> MethodId {
-        self.id
-    }
-    /// Decodes the arguments, runs the handler, answers (unless the method is oneway).
-    pub fn unary<A, R, F>(
-        self,
-        _method: &'static MethodDescriptor,
-        _code: fn(&R::Error) -> Code,
-        _handler: impl FnOnce(A) -> F,
-    ) where
-        A: DecodeArguments,
-        R: Outcome,
-        F: Future<Output = R> + Send + 'static,
-    {
-    }
-    /// Answers that this service has no such method.
-    pub fn unknown_method(self) {}
+#[inline]
+async fn exchange<A: EncodeArguments + Sync>(
+    channel: &Channel,
+    method: &'static MethodDescriptor,
+    oneway: bool,
+    arguments: &A,
+) -> Result<RawReply, Status> {
+    let (codec, names) = (channel.codec(), method.argument_names);
+    let encode = |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
+    channel.exchange(method.into(), oneway, encode).await
 }

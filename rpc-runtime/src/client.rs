@@ -8,16 +8,17 @@ mod remote;
 mod slot;
 mod waiters;
 
-pub(crate) use call::MethodRef;
+use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
+pub(crate) use slot::RawReply;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rpc_core::codec::{DecodeArguments, EncodeArguments};
-use rpc_core::{Codec, MetadataError, Status, split_path};
+use rpc_core::codec::EncodeArguments;
+use rpc_core::{Codec, MetadataError, Status};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;

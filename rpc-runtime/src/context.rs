@@ -76,7 +76,11 @@ impl Context {
     /// # Errors
     /// The key or the value cannot travel.
     pub fn add_response_metadata(&self, key: &str, value: &str) -> Result<(), MetadataError> {
-        let mut response = self.inner.response.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut response = self
+            .inner
+            .response
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         response.append(key, value)
     }
 }
@@ -161,7 +165,11 @@ pub(crate) fn take_response_metadata() -> Metadata {
         let Some(context) = context else {
             return Metadata::new();
         };
-        let mut response = context.inner.response.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut response = context
+            .inner
+            .response
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *response)
     })
 }

@@ -10,7 +10,7 @@ mod router;
 mod running;
 mod stats;
 
-pub use function::Function;
+pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Router, RouterBuilder};

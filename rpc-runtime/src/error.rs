@@ -62,7 +62,10 @@ impl Error {
     /// The server could not listen because somebody else does.
     #[must_use]
     pub fn is_address_in_use(&self) -> bool {
-        self.is_bind() && self.io().is_some_and(|e| e.kind() == io::ErrorKind::AddrInUse)
+        self.is_bind()
+            && self
+                .io()
+                .is_some_and(|e| e.kind() == io::ErrorKind::AddrInUse)
     }
 
     /// The connection could not be made, or ended before the server accepted it.

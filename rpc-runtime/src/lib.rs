@@ -1,7 +1,27 @@
 //! How one process behaves: sockets, tasks, client, server, dispatch.
+//!
+//! The bytes and the rules of a connection are `rpc-core`'s; this crate gives them sockets, tasks
+//! and a clock. `ARCHITECTURE.md` follows one request through it, file by file.
 
 #[doc(hidden)]
 pub mod __private;
-mod channel_stub;
 
-pub use channel_stub::{CallOptions, Channel, Error};
+mod client;
+mod clock;
+mod connection;
+mod context;
+mod dispatch;
+mod error;
+mod invoke;
+mod middleware;
+mod server;
+pub mod transport;
+
+pub use client::{CallOptions, Channel, ChannelBuilder};
+pub use context::{Context, capture_metadata};
+pub use dispatch::{InProcess, Incoming, Latency, MethodStats, Service};
+pub use error::Error;
+pub use invoke::{Invoke, Request, Response};
+pub use middleware::{CallInfo, Interceptor};
+pub use server::{Server, ServerBuilder};
+pub use transport::Peer;

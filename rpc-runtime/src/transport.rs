@@ -75,7 +75,9 @@ impl Duplex {
 
 impl fmt::Debug for Duplex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Duplex").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Duplex")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,7 +138,8 @@ pub(crate) async fn listen(target: &Target) -> Result<Box<dyn Listener>, Error> 
         Target::Unix(path) => UnixListener::bind(path).map(boxed),
         Target::Memory(name) => MemoryListener::bind(name).map(boxed),
     };
-    listener.map_err(|e| Error::new(Kind::Bind, format!("cannot listen on {target}")).with_source(e))
+    listener
+        .map_err(|e| Error::new(Kind::Bind, format!("cannot listen on {target}")).with_source(e))
 }
 
 fn boxed(listener: impl Listener) -> Box<dyn Listener> {

@@ -104,8 +104,13 @@ pub struct ServerConnection<T> {
 
 #[derive(Debug)]
 enum State {
-    Opening { hello: Vec<u8>, deadline: Instant },
+    Opening {
+        hello: Vec<u8>,
+        deadline: Instant,
+    },
     Open,
+    /// As `Open`, but new calls are refused.
+    Draining,
     Closed,
 }
 
@@ -225,12 +230,18 @@ impl<T> ServerConnection<T> {
         self.running -= 1;
     }
 
-    /// Announces that no call above the last accepted one is taken, and why. Parked calls are
-    /// handed back to be stopped.
-    pub fn close(&mut self, reason: &str) -> Vec<T> {
+    /// Announces that no further call is accepted, and why; the running ones may finish.
+    pub fn drain(&mut self, reason: &str) {
         if matches!(self.state, State::Open) {
-            let body = go_away_body(self.ids.last(), reason);
-            self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
+            self.say_go_away(reason);
+            self.state = State::Draining;
+        }
+    }
+
+    /// Ends the connection with a reason. Parked calls are handed back to be stopped.
+    pub fn close(&mut self, reason: &str) -> Vec<T> {
+        if self.is_open() {
+            self.say_go_away(reason);
         }
         self.state = State::Closed;
         self.running -= self.parked.len();
@@ -246,7 +257,7 @@ impl<T> ServerConnection<T> {
         &mut self,
         input: &mut &'a [u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
-        if !matches!(self.state, State::Open) {
+        if !self.is_open() {
             return self.handle_opening(input);
         }
         while let Some(frame) = self.decoder.next(input)? {
@@ -281,6 +292,15 @@ impl<T> ServerConnection<T> {
             ),
             _ => Ok(()),
         }
+    }
+
+    const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Draining)
+    }
+
+    fn say_go_away(&mut self, reason: &str) {
+        let body = go_away_body(self.ids.last(), reason);
+        self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
     }
 
     fn handle_opening<'a>(
@@ -372,6 +392,9 @@ impl<T> ServerConnection<T> {
             return Err(Status::invalid_argument(
                 "the request has an undefined flag",
             ));
+        }
+        if matches!(self.state, State::Draining) {
+            return Err(Status::unavailable("the server takes no new calls"));
         }
         if self.running >= self.config.calls_max as usize {
             return Err(Status::resource_exhausted(format!(

@@ -50,11 +50,9 @@ where
     }
 
     /// Does not wait for an answer: ready with an empty reply once the request is queued.
-    pub(super) fn oneway(self) -> Self {
-        Self {
-            oneway: true,
-            ..self
-        }
+    pub(super) fn oneway(mut self) -> Self {
+        self.oneway = true;
+        self
     }
 
     #[inline]
@@ -75,7 +73,11 @@ where
         }
         self.stage = Stage::Done;
         let sent = self.start(client, cx);
-        let next = if ticket.is_some() { client.next_waiter() } else { None };
+        let next = if ticket.is_some() {
+            client.next_waiter()
+        } else {
+            None
+        };
         let alone = client.core.open_calls() <= 1;
         self.connection.shared.flush_soon(state, alone);
         if let Some(next) = next {
@@ -208,6 +210,8 @@ impl<F> Drop for Attempt<'_, F> {
 impl<F> fmt::Debug for Attempt<'_, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method: MethodId = self.head.method;
-        f.debug_struct("Attempt").field("method", &method).finish_non_exhaustive()
+        f.debug_struct("Attempt")
+            .field("method", &method)
+            .finish_non_exhaustive()
     }
 }

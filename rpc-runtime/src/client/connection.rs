@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use rpc_core::Status;
 use rpc_core::connection::{ClientConfig, ClientConnection, ClientEvent, ConnectionError};
 use rpc_core::wire::Outgoing;
-use rpc_core::{Codec, Status};
 use tokio::sync::oneshot;
 
 use super::slot::{Failure, Slot};
@@ -19,7 +19,6 @@ use crate::transport::{Duplex, Peer};
 /// An open connection. Dropping it closes it, and ends the calls that are still open.
 pub(crate) struct Connection {
     pub(super) shared: Arc<Shared<Client>>,
-    pub(super) codec: Codec,
     pub(super) peer: Peer,
 }
 
@@ -38,7 +37,7 @@ pub(super) type Opened = oneshot::Receiver<Result<(), Closed>>;
 
 impl Connection {
     /// Starts a connection on a stream. Calls may be made before the server has answered.
-    pub(super) fn start(duplex: Duplex, config: ClientConfig, codec: Codec) -> (Self, Opened) {
+    pub(super) fn start(duplex: Duplex, config: ClientConfig) -> (Self, Opened) {
         let Duplex {
             reader,
             writer,
@@ -59,11 +58,7 @@ impl Connection {
         };
         shared.flush_soon(shared.lock(), false);
         tokio::spawn(Driver::new(shared.clone(), side, reader));
-        let connection = Self {
-            shared,
-            codec,
-            peer,
-        };
+        let connection = Self { shared, peer };
         (connection, opened)
     }
 
@@ -201,13 +196,13 @@ impl Side for ClientSide {
                     continue;
                 }
                 ClientEvent::GoAway { last, reason } => {
-                    let status = Status::unavailable(format!(
-                        "{} takes no new calls: {reason}",
-                        self.peer
-                    ));
+                    let status =
+                        Status::unavailable(format!("{} takes no new calls: {reason}", self.peer));
                     let status = status.with_not_processed();
                     let woken = &mut self.woken;
-                    client.core.close_above(last, |slot| fail(slot, &status, woken));
+                    client
+                        .core
+                        .close_above(last, |slot| fail(slot, &status, woken));
                     client.closed.get_or_insert(status);
                     woken.extend(client.waiters.drain());
                     continue;
@@ -215,8 +210,7 @@ impl Side for ClientSide {
                 _ => continue,
             };
             if let Some(slot) = client.core.data(call)
-                && let Slot::Waiting(waker) =
-                    std::mem::replace(slot, Slot::Answered(answer))
+                && let Slot::Waiting(waker) = std::mem::replace(slot, Slot::Answered(answer))
             {
                 self.woken.push(waker);
             }

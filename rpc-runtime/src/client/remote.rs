@@ -127,7 +127,7 @@ impl Remote {
                 return Err(Error::new(Kind::Connect, attempt));
             }
         };
-        Ok(Connection::start(duplex, self.config.clone(), self.codec.clone()))
+        Ok(Connection::start(duplex, self.config.clone()))
     }
 
     fn refused(&self, closed: Closed) -> Error {

@@ -96,9 +96,7 @@ impl From<Body<'_>> for ReplyBody {
 impl ReplyBody {
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
-            Self::Inline { length, bytes } => {
-                Bytes::copy_from_slice(&bytes[..usize::from(length)])
-            }
+            Self::Inline { length, bytes } => Bytes::copy_from_slice(&bytes[..usize::from(length)]),
             Self::Shared(bytes) => bytes,
         }
     }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::pin;
-use std::task::Poll;
 
 use rpc_core::Metadata;
 

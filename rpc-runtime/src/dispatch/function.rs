@@ -11,24 +11,19 @@ use super::{Incoming, Service};
 use crate::__private::Outcome;
 
 /// A function that is called by name, like a method of a service with one method.
-pub struct Function<H, A> {
+pub(crate) struct Function<H, A> {
     descriptor: &'static ServiceDescriptor,
     handler: Arc<H>,
     arguments: std::marker::PhantomData<fn(A)>,
 }
 
-/// Names for the arguments of a function, whose own names nobody knows.
-const ARGUMENT_NAMES: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"];
-
 impl<H, A> Function<H, A> {
     /// A function under `Service.method`; `None` if the path has no dot.
     ///
     /// Its descriptor lives as long as the process, like that of a trait.
-    pub(crate) fn new(path: &'static str, arity: usize, handler: H) -> Option<Self> {
+    pub(crate) fn new(path: &'static str, handler: H) -> Option<Self> {
         let (service, name) = split_path(path)?;
-        let names = ARGUMENT_NAMES.get(..arity)?;
-        let mut method = MethodDescriptor::new(service, name);
-        method.argument_names = names;
+        let method = MethodDescriptor::new(service, name);
         let methods: &'static [MethodDescriptor] = Box::leak(Box::new([method]));
         let descriptor = Box::leak(Box::new(ServiceDescriptor::new(service, methods)));
         Some(Self {
@@ -56,12 +51,18 @@ where
             return call.unknown_method();
         }
         let handler = self.handler.clone();
-        call.unary::<A, R, F>(method, |_| Code::Unknown, move |arguments| handler(arguments));
+        call.unary::<A, R, F>(
+            method,
+            |_| Code::Unknown,
+            move |arguments| handler(arguments),
+        );
     }
 }
 
 impl<H, A> fmt::Debug for Function<H, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Function").field("descriptor", &self.descriptor).finish_non_exhaustive()
+        f.debug_struct("Function")
+            .field("descriptor", &self.descriptor)
+            .finish_non_exhaustive()
     }
 }

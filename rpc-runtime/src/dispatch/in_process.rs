@@ -1,7 +1,5 @@
 //! A client wired to the services of this process, without a socket.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +7,7 @@ use bytes::Bytes;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Body;
-use rpc_core::{Code, Codec, Deadline, Metadata, MethodId, Status};
+use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::{CallStart, Respond, Router, Running};
 use crate::clock;
@@ -80,7 +78,11 @@ impl Collected {
     }
 
     fn take(&self) -> Result<Response, Status> {
-        let taken = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self
+            .answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         taken.unwrap_or_else(|| Err(Status::internal("the call ended without an answer")))
     }
 }

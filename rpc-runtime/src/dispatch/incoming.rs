@@ -59,7 +59,10 @@ impl Incoming<'_> {
     {
         let names = method.argument_names;
         let limits = DecodeLimits::default();
-        let decoded = self.responder.codec.decode_arguments(names, self.body, &limits);
+        let decoded = self
+            .responder
+            .codec
+            .decode_arguments(names, self.body, &limits);
         *self.dispatched = Some(match decoded {
             Ok(arguments) => {
                 let future = handler(arguments);
@@ -85,7 +88,9 @@ impl Incoming<'_> {
 
 impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("Incoming")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,7 +124,9 @@ impl Responder {
             return Answered::Reply;
         }
         let metadata = context::take_response_metadata();
-        self.respond.reply(self.call, &metadata, &mut |out| encode(&self.codec, reply, out))
+        self.respond.reply(self.call, &metadata, &mut |out| {
+            encode(&self.codec, reply, out)
+        })
     }
 
     pub(super) fn fail(&self, status: &Status) -> Answered {

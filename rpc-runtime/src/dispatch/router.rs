@@ -52,7 +52,9 @@ impl Router {
 
     /// Names and descriptors of the services, in order of registration.
     pub(crate) fn services(&self) -> impl Iterator<Item = (&str, &'static ServiceDescriptor)> {
-        self.services.iter().map(|(name, descriptor)| (&**name, *descriptor))
+        self.services
+            .iter()
+            .map(|(name, descriptor)| (&**name, *descriptor))
     }
 
     /// What happened so far, sorted by path.
@@ -67,7 +69,9 @@ impl Router {
 impl fmt::Debug for Router {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.service_names().collect();
-        f.debug_struct("Router").field("services", &names).finish_non_exhaustive()
+        f.debug_struct("Router")
+            .field("services", &names)
+            .finish_non_exhaustive()
     }
 }
 
@@ -97,7 +101,11 @@ impl RouterBuilder {
     /// Adds the methods of a service to those registered under its name before: plain functions.
     pub(crate) fn extend(&mut self, service: Arc<dyn Service>) {
         let descriptor = service.descriptor();
-        if !self.services.iter().any(|(other, _)| other == descriptor.name) {
+        if !self
+            .services
+            .iter()
+            .any(|(other, _)| other == descriptor.name)
+        {
             self.services.push((descriptor.name.to_owned(), descriptor));
         }
         for method in descriptor.methods {
@@ -122,7 +130,8 @@ impl RouterBuilder {
 
     /// Keeps the first mistake for [`build`](Self::build).
     pub(crate) fn refuse(&mut self, mistake: String) {
-        self.mistake.get_or_insert_with(|| Error::new(Kind::Registration, mistake));
+        self.mistake
+            .get_or_insert_with(|| Error::new(Kind::Registration, mistake));
     }
 
     fn add_method(

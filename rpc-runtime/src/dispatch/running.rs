@@ -13,9 +13,9 @@ use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Status};
 
+use super::Respond;
 use super::incoming::{Dispatched, Incoming, Responder, Task};
 use super::router::{Method, Router};
-use super::{Respond, Service};
 use crate::clock;
 use crate::context::Frame;
 use crate::middleware::{CallInfo, Interceptor};
@@ -45,7 +45,11 @@ impl Running {
     /// Decodes the arguments and makes the handler's future; nothing of the handler runs yet.
     /// `None` if the request is answered already.
     #[inline]
-    pub(crate) fn start(router: &Router, method: &Arc<Method>, start: CallStart<'_>) -> Option<Self> {
+    pub(crate) fn start(
+        router: &Router,
+        method: &Arc<Method>,
+        start: CallStart<'_>,
+    ) -> Option<Self> {
         method.counters.start();
         let mut running = Self {
             method: method.clone(),

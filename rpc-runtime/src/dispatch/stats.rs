@@ -171,11 +171,15 @@ mod tests {
 
     #[test]
     fn a_bucket_holds_what_its_bound_says() {
-        let samples = (0..44).flat_map(|octave| [1_u64 << octave, (1 << octave) + (1 << octave) / 3]);
+        let samples =
+            (0..44).flat_map(|octave| [1_u64 << octave, (1 << octave) + (1 << octave) / 3]);
         for nanos in samples.chain(0..2000) {
             let bound = upper_bound(bucket(nanos)).as_nanos() as u64;
             if nanos < 1 << 43 {
-                assert!(bound >= nanos && bound - nanos <= nanos / 8, "{nanos} {bound}");
+                assert!(
+                    bound >= nanos && bound - nanos <= nanos / 8,
+                    "{nanos} {bound}"
+                );
             }
         }
     }
@@ -191,7 +195,10 @@ mod tests {
         assert_eq!((stats.calls, stats.errors, stats.in_flight), (1000, 10, 0));
         for (share, exact) in [(0.5, 500), (0.99, 990), (1.0, 1000)] {
             let micros = stats.latency.quantile(share).as_micros() as u64;
-            assert!((exact..=exact + exact / 8).contains(&micros), "{share} {micros}");
+            assert!(
+                (exact..=exact + exact / 8).contains(&micros),
+                "{share} {micros}"
+            );
         }
         assert_eq!(stats.latency.mean(), Duration::from_nanos(500_500));
     }

@@ -45,7 +45,9 @@ impl MemoryConnector {
 #[async_trait]
 impl Connector for MemoryConnector {
     async fn connect(&self) -> io::Result<Duplex> {
-        let entrance = listeners().as_ref().and_then(|all| all.get(&self.name).cloned());
+        let entrance = listeners()
+            .as_ref()
+            .and_then(|all| all.get(&self.name).cloned());
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let entrance = entrance.ok_or_else(refused)?;
         let (ours, theirs) = tokio::io::duplex(entrance.pipe_bytes);

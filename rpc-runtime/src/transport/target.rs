@@ -53,7 +53,10 @@ fn tcp(text: &str, address: &str) -> Result<Target, Error> {
     }
     let bare_v6 = host.contains(':') && !host.starts_with('[');
     if host.is_empty() || bare_v6 {
-        return Err(invalid(text, "the host is missing, or an IPv6 address without brackets"));
+        return Err(invalid(
+            text,
+            "the host is missing, or an IPv6 address without brackets",
+        ));
     }
     Ok(Target::Tcp(address.to_owned()))
 }

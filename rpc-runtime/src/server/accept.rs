@@ -1,0 +1,59 @@
+//! The accept loop. Nothing ends it but the server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_core::Codec;
+use rpc_core::connection::ServerConfig;
+
+use super::connection::{self, Offer};
+use super::connections::Connections;
+use crate::dispatch::Router;
+use crate::transport::{Duplex, Listener};
+
+/// Accepts connections and starts a task for each.
+pub(super) struct Acceptor {
+    pub(super) listener: Box<dyn Listener>,
+    pub(super) router: Arc<Router>,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) codecs: Arc<[Codec]>,
+    pub(super) connections: Arc<Connections>,
+}
+
+impl Acceptor {
+    /// The pause after a first failure, for example because no file descriptor is left; it doubles
+    /// with each further failure, as in Go's net/http.
+    const PAUSE_MIN: Duration = Duration::from_millis(5);
+    const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+    pub(super) async fn run(mut self) {
+        let mut pause = Self::PAUSE_MIN;
+        loop {
+            match self.listener.accept().await {
+                Ok(duplex) => {
+                    pause = Self::PAUSE_MIN;
+                    self.start(duplex);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Self::PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    fn start(&self, duplex: Duplex) {
+        let offer = Offer {
+            router: self.router.clone(),
+            config: self.config.clone(),
+            codecs: self.codecs.clone(),
+        };
+        let (shared, driver) = connection::start(duplex, offer);
+        let ticket = self.connections.add(shared);
+        tokio::spawn(async move {
+            driver.await;
+            drop(ticket);
+        });
+    }
+}

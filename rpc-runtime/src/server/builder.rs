@@ -1,0 +1,230 @@
+//! How a server is set up.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_core::Codec;
+use rpc_core::codec::DecodeArguments;
+use rpc_core::connection::ServerConfig;
+
+use super::Server;
+use super::accept::Acceptor;
+use super::connections::Connections;
+use crate::__private::Outcome;
+use crate::dispatch::{Function, InProcess, Router, RouterBuilder, Service};
+use crate::error::{Error, Kind};
+use crate::middleware::Interceptor;
+use crate::transport::{Listener, Target, listen};
+
+/// Collects services and settings; a mistake is reported by the method that starts the server.
+///
+/// Services are fixed before the server starts: there is no registration to race with calls.
+#[derive(Default)]
+pub struct ServerBuilder {
+    router: RouterBuilder,
+    codecs: Vec<Codec>,
+    limits: Limits,
+}
+
+/// The numbers of a server.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    message_bytes_max: u32,
+    calls_per_connection_max: u32,
+    handshake_timeout: Duration,
+    shutdown_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: rpc_core::MESSAGE_BYTES_MAX,
+            calls_per_connection_max: rpc_core::CALLS_PER_CONNECTION_MAX,
+            handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServerBuilder {
+    /// Adds a service under the name of its trait.
+    #[must_use]
+    pub fn add_service(mut self, service: impl Service) -> Self {
+        self.router.add(Arc::new(service), None);
+        self
+    }
+
+    /// Adds a service under a name of its own, so that one type can serve twice.
+    #[must_use]
+    pub fn add_service_as(mut self, name: &str, service: impl Service) -> Self {
+        self.router.add(Arc::new(service), Some(name));
+        self
+    }
+
+    /// Adds a plain function under `Service.method`; it takes its arguments as one tuple.
+    ///
+    /// ```
+    /// # use rpc_core::Status;
+    /// let builder = rpc_runtime::Server::builder()
+    ///     .add_function("Math.double", |(x,): (i64,)| async move { Ok::<_, Status>(2 * x) });
+    /// ```
+    #[must_use]
+    pub fn add_function<H, A, F, R>(mut self, path: &'static str, handler: H) -> Self
+    where
+        H: Fn(A) -> F + Send + Sync + 'static,
+        A: DecodeArguments + 'static,
+        F: Future<Output = R> + Send + 'static,
+        R: Outcome,
+    {
+        match Function::new(path, handler) {
+            Some(function) => self.router.extend(Arc::new(function)),
+            None => self.router.refuse(format!(
+                "ill-formed method {path:?}: expected Service.method"
+            )),
+        }
+        self
+    }
+
+    /// Adds code that sees every call; see [`Interceptor`].
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.router.intercept(Arc::new(interceptor));
+        self
+    }
+
+    /// Adds a codec of the user's own to bincode and JSON.
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.codecs.push(codec);
+        self
+    }
+
+    /// The longest request in bytes; 4 MiB unless it is said.
+    #[must_use]
+    pub const fn message_bytes_max(mut self, bytes: u32) -> Self {
+        self.limits.message_bytes_max = bytes;
+        self
+    }
+
+    /// How many calls may be in flight on one connection; 1,024 unless it is said.
+    #[must_use]
+    pub const fn calls_per_connection_max(mut self, calls: u32) -> Self {
+        self.limits.calls_per_connection_max = calls;
+        self
+    }
+
+    /// How long a client may take to say hello; 5 seconds unless it is said.
+    #[must_use]
+    pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long [`Server::shutdown`] waits for running calls; 10 seconds unless it is said.
+    #[must_use]
+    pub const fn shutdown_grace(mut self, grace: Duration) -> Self {
+        self.limits.shutdown_grace = grace;
+        self
+    }
+
+    /// Listens on a target and serves. The server accepts when this returns.
+    ///
+    /// # Errors
+    /// The target is malformed or cannot be listened on; a service is registered twice; two codecs
+    /// have the same id.
+    pub async fn bind(self, target: impl AsRef<str>) -> Result<Server, Error> {
+        let target: Target = target.as_ref().parse()?;
+        let parts = self.parts()?;
+        let listener = listen(&target).await?;
+        Ok(parts.serve(listener))
+    }
+
+    /// Serves on a listener of the user's own.
+    ///
+    /// # Errors
+    /// A service is registered twice; two codecs have the same id.
+    pub fn serve(self, listener: impl Listener) -> Result<Server, Error> {
+        Ok(self.parts()?.serve(Box::new(listener)))
+    }
+
+    /// The services without a server, for [`Channel::from_invoke`](crate::Channel::from_invoke).
+    ///
+    /// # Errors
+    /// A service is registered twice.
+    pub fn in_process(self) -> Result<InProcess, Error> {
+        Ok(InProcess::new(Arc::new(self.router.build()?)))
+    }
+
+    fn parts(self) -> Result<Parts, Error> {
+        let codecs = with_builtin(self.codecs)?;
+        let router = self.router.build()?;
+        let named = codecs
+            .iter()
+            .map(|c| (c.id().number(), c.name().to_owned()));
+        let services = router.service_names().map(str::to_owned).collect();
+        let mut config = ServerConfig::new(named.collect(), services);
+        config.message_bytes_max = self.limits.message_bytes_max;
+        config.calls_max = self.limits.calls_per_connection_max;
+        config.handshake_timeout = self.limits.handshake_timeout;
+        Ok(Parts {
+            router: Arc::new(router),
+            config: Arc::new(config),
+            codecs: codecs.into(),
+            shutdown_grace: self.limits.shutdown_grace,
+        })
+    }
+}
+
+/// The codecs of a server: the two that are always there, then the user's.
+fn with_builtin(custom: Vec<Codec>) -> Result<Vec<Codec>, Error> {
+    let mut codecs = vec![Codec::Bincode, Codec::Json];
+    for codec in custom {
+        let id = codec.id();
+        if let Some(other) = codecs.iter().find(|other| other.id() == id) {
+            let (ours, theirs) = (codec.name(), other.name());
+            let mistake = format!("codecs {ours} and {theirs} have the same id {id}");
+            return Err(Error::new(Kind::Codec, mistake));
+        }
+        codecs.push(codec);
+    }
+    Ok(codecs)
+}
+
+/// What a server is made of, once it is known to be right.
+struct Parts {
+    router: Arc<Router>,
+    config: Arc<ServerConfig>,
+    codecs: Arc<[Codec]>,
+    shutdown_grace: Duration,
+}
+
+impl Parts {
+    fn serve(self, listener: Box<dyn Listener>) -> Server {
+        let uri = listener.target();
+        let connections = Arc::new(Connections::default());
+        let acceptor = Acceptor {
+            listener,
+            router: self.router.clone(),
+            config: self.config,
+            codecs: self.codecs,
+            connections: connections.clone(),
+        };
+        Server {
+            uri,
+            router: self.router,
+            connections,
+            accepting: tokio::spawn(acceptor.run()),
+            shutdown_grace: self.shutdown_grace,
+        }
+    }
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("codecs", &self.codecs)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! The server's end of a connection: requests become running handlers, outcomes become answers.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
+
+use rpc_core::codec::CodecError;
+use rpc_core::connection::{
+    Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, ServerRequest,
+};
+use rpc_core::wire::Outgoing;
+use rpc_core::{Codec, Deadline, Metadata, Status};
+use tokio::task::AbortHandle;
+
+use crate::clock;
+use crate::connection::{Closed, Driver, Progress, Protocol, Shared, Side};
+use crate::context::Frame;
+use crate::dispatch::{CallStart, Respond, Router, Running};
+use crate::transport::{Duplex, Peer};
+
+/// What a server offers on each connection.
+pub(super) struct Offer {
+    pub(super) router: Arc<Router>,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) codecs: Arc<[Codec]>,
+}
+
+/// What handlers and the driver share.
+pub(super) struct Serving {
+    core: ServerConnection<Parked>,
+    /// The call whose handler is polled on the task of the connection; its answer wakes nobody,
+    /// because the driver flushes anyway.
+    inline: Option<CallId>,
+    /// No new calls; the connection closes when the running ones are answered.
+    draining: bool,
+    /// The connection closes now.
+    abandoned: bool,
+}
+
+pub(super) type ServerShared = Shared<Serving>;
+
+/// A handler that runs on a task of its own; absent until the task is spawned.
+type Parked = Option<AbortHandle>;
+
+/// A new connection and the task that drives it.
+pub(super) fn start(
+    duplex: Duplex,
+    offer: Offer,
+) -> (Arc<ServerShared>, impl Future<Output = ()> + Send) {
+    let serving = Serving {
+        core: ServerConnection::new(offer.config, clock::now()),
+        inline: None,
+        draining: false,
+        abandoned: false,
+    };
+    let shared = Arc::new(Shared::new(serving, duplex.writer));
+    let side = ServerSide {
+        router: offer.router,
+        codecs: offer.codecs,
+        codec: Codec::default(),
+        peer: duplex.peer,
+    };
+    (shared.clone(), Driver::new(shared, side, duplex.reader))
+}
+
+impl ServerShared {
+    /// Announces that no new calls are taken, and closes when the running ones are answered.
+    pub(super) fn drain(&self) {
+        let mut state = self.lock();
+        state.protocol.draining = true;
+        state.protocol.core.drain("the server is shutting down");
+        self.wake_driver(state);
+    }
+
+    /// Closes at once.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.protocol.abandoned = true;
+        self.wake_driver(state);
+    }
+
+    /// Ends a call with an answer that `send` appends, unless it has ended.
+    #[inline]
+    fn answer(
+        &self,
+        call: CallId,
+        send: impl FnOnce(&mut ServerConnection<Parked>) -> Answered,
+    ) -> Answered {
+        let mut state = self.lock();
+        let serving = &mut state.protocol;
+        let inline = serving.inline == Some(call);
+        if inline {
+            serving.inline = None;
+        } else if serving.core.unpark(call).is_none() {
+            // Cancelled meanwhile, and answered by that.
+            return Answered::Error(rpc_core::Code::Cancelled);
+        }
+        let answered = send(&mut serving.core);
+        if !inline {
+            // A draining connection is closed by its driver, so that has to see the last answer.
+            let alone = serving.core.running() == 0 && !serving.draining;
+            self.flush_soon(state, alone);
+        }
+        answered
+    }
+}
+
+impl Respond for ServerShared {
+    #[inline]
+    fn reply(
+        &self,
+        call: CallId,
+        metadata: &Metadata,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+    ) -> Answered {
+        self.answer(call, |core| core.reply(call, metadata, body))
+    }
+
+    fn fail(&self, call: CallId, status: &Status) -> Answered {
+        self.answer(call, |core| core.fail(call, status))
+    }
+
+    fn fail_unknown_method(&self, call: CallId, status: &Status) -> Answered {
+        self.answer(call, |core| core.fail_unknown_method(call, status))
+    }
+
+    fn finish_oneway(&self, call: CallId) {
+        self.answer(call, |core| {
+            core.finish_oneway();
+            Answered::Reply
+        });
+    }
+}
+
+impl Protocol for Serving {
+    #[inline]
+    fn outgoing(&mut self) -> &mut Outgoing {
+        self.core.outgoing()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.core.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        self.core.handle_timeout(now)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.abandoned || (self.draining && self.core.running() == 0)
+    }
+}
+
+/// The driver's half of the server.
+struct ServerSide {
+    router: Arc<Router>,
+    codecs: Arc<[Codec]>,
+    codec: Codec,
+    peer: Peer,
+}
+
+impl ServerSide {
+    /// Answers in the outgoing buffer before no further request is started.
+    const OUTGOING_BYTES_MAX: usize = 256 * 1024;
+
+    #[inline]
+    fn run(&self, shared: &Arc<ServerShared>, request: ServerRequest<'_>, cx: &mut Context<'_>) {
+        let call = request.id;
+        let Some(method) = self.router.find(request.method) else {
+            return unknown_method(shared, &request);
+        };
+        let deadline = request.timeout.map(|t| Deadline::after(clock::now(), t));
+        let start = CallStart {
+            call,
+            oneway: request.oneway,
+            codec: self.codec.clone(),
+            frame: Frame::new(Some(self.peer.clone()), deadline, request.metadata),
+            body: request.body,
+            respond: shared.clone(),
+        };
+        let Some(mut running) = Running::start(&self.router, method, start) else {
+            return;
+        };
+        if !running.is_slow() && Pin::new(&mut running).poll(cx).is_ready() {
+            return;
+        }
+        park(shared, call, running);
+    }
+}
+
+/// Gives a handler that has to wait a task of its own.
+fn park(shared: &Arc<ServerShared>, call: CallId, running: Running) {
+    {
+        let mut state = shared.lock();
+        state.protocol.inline = None;
+        state.protocol.core.park(call, None);
+    }
+    let task = tokio::spawn(running);
+    // The call may be answered already. Only the driver cancels, and it is here.
+    if let Some(parked) = shared.lock().protocol.core.parked(call) {
+        *parked = Some(task.abort_handle());
+    }
+}
+
+#[cold]
+fn unknown_method(shared: &ServerShared, request: &ServerRequest<'_>) {
+    if request.oneway {
+        return shared.finish_oneway(request.id);
+    }
+    let text = format!(
+        "no service here has a method with the id {}",
+        request.method
+    );
+    let status = Status::unimplemented(text).with_not_processed();
+    shared.fail_unknown_method(request.id, &status);
+}
+
+impl Side for ServerSide {
+    type Protocol = Serving;
+
+    const READS_ONLY_WHEN_FLUSHED: bool = true;
+
+    fn process(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        input: &mut &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Progress, ConnectionError> {
+        loop {
+            let event = {
+                let mut state = shared.lock();
+                if state.protocol.core.outgoing().len() > Self::OUTGOING_BYTES_MAX {
+                    return Ok(Progress::default());
+                }
+                let event = state.protocol.core.handle_input(input)?;
+                if let Some(ServerEvent::Request(request)) = &event {
+                    state.protocol.inline = Some(request.id);
+                }
+                event
+            };
+            match event {
+                Some(ServerEvent::Request(request)) => self.run(shared, request, cx),
+                Some(ServerEvent::Cancelled(task)) => stop(task),
+                Some(ServerEvent::Opened { codec }) => {
+                    let chosen = self.codecs.iter().find(|c| c.id().number() == codec);
+                    // The protocol accepts only what the server offers.
+                    self.codec = chosen.cloned().unwrap_or_default();
+                }
+                Some(_) => {}
+                None => return Ok(Progress::default()),
+            }
+        }
+    }
+
+    fn ending(&mut self, shared: &ServerShared, error: &ConnectionError) {
+        tracing::debug!(peer = %self.peer, %error, "closing a connection");
+        let parked = shared.lock().protocol.core.close(&error.to_string());
+        parked.into_iter().for_each(stop);
+    }
+
+    fn closed(&mut self, shared: &ServerShared, why: Closed) {
+        tracing::debug!(peer = %self.peer, %why, "connection closed");
+        let parked = shared.lock().protocol.core.close("closed");
+        parked.into_iter().for_each(stop);
+    }
+}
+
+/// Drops the future of a handler whose caller has gone.
+fn stop(task: Parked) {
+    if let Some(task) = task {
+        task.abort();
+    }
+}
+
+impl fmt::Debug for Serving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving").finish_non_exhaustive()
+    }
+}
