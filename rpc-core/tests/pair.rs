@@ -7,5 +7,8 @@ mod pair {
     mod conversation;
     mod golden;
     mod harness;
+    mod ids;
+    mod opening;
+
     mod raw;
 }

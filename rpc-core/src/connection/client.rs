@@ -150,7 +150,8 @@ enum State {
     /// The hello is sent, the ack is not complete.
     Opening {
         ack: Vec<u8>,
-        deadline: Instant,
+        /// `None` if the timeout is longer than time is.
+        deadline: Option<Instant>,
     },
     Open(Box<Ack>),
     /// As `Open`, but no new calls.
@@ -171,7 +172,7 @@ impl<T> ClientConnection<T> {
         Self {
             state: State::Opening {
                 ack: Vec::new(),
-                deadline: now + config.handshake_timeout,
+                deadline: now.checked_add(config.handshake_timeout),
             },
             calls: Slots::new(),
             decoder: Decoder::new(body_bytes_max),
@@ -289,7 +290,10 @@ impl<T> ClientConnection<T> {
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
     /// stays until [`release`](Self::release).
     pub fn close_above(&mut self, last: u64, each: impl FnMut(&mut T)) {
+        let before = self.calls.open();
         self.calls.close_above(last, each);
+        // The server may still answer them, if only to say that it did not process them.
+        self.given_up += (before - self.calls.open()) as u64;
     }
 
     /// Ends the connection: no new calls, every open call is passed to `each`.
@@ -330,7 +334,7 @@ impl<T> ClientConnection<T> {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Opening { deadline, .. } => Some(deadline),
+            State::Opening { deadline, .. } => deadline,
             _ => None,
         }
     }
@@ -340,12 +344,11 @@ impl<T> ClientConnection<T> {
     /// # Errors
     /// The connection has to end.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        match self.state {
-            State::Opening { deadline, .. } if deadline <= now => Err(
-                ConnectionError::HandshakeTimeout(self.config.handshake_timeout),
-            ),
-            _ => Ok(()),
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            let timeout = self.config.handshake_timeout;
+            return Err(ConnectionError::HandshakeTimeout(timeout));
         }
+        Ok(())
     }
 
     #[inline]
@@ -380,9 +383,10 @@ impl<T> ClientConnection<T> {
         if ack.verdict != Verdict::Accepted {
             return Err(ConnectionError::Refused(Refusal::from_ack(&ack)));
         }
-        if ack.codec != self.config.codec || ack.version != crate::wire::VERSION {
+        let chosen = (ack.version, ack.codec, ack.compression);
+        if chosen != (crate::wire::VERSION, self.config.codec, 0) {
             return Err(ConnectionError::Violation(
-                "an ack with another version or codec than offered",
+                "an ack with another version, codec or compression than offered",
             ));
         }
         self.request_bytes_max = ack.message_bytes_max as usize;

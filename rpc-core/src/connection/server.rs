@@ -104,7 +104,11 @@ pub struct ServerConnection<T> {
 
 #[derive(Debug)]
 enum State {
-    Opening { hello: Vec<u8>, deadline: Instant },
+    Opening {
+        hello: Vec<u8>,
+        /// `None` if the timeout is longer than time is.
+        deadline: Option<Instant>,
+    },
     Open,
     Closed,
 }
@@ -119,7 +123,7 @@ impl<T> ServerConnection<T> {
         Self {
             state: State::Opening {
                 hello: Vec::new(),
-                deadline: now + config.handshake_timeout,
+                deadline: now.checked_add(config.handshake_timeout),
             },
             ids: RisingIds::default(),
             parked: HashMap::new(),
@@ -265,7 +269,7 @@ impl<T> ServerConnection<T> {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Opening { deadline, .. } => Some(deadline),
+            State::Opening { deadline, .. } => deadline,
             _ => None,
         }
     }
@@ -275,12 +279,11 @@ impl<T> ServerConnection<T> {
     /// # Errors
     /// The connection has to end.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        match self.state {
-            State::Opening { deadline, .. } if deadline <= now => Err(
-                ConnectionError::HandshakeTimeout(self.config.handshake_timeout),
-            ),
-            _ => Ok(()),
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            let timeout = self.config.handshake_timeout;
+            return Err(ConnectionError::HandshakeTimeout(timeout));
         }
+        Ok(())
     }
 
     fn handle_opening<'a>(

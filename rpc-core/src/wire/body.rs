@@ -47,6 +47,13 @@ impl Deref for Body<'_> {
     }
 }
 
+/// As much of a text as fits in `bytes_max`, cut between characters.
+pub(crate) fn cut_at_char(text: &str, bytes_max: usize) -> &str {
+    let mut ends = (0..=text.len().min(bytes_max)).rev();
+    let end = ends.find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
 /// Appends the length and the block of `[body.metadata]`.
 pub(crate) fn put_metadata(metadata: &Metadata, out: &mut Vec<u8>) {
     let at = out.len();
