@@ -5,6 +5,8 @@
 
 mod pair {
     mod conversation;
+    mod endings;
+    mod frames;
     mod golden;
     mod harness;
     mod ids;

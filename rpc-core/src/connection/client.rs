@@ -7,7 +7,7 @@ use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, owned, read_go
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, Verdict,
-    metadata_and_rest, put_metadata, read_ack,
+    metadata_and_rest, read_ack,
 };
 use crate::{Code, Metadata, MethodId, Status, WireTimeout};
 
@@ -85,7 +85,7 @@ pub enum StartError {
     Encode(CodecError),
     /// The arguments have more bytes than the server accepts.
     TooLarge {
-        /// Bytes of the encoded arguments and metadata.
+        /// Bytes of the encoded arguments.
         length: usize,
         /// Bytes that the server accepts.
         limit: usize,
@@ -158,6 +158,9 @@ enum State {
     Draining(Box<Ack>),
     Closed,
 }
+
+const WRONG_DIRECTION: ConnectionError =
+    ConnectionError::Violation("a frame that only a client sends");
 
 impl<T> ClientConnection<T> {
     /// Answers to no open call that are tolerated.
@@ -311,12 +314,8 @@ impl<T> ClientConnection<T> {
         &mut self,
         input: &mut &'a [u8],
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
-        if let State::Opening { ack, .. } = &mut self.state {
-            let Some(ack) = read_ack(ack, input)? else {
-                return Ok(None);
-            };
-            self.open(ack)?;
-            return Ok(Some(ClientEvent::Opened));
+        if !matches!(self.state, State::Open(_) | State::Draining(_)) {
+            return self.handle_opening(input);
         }
         while let Some(frame) = self.decoder.next(input)? {
             let event = match frame {
@@ -351,6 +350,21 @@ impl<T> ClientConnection<T> {
         Ok(())
     }
 
+    fn handle_opening<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        let State::Opening { ack, .. } = &mut self.state else {
+            *input = &[];
+            return Ok(None);
+        };
+        let Some(ack) = read_ack(ack, input)? else {
+            return Ok(None);
+        };
+        self.open(ack)?;
+        Ok(Some(ClientEvent::Opened))
+    }
+
     #[inline]
     fn request(
         &mut self,
@@ -359,9 +373,10 @@ impl<T> ClientConnection<T> {
         head: RequestHead<'_>,
         body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
     ) -> Result<(), StartError> {
-        let metadata = head.metadata.filter(|m| !m.is_empty());
+        static NONE: Metadata = Metadata::new();
+        let metadata = head.metadata.unwrap_or(&NONE);
         let header = Header {
-            flags: flags.with_if(Flags::METADATA, metadata.is_some()),
+            flags: flags.with_if(Flags::METADATA, !metadata.is_empty()),
             extra: head
                 .timeout
                 .map_or(WireTimeout::NONE, WireTimeout::pack)
@@ -370,12 +385,7 @@ impl<T> ClientConnection<T> {
             ..Header::new(Kind::Request, id.wire())
         };
         let limit = self.request_bytes_max;
-        let sent = self.outgoing.frame(header, limit, |out| {
-            if let Some(metadata) = metadata {
-                put_metadata(metadata, out);
-            }
-            body(out)
-        });
+        let sent = self.outgoing.frame(header, metadata, limit, body);
         sent.map_err(|error| error.into_start_error(limit))
     }
 
@@ -454,9 +464,7 @@ impl<T> ClientConnection<T> {
                 self.drain();
                 Ok(Some(ClientEvent::GoAway { last, reason }))
             }
-            Kind::Request | Kind::Cancel => Err(ConnectionError::Violation(
-                "a frame that only a client sends",
-            )),
+            Kind::Request | Kind::Cancel => Err(WRONG_DIRECTION),
             _ => self.skip_unknown_frame(),
         }
     }
@@ -465,8 +473,10 @@ impl<T> ClientConnection<T> {
         &mut self,
         header: Header,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        if !matches!(header.kind, Kind::Response | Kind::Error) {
-            return self.skip_unknown_frame();
+        match header.kind {
+            Kind::Response | Kind::Error => {}
+            Kind::Request | Kind::Cancel => return Err(WRONG_DIRECTION),
+            _ => return self.skip_unknown_frame(),
         }
         let Some(call) = self.calls.close(header.call) else {
             return self.handle_late_answer();

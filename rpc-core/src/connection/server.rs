@@ -9,7 +9,7 @@ use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_a
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, VERSION, Verdict,
-    WireError, metadata_and_rest, put_metadata, read_hello,
+    WireError, metadata_and_rest, read_hello,
 };
 use crate::{Code, Metadata, MetadataError, MethodId, Status, WireTimeout};
 
@@ -93,13 +93,19 @@ pub struct ServerConnection<T> {
     state: State,
     ids: RisingIds,
     /// Calls whose handler did not finish at once.
-    parked: HashMap<CallId, T>,
+    parked: HashMap<CallId, Parked<T>>,
     /// Requests admitted and not ended: parked.len() <= running
     running: usize,
     decoder: Decoder,
     outgoing: Outgoing,
     unknown_frames: u32,
     reply_bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Parked<T> {
+    data: T,
+    oneway: bool,
 }
 
 #[derive(Debug)]
@@ -113,6 +119,8 @@ enum State {
     Closed,
 }
 
+const WRONG_DIRECTION: ConnectionError =
+    ConnectionError::Violation("a frame that only a server sends");
 const REQUEST_FLAGS: Flags = Flags::METADATA.with(Flags::ONEWAY);
 
 impl<T> ServerConnection<T> {
@@ -164,19 +172,27 @@ impl<T> ServerConnection<T> {
     /// Keeps `data` for a call that is not answered at once, so that a cancel can find it.
     #[inline]
     pub fn park(&mut self, call: CallId, data: T) {
-        self.parked.insert(call, data);
+        let oneway = false;
+        self.parked.insert(call, Parked { data, oneway });
+    }
+
+    /// As [`park`](Self::park) for a oneway call, which is not answered when it is cancelled.
+    #[inline]
+    pub fn park_oneway(&mut self, call: CallId, data: T) {
+        let oneway = true;
+        self.parked.insert(call, Parked { data, oneway });
     }
 
     /// What is kept for a parked call.
     pub fn parked(&mut self, call: CallId) -> Option<&mut T> {
-        self.parked.get_mut(&call)
+        self.parked.get_mut(&call).map(|parked| &mut parked.data)
     }
 
     /// Claims the right to end a parked call: `None` if it has ended, and then its answer is to be
     /// dropped.
     #[inline]
     pub fn unpark(&mut self, call: CallId) -> Option<T> {
-        self.parked.remove(&call)
+        self.parked.remove(&call).map(|parked| parked.data)
     }
 
     /// Answers a call with a reply that `body` encodes in place.
@@ -194,13 +210,7 @@ impl<T> ServerConnection<T> {
             ..Header::new(Kind::Response, call.wire())
         };
         let limit = self.reply_bytes_max;
-        let sent = self.outgoing.frame(header, limit, |out| {
-            if !metadata.is_empty() {
-                put_metadata(metadata, out);
-            }
-            body(out)
-        });
-        match sent {
+        match self.outgoing.frame(header, metadata, limit, body) {
             Ok(()) => {
                 self.running -= 1;
                 Answered::Reply
@@ -238,7 +248,7 @@ impl<T> ServerConnection<T> {
         }
         self.state = State::Closed;
         self.running -= self.parked.len();
-        self.parked.drain().map(|(_, data)| data).collect()
+        self.parked.drain().map(|(_, parked)| parked.data).collect()
     }
 
     /// The next event in `input`, which moves past it; `None` with `input` used up.
@@ -412,19 +422,20 @@ impl<T> ServerConnection<T> {
                 Ok(None)
             }
             Kind::Pong | Kind::GoAway => Ok(None),
-            Kind::Response | Kind::Error => Err(ConnectionError::Violation(
-                "a frame that only a server sends",
-            )),
+            Kind::Response | Kind::Error => Err(WRONG_DIRECTION),
             _ => self.skip_unknown_frame(),
         }
     }
 
     fn cancel<'a>(&mut self, wire: u32) -> Option<ServerEvent<'a, T>> {
         let call = self.ids.recent(wire)?;
-        let data = self.parked.remove(&call)?;
-        let status = Status::cancelled("cancelled by the caller");
-        self.fail(call, &status);
-        Some(ServerEvent::Cancelled(data))
+        let parked = self.parked.remove(&call)?;
+        if parked.oneway {
+            self.finish_oneway();
+        } else {
+            self.fail(call, &Status::cancelled("cancelled by the caller"));
+        }
+        Some(ServerEvent::Cancelled(parked.data))
     }
 
     fn handle_oversized<'a>(
@@ -432,12 +443,19 @@ impl<T> ServerConnection<T> {
         header: Header,
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
         if header.kind != Kind::Request {
-            return self.skip_unknown_frame();
+            return self.handle_rare_oversized(header.kind);
         }
         let id = self.ids.next(header.call)?;
         let status = self.oversized(header.length as usize);
         self.refuse(id, header.flags, &status);
         Ok(None)
+    }
+
+    fn handle_rare_oversized<E>(&mut self, kind: Kind) -> Result<Option<E>, ConnectionError> {
+        match kind {
+            Kind::Response | Kind::Error => Err(WRONG_DIRECTION),
+            _ => self.skip_unknown_frame(),
+        }
     }
 
     fn oversized(&self, length: usize) -> Status {
@@ -469,16 +487,15 @@ impl<T> ServerConnection<T> {
             ..Header::new(Kind::Error, call.wire())
         };
         let text = cut_text(status.message());
-        let written = self.outgoing.frame::<()>(header, usize::MAX, |out| {
-            if !metadata.is_empty() {
-                put_metadata(metadata, out);
-            }
-            // At most 4 KiB, hence below 2^16.
-            out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-            out.extend_from_slice(typed.map_or(&[], |body| body));
-            Ok(())
-        });
+        let written = self
+            .outgoing
+            .frame::<()>(header, metadata, usize::MAX, |out| {
+                // At most 4 KiB, hence below 2^16.
+                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+                out.extend_from_slice(typed.map_or(&[], |body| body));
+                Ok(())
+            });
         debug_assert!(written.is_ok(), "the parts are bounded");
     }
 

@@ -1,6 +1,8 @@
 //! Bytes on their way out.
 
+use super::body::put_metadata;
 use super::header::{HEADER_BYTES, Header};
+use crate::Metadata;
 
 /// Frames that wait to be written: one flat buffer, encoded in place.
 ///
@@ -65,19 +67,30 @@ impl Outgoing {
         &mut self.buffer
     }
 
-    /// Appends a frame whose body is written in place; the length field is filled in afterwards.
+    /// Appends a frame whose body is written in place behind the metadata, if there is any; the
+    /// length field is filled in afterwards.
     ///
-    /// If `body` fails or panics, or writes more than `body_bytes_max`, nothing is appended.
+    /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
+    /// Metadata has a limit of its own and does not count.
     #[inline]
     pub(crate) fn frame<E>(
         &mut self,
         header: Header,
-        body_bytes_max: usize,
+        metadata: &Metadata,
+        message_bytes_max: usize,
         body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), FrameError<E>> {
         let frame = Unfinished::begin(&mut self.buffer, header);
+        if !metadata.is_empty() {
+            put_metadata(metadata, frame.buffer);
+        }
+        let message = frame.buffer.len();
         body(frame.buffer).map_err(FrameError::Body)?;
-        frame.finish(body_bytes_max).map_err(FrameError::TooLarge)
+        let length = frame.buffer.len() - message;
+        if length > message_bytes_max {
+            return Err(FrameError::TooLarge(length));
+        }
+        frame.finish().map_err(FrameError::TooLarge)
     }
 
     /// Appends a frame with a body that cannot fail.
@@ -124,12 +137,9 @@ impl<'a> Unfinished<'a> {
     }
 
     #[inline]
-    fn finish(mut self, body_bytes_max: usize) -> Result<(), usize> {
+    fn finish(mut self) -> Result<(), usize> {
         let length = self.buffer.len() - self.start - HEADER_BYTES;
         let field = u32::try_from(length).map_err(|_| length)?;
-        if length > body_bytes_max {
-            return Err(length);
-        }
         self.buffer[self.start..self.start + 4].copy_from_slice(&field.to_le_bytes());
         self.finished = true;
         Ok(())
@@ -157,18 +167,19 @@ mod tests {
         let before = out.chunk().to_vec();
 
         let header = Header::new(Kind::Request, 1);
-        let failed = out.frame(header, 100, |body| {
+        let metadata = Metadata::new();
+        let failed = out.frame(header, &metadata, 100, |body| {
             body.extend_from_slice(b"half");
             Err("no")
         });
         assert!(matches!(failed, Err(FrameError::Body("no"))));
-        let large = out.frame::<()>(header, 3, |body| {
+        let large = out.frame::<()>(header, &metadata, 3, |body| {
             body.extend_from_slice(b"four");
             Ok(())
         });
         assert!(matches!(large, Err(FrameError::TooLarge(4))));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            out.frame::<()>(header, 100, |body| {
+            out.frame::<()>(header, &metadata, 100, |body| {
                 body.push(1);
                 panic!("a user's Serialize");
             })

@@ -293,6 +293,31 @@ impl Pair {
             && self.client.decoder().is_at_boundary()
     }
 
+    /// A call still gets its reply.
+    #[track_caller]
+    pub(crate) fn assert_usable(&mut self) {
+        self.call(ECHO, 0xa11e, b"still there?");
+        self.drive();
+        let last = self.client_saw.last();
+        assert!(
+            matches!(last, Some(ClientSaw::Replied { kept: 0xa11e, .. })),
+            "{last:?}"
+        );
+        assert!(self.is_quiet());
+    }
+
+    /// How much memory the server holds for a body that is not complete.
+    pub(crate) fn server_buffer(&mut self) -> usize {
+        let rest = self.server.decoder().direct(1);
+        rest.map_or(0, |rest| rest.get_ref().capacity())
+    }
+
+    /// How much memory the client holds for a body that is not complete.
+    pub(crate) fn client_buffer(&mut self) -> usize {
+        let rest = self.client.decoder().direct(1);
+        rest.map_or(0, |rest| rest.get_ref().capacity())
+    }
+
     fn serve(&mut self, event: ServerEvent<'_, u64>) {
         let saw = match event {
             ServerEvent::Opened { codec } => ServerSaw::Opened { codec },
