@@ -12,5 +12,7 @@ mod pair {
     mod ids;
     mod opening;
 
+    mod random;
     mod raw;
+    mod recorded;
 }

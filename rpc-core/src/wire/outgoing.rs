@@ -43,9 +43,14 @@ impl Outgoing {
     /// Notes that `count` bytes of [`chunk`](Self::chunk) were written.
     #[inline]
     pub fn advance(&mut self, count: usize) {
-        self.written = (self.written + count).min(self.buffer.len());
+        self.written += count.min(self.len());
         if self.is_empty() {
             self.reset();
+        } else if self.written > Self::KEPT_BYTES_MAX && self.written > self.len() {
+            // A writer that never catches up must not keep all it has ever written. Moving fewer
+            // bytes than are dropped costs less than writing them did.
+            self.buffer.drain(..self.written);
+            self.written = 0;
         }
     }
 
@@ -151,6 +156,8 @@ impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.finished {
             self.buffer.truncate(self.start);
+            // The body may have been huge; that is why it was dropped.
+            self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
         }
     }
 }
@@ -186,6 +193,43 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert_eq!(out.chunk(), before);
+    }
+
+    #[test]
+    fn a_body_that_was_too_large_leaves_no_memory() {
+        let mut out = Outgoing::default();
+        let header = Header::new(Kind::Request, 1);
+        let huge = out.frame::<()>(header, &Metadata::new(), 100, |body| {
+            body.resize(10 << 20, 0);
+            Ok(())
+        });
+        assert!(huge.is_err() && out.is_empty());
+        assert!(out.buffer.capacity() <= Outgoing::KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_writer_that_never_catches_up_keeps_only_what_waits() {
+        let mut out = Outgoing::default();
+        let mut written = 0_u32;
+        for batch in 0..10_000_u32 {
+            let words = (0..256).flat_map(|word| (batch * 256 + word).to_le_bytes());
+            out.raw().extend(words);
+            if batch > 10 {
+                let next = out
+                    .chunk()
+                    .first_chunk()
+                    .map(|raw| u32::from_le_bytes(*raw));
+                assert_eq!(next, Some(written), "in order");
+                let mut rest = std::mem::take(&mut out);
+                rest.advance(1024);
+                written += 256;
+                out.prepend(rest);
+            }
+        }
+        assert_eq!(out.len(), 11 * 1024);
+        assert!(out.buffer.capacity() <= 4 * Outgoing::KEPT_BYTES_MAX);
+        out.advance(usize::MAX);
+        assert!(out.is_empty());
     }
 
     #[test]
