@@ -195,7 +195,8 @@ impl<T> ServerConnection<T> {
         self.parked.remove(&call).map(|parked| parked.data)
     }
 
-    /// Answers a call with a reply that `body` encodes in place.
+    /// Answers a call with a reply that `body` encodes in place. A parked call has to be
+    /// [`unpark`](Self::unpark)ed before; if `body` panics, the call is still to be answered.
     ///
     /// A reply that cannot be encoded or is too long for the client is answered as an error.
     #[inline]
@@ -212,7 +213,7 @@ impl<T> ServerConnection<T> {
         let limit = self.reply_bytes_max;
         match self.outgoing.frame(header, metadata, limit, body) {
             Ok(()) => {
-                self.running -= 1;
+                self.ended(call);
                 Answered::Reply
             }
             Err(error) => self.fail(call, &error.into_reply_status(limit)),
@@ -221,14 +222,14 @@ impl<T> ServerConnection<T> {
 
     /// Answers a call with an error.
     pub fn fail(&mut self, call: CallId, status: &Status) -> Answered {
-        self.running -= 1;
+        self.ended(call);
         self.error(call, status, Flags::NONE);
         Answered::Error(status.code())
     }
 
     /// Answers a call whose method id nobody here has.
     pub fn fail_unknown_method(&mut self, call: CallId, status: &Status) -> Answered {
-        self.running -= 1;
+        self.ended(call);
         self.error(call, status, Flags::UNKNOWN_METHOD);
         Answered::Error(status.code())
     }
@@ -236,7 +237,8 @@ impl<T> ServerConnection<T> {
     /// Ends a oneway call, which is never answered.
     #[inline]
     pub fn finish_oneway(&mut self) {
-        self.running -= 1;
+        debug_assert!(self.running > self.parked.len(), "each call ends once");
+        self.running = self.running.saturating_sub(1);
     }
 
     /// Announces that no call above the last accepted one is taken, and why. Parked calls are
@@ -294,6 +296,15 @@ impl<T> ServerConnection<T> {
             return Err(ConnectionError::HandshakeTimeout(timeout));
         }
         Ok(())
+    }
+
+    /// Counts the end of a call. A call that ends twice is a fault of the caller, which must not
+    /// close the connection to all later calls.
+    #[inline]
+    fn ended(&mut self, call: CallId) {
+        debug_assert!(!self.parked.contains_key(&call), "unparked before its end");
+        debug_assert!(self.running > self.parked.len(), "each call ends once");
+        self.running = self.running.saturating_sub(1);
     }
 
     fn handle_opening<'a>(
@@ -428,7 +439,7 @@ impl<T> ServerConnection<T> {
     }
 
     fn cancel<'a>(&mut self, wire: u32) -> Option<ServerEvent<'a, T>> {
-        let call = self.ids.recent(wire)?;
+        let call = self.parked_id(wire)?;
         let parked = self.parked.remove(&call)?;
         if parked.oneway {
             self.finish_oneway();
@@ -436,6 +447,17 @@ impl<T> ServerConnection<T> {
             self.fail(call, &Status::cancelled("cancelled by the caller"));
         }
         Some(ServerEvent::Cancelled(parked.data))
+    }
+
+    /// The whole id of a parked call.
+    fn parked_id(&self, wire: u32) -> Option<CallId> {
+        let recent = self.ids.recent(wire)?;
+        let wrapped = self.ids.last() > u64::from(u32::MAX);
+        if !wrapped || self.parked.contains_key(&recent) {
+            return Some(recent);
+        }
+        // A call may run while 2^32 others come and go.
+        self.parked.keys().find(|id| id.wire() == wire).copied()
     }
 
     fn handle_oversized<'a>(

@@ -120,7 +120,7 @@ pub struct Ack {
     pub message_bytes_max: u32,
     /// How many calls may be in flight.
     pub calls_max: u32,
-    /// The wire names of the services here.
+    /// The wire names of the services here; empty also if they are too many for an ack.
     pub services: Vec<String>,
     /// The codecs supported, by id and name.
     pub codecs: Vec<(u8, String)>,

@@ -253,6 +253,35 @@ fn t1_memory_follows_the_bytes_received() {
 }
 
 #[test]
+fn frames_that_carry_no_message_are_short() {
+    // [frame.oversized] [conn.ping]: skipped whole or in parts, and counted.
+    let ping = raw::frame(raw::PING, 0, &[7; 16 * 1024 + 1]);
+    let mut pair = Pair::open();
+    for _ in 0..1000 {
+        pair.server_reads(&ping).unwrap();
+        pair.client_reads(&ping).unwrap();
+    }
+    pair.assert_usable();
+    assert_violation(pair.server_reads(&ping));
+    assert_violation(pair.client_reads(&ping));
+}
+
+#[test]
+fn an_error_over_all_limits_still_ends_its_call() {
+    // [frame.oversized] [call.once]
+    let mut pair = Pair::open();
+    let call = pair.call(ECHO, 1, b"").number() as u32;
+    take(pair.client.outgoing());
+    pair.client_reads(&raw::frame(
+        raw::ERROR,
+        call,
+        &vec![0; LIMIT + 16 * 1024 + 1],
+    ))
+    .unwrap();
+    assert_eq!(pair.client_saw[0].code(), Some(Code::ResourceExhausted));
+}
+
+#[test]
 fn s1_14_after_any_refusal_a_valid_call_succeeds() {
     // [call.method] [call.arguments]: unknown method and undecodable arguments are the caller's to tell.
     let mut pair = Pair::open();

@@ -98,6 +98,24 @@ fn t6_a_cancel_for_a_call_that_never_was_is_ignored() {
 }
 
 #[test]
+fn t6_a_call_can_be_cancelled_after_four_billion_others() {
+    // [call.id] [call.cancel]
+    let mut pair = Pair::open();
+    let wait = |wire| raw::request_for(WAIT.number(), wire, b"");
+    pair.server_reads(&wait(7)).unwrap();
+    for wire in [0x7fff_ffff, 0xffff_fffe, 6, 8] {
+        pair.server_reads(&wait(wire)).unwrap();
+    }
+    for wire in [7, 6, 7, 5, 9] {
+        pair.server_reads(&raw::frame(raw::CANCEL, wire, b""))
+            .unwrap();
+    }
+    let cancelled = [ServerSaw::Cancelled(7), ServerSaw::Cancelled((1 << 32) + 6)];
+    assert_eq!(pair.server_saw[5..], cancelled);
+    assert_eq!(pair.server.running(), 3);
+}
+
+#[test]
 fn t6_answers_to_calls_that_are_not_open_are_counted_and_then_fatal() {
     // [call.unknown-reply]: unknown, zero, finished; as response, error and oversized.
     let oversized = raw::header(

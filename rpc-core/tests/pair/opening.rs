@@ -261,10 +261,24 @@ fn names_too_long_for_the_ack_are_cut_between_characters() {
     assert_eq!(pair.client.peer().unwrap().codecs[2].1, "é".repeat(127));
 }
 
+#[test]
+fn a_list_too_long_for_the_ack_is_left_out() {
+    // [open.extension]
+    let mut config = server_config();
+    config.services = (0..2000)
+        .map(|n| format!("some.package.Service{n}"))
+        .collect();
+    let mut pair = Pair::with_configs(client_config(), config, Cut::Never, Cut::Never);
+    pair.drive();
+    let ack = pair.client.peer().unwrap();
+    assert!(ack.services.is_empty());
+    assert_eq!(ack.codecs.len(), 2);
+}
+
 /// What the server is told about hello and a hundred requests, written at once and cut `at`.
 fn hundred(cuts: impl IntoIterator<Item = usize>) -> Vec<u8> {
     let mut server = ServerConnection::<u64>::new(Arc::new(server_config()), Pair::new().now());
-    let mut stream = hundred_stream();
+    let stream = hundred_stream();
     let mut numbers = Vec::new();
     let mut done = 0;
     let end = stream.len();
@@ -278,7 +292,6 @@ fn hundred(cuts: impl IntoIterator<Item = usize>) -> Vec<u8> {
         }
         done = at;
     }
-    stream.clear();
     assert_eq!(server.running(), 0);
     numbers
 }
