@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::wire::{Ack, MAGIC, Verdict, WireError};
+use crate::wire::{Ack, MAGIC, Verdict, WireError, cut_at_char};
 
 /// Names one call of a connection; rises from call to call and is never used again.
 ///
@@ -95,12 +95,19 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = match self.reason.as_str() {
+            "" => "no reason given",
+            reason => reason,
+        };
         let (lowest, highest) = self.versions;
         write!(
             f,
-            "{}; supported are magic {MAGIC:02x?}, versions {lowest} to {highest}, codecs",
-            self.reason
+            "{reason}; supported are magic {MAGIC:02x?}, versions {lowest} to {highest}, "
         )?;
+        if self.codecs.is_empty() {
+            return f.write_str("no codec listed");
+        }
+        f.write_str("codecs")?;
         for (index, (id, name)) in self.codecs.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             write!(f, "{comma} {name} ({id})")?;
@@ -127,12 +134,9 @@ fn read_go_away(body: &[u8]) -> Result<(u64, String), ConnectionError> {
     Ok((u64::from_le_bytes(*last), reason))
 }
 
-/// Text travels up to 4 KiB, cut between characters.
+/// Text travels up to 4 KiB.
 fn cut_text(text: &str) -> &str {
-    const TEXT_BYTES_MAX: usize = 4096;
-    let mut ends = (0..=text.len().min(TEXT_BYTES_MAX)).rev();
-    let end = ends.find(|at| text.is_char_boundary(*at));
-    &text[..end.unwrap_or(0)]
+    cut_at_char(text, 4096)
 }
 
 /// Keeps a body that has to outlive the read buffer, or nothing if it is empty.

@@ -15,7 +15,7 @@ pub use header::{Flags, HEADER_BYTES, Header, Kind};
 pub use hello::{Ack, EXTENSION_BYTES_MAX, HELLO_BYTES, Hello, MAGIC, VERSION, Verdict};
 pub use outgoing::Outgoing;
 
-pub(crate) use body::{metadata_and_rest, put_metadata};
+pub(crate) use body::{cut_at_char, metadata_and_rest};
 pub(crate) use hello::{read_ack, read_hello};
 pub(crate) use outgoing::FrameError;
 

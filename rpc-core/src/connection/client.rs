@@ -7,7 +7,7 @@ use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, owned, read_go
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, Verdict,
-    metadata_and_rest, put_metadata, read_ack,
+    metadata_and_rest, read_ack,
 };
 use crate::{Code, Metadata, MethodId, Status, WireTimeout};
 
@@ -85,7 +85,7 @@ pub enum StartError {
     Encode(CodecError),
     /// The arguments have more bytes than the server accepts.
     TooLarge {
-        /// Bytes of the encoded arguments and metadata.
+        /// Bytes of the encoded arguments.
         length: usize,
         /// Bytes that the server accepts.
         limit: usize,
@@ -150,13 +150,17 @@ enum State {
     /// The hello is sent, the ack is not complete.
     Opening {
         ack: Vec<u8>,
-        deadline: Instant,
+        /// `None` if the timeout is longer than time is.
+        deadline: Option<Instant>,
     },
     Open(Box<Ack>),
     /// As `Open`, but no new calls.
     Draining(Box<Ack>),
     Closed,
 }
+
+const WRONG_DIRECTION: ConnectionError =
+    ConnectionError::Violation("a frame that only a client sends");
 
 impl<T> ClientConnection<T> {
     /// Answers to no open call that are tolerated.
@@ -171,7 +175,7 @@ impl<T> ClientConnection<T> {
         Self {
             state: State::Opening {
                 ack: Vec::new(),
-                deadline: now + config.handshake_timeout,
+                deadline: now.checked_add(config.handshake_timeout),
             },
             calls: Slots::new(),
             decoder: Decoder::new(body_bytes_max),
@@ -289,7 +293,10 @@ impl<T> ClientConnection<T> {
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
     /// stays until [`release`](Self::release).
     pub fn close_above(&mut self, last: u64, each: impl FnMut(&mut T)) {
+        let before = self.calls.open();
         self.calls.close_above(last, each);
+        // The server may still answer them, if only to say that it did not process them.
+        self.given_up += (before - self.calls.open()) as u64;
     }
 
     /// Ends the connection: no new calls, every open call is passed to `each`.
@@ -307,12 +314,8 @@ impl<T> ClientConnection<T> {
         &mut self,
         input: &mut &'a [u8],
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
-        if let State::Opening { ack, .. } = &mut self.state {
-            let Some(ack) = read_ack(ack, input)? else {
-                return Ok(None);
-            };
-            self.open(ack)?;
-            return Ok(Some(ClientEvent::Opened));
+        if !matches!(self.state, State::Open(_) | State::Draining(_)) {
+            return self.handle_opening(input);
         }
         while let Some(frame) = self.decoder.next(input)? {
             let event = match frame {
@@ -330,7 +333,7 @@ impl<T> ClientConnection<T> {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Opening { deadline, .. } => Some(deadline),
+            State::Opening { deadline, .. } => deadline,
             _ => None,
         }
     }
@@ -340,12 +343,26 @@ impl<T> ClientConnection<T> {
     /// # Errors
     /// The connection has to end.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        match self.state {
-            State::Opening { deadline, .. } if deadline <= now => Err(
-                ConnectionError::HandshakeTimeout(self.config.handshake_timeout),
-            ),
-            _ => Ok(()),
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            let timeout = self.config.handshake_timeout;
+            return Err(ConnectionError::HandshakeTimeout(timeout));
         }
+        Ok(())
+    }
+
+    fn handle_opening<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        let State::Opening { ack, .. } = &mut self.state else {
+            *input = &[];
+            return Ok(None);
+        };
+        let Some(ack) = read_ack(ack, input)? else {
+            return Ok(None);
+        };
+        self.open(ack)?;
+        Ok(Some(ClientEvent::Opened))
     }
 
     #[inline]
@@ -356,9 +373,10 @@ impl<T> ClientConnection<T> {
         head: RequestHead<'_>,
         body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
     ) -> Result<(), StartError> {
-        let metadata = head.metadata.filter(|m| !m.is_empty());
+        static NONE: Metadata = Metadata::new();
+        let metadata = head.metadata.unwrap_or(&NONE);
         let header = Header {
-            flags: flags.with_if(Flags::METADATA, metadata.is_some()),
+            flags: flags.with_if(Flags::METADATA, !metadata.is_empty()),
             extra: head
                 .timeout
                 .map_or(WireTimeout::NONE, WireTimeout::pack)
@@ -367,12 +385,7 @@ impl<T> ClientConnection<T> {
             ..Header::new(Kind::Request, id.wire())
         };
         let limit = self.request_bytes_max;
-        let sent = self.outgoing.frame(header, limit, |out| {
-            if let Some(metadata) = metadata {
-                put_metadata(metadata, out);
-            }
-            body(out)
-        });
+        let sent = self.outgoing.frame(header, metadata, limit, body);
         sent.map_err(|error| error.into_start_error(limit))
     }
 
@@ -380,9 +393,10 @@ impl<T> ClientConnection<T> {
         if ack.verdict != Verdict::Accepted {
             return Err(ConnectionError::Refused(Refusal::from_ack(&ack)));
         }
-        if ack.codec != self.config.codec || ack.version != crate::wire::VERSION {
+        let chosen = (ack.version, ack.codec, ack.compression);
+        if chosen != (crate::wire::VERSION, self.config.codec, 0) {
             return Err(ConnectionError::Violation(
-                "an ack with another version or codec than offered",
+                "an ack with another version, codec or compression than offered",
             ));
         }
         self.request_bytes_max = ack.message_bytes_max as usize;
@@ -450,9 +464,7 @@ impl<T> ClientConnection<T> {
                 self.drain();
                 Ok(Some(ClientEvent::GoAway { last, reason }))
             }
-            Kind::Request | Kind::Cancel => Err(ConnectionError::Violation(
-                "a frame that only a client sends",
-            )),
+            Kind::Request | Kind::Cancel => Err(WRONG_DIRECTION),
             _ => self.skip_unknown_frame(),
         }
     }
@@ -461,8 +473,10 @@ impl<T> ClientConnection<T> {
         &mut self,
         header: Header,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        if !matches!(header.kind, Kind::Response | Kind::Error) {
-            return self.skip_unknown_frame();
+        match header.kind {
+            Kind::Response | Kind::Error => {}
+            Kind::Request | Kind::Cancel => return Err(WRONG_DIRECTION),
+            _ => return self.skip_unknown_frame(),
         }
         let Some(call) = self.calls.close(header.call) else {
             return self.handle_late_answer();

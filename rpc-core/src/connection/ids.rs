@@ -16,7 +16,9 @@ impl RisingIds {
         if wire == 0 || rise == 0 || rise >= 1 << 31 {
             return Err(ConnectionError::Violation("a call id that does not rise"));
         }
-        self.last += u64::from(rise);
+        // A peer that jumps as far as it may gets here after 2^33 requests.
+        let id = self.last.checked_add(u64::from(rise));
+        self.last = id.ok_or(ConnectionError::Violation("call ids are used up"))?;
         Ok(CallId(self.last))
     }
 
@@ -46,6 +48,17 @@ mod tests {
         assert_eq!(id(0xe000_0000), Ok(0xe000_0000));
         assert_eq!(id(3), Ok(0x1_0000_0003));
         assert_eq!(id(4), Ok(0x1_0000_0004));
+    }
+
+    #[test]
+    fn t16_ids_end_and_do_not_overflow() {
+        // [call.id]
+        let mut ids = RisingIds {
+            last: u64::MAX - 10,
+        };
+        assert!(ids.next(u32::MAX - 1).is_ok());
+        assert!(ids.next(1).is_err());
+        assert_eq!(ids.last(), u64::MAX - 1);
     }
 
     #[test]

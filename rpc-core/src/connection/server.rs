@@ -9,7 +9,7 @@ use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_a
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, VERSION, Verdict,
-    WireError, metadata_and_rest, put_metadata, read_hello,
+    WireError, metadata_and_rest, read_hello,
 };
 use crate::{Code, Metadata, MetadataError, MethodId, Status, WireTimeout};
 
@@ -93,7 +93,7 @@ pub struct ServerConnection<T> {
     state: State,
     ids: RisingIds,
     /// Calls whose handler did not finish at once.
-    parked: HashMap<CallId, T>,
+    parked: HashMap<CallId, Parked<T>>,
     /// Requests admitted and not ended: parked.len() <= running
     running: usize,
     decoder: Decoder,
@@ -103,10 +103,17 @@ pub struct ServerConnection<T> {
 }
 
 #[derive(Debug)]
+struct Parked<T> {
+    data: T,
+    oneway: bool,
+}
+
+#[derive(Debug)]
 enum State {
     Opening {
         hello: Vec<u8>,
-        deadline: Instant,
+        /// `None` if the timeout is longer than time is.
+        deadline: Option<Instant>,
     },
     Open,
     /// As `Open`, but new calls are refused.
@@ -114,6 +121,8 @@ enum State {
     Closed,
 }
 
+const WRONG_DIRECTION: ConnectionError =
+    ConnectionError::Violation("a frame that only a server sends");
 const REQUEST_FLAGS: Flags = Flags::METADATA.with(Flags::ONEWAY);
 
 impl<T> ServerConnection<T> {
@@ -124,7 +133,7 @@ impl<T> ServerConnection<T> {
         Self {
             state: State::Opening {
                 hello: Vec::new(),
-                deadline: now + config.handshake_timeout,
+                deadline: now.checked_add(config.handshake_timeout),
             },
             ids: RisingIds::default(),
             parked: HashMap::new(),
@@ -165,22 +174,31 @@ impl<T> ServerConnection<T> {
     /// Keeps `data` for a call that is not answered at once, so that a cancel can find it.
     #[inline]
     pub fn park(&mut self, call: CallId, data: T) {
-        self.parked.insert(call, data);
+        let oneway = false;
+        self.parked.insert(call, Parked { data, oneway });
+    }
+
+    /// As [`park`](Self::park) for a oneway call, which is not answered when it is cancelled.
+    #[inline]
+    pub fn park_oneway(&mut self, call: CallId, data: T) {
+        let oneway = true;
+        self.parked.insert(call, Parked { data, oneway });
     }
 
     /// What is kept for a parked call.
     pub fn parked(&mut self, call: CallId) -> Option<&mut T> {
-        self.parked.get_mut(&call)
+        self.parked.get_mut(&call).map(|parked| &mut parked.data)
     }
 
     /// Claims the right to end a parked call: `None` if it has ended, and then its answer is to be
     /// dropped.
     #[inline]
     pub fn unpark(&mut self, call: CallId) -> Option<T> {
-        self.parked.remove(&call)
+        self.parked.remove(&call).map(|parked| parked.data)
     }
 
-    /// Answers a call with a reply that `body` encodes in place.
+    /// Answers a call with a reply that `body` encodes in place. A parked call has to be
+    /// [`unpark`](Self::unpark)ed before; if `body` panics, the call is still to be answered.
     ///
     /// A reply that cannot be encoded or is too long for the client is answered as an error.
     #[inline]
@@ -195,15 +213,9 @@ impl<T> ServerConnection<T> {
             ..Header::new(Kind::Response, call.wire())
         };
         let limit = self.reply_bytes_max;
-        let sent = self.outgoing.frame(header, limit, |out| {
-            if !metadata.is_empty() {
-                put_metadata(metadata, out);
-            }
-            body(out)
-        });
-        match sent {
+        match self.outgoing.frame(header, metadata, limit, body) {
             Ok(()) => {
-                self.running -= 1;
+                self.ended(call);
                 Answered::Reply
             }
             Err(error) => self.fail(call, &error.into_reply_status(limit)),
@@ -212,14 +224,14 @@ impl<T> ServerConnection<T> {
 
     /// Answers a call with an error.
     pub fn fail(&mut self, call: CallId, status: &Status) -> Answered {
-        self.running -= 1;
+        self.ended(call);
         self.error(call, status, Flags::NONE);
         Answered::Error(status.code())
     }
 
     /// Answers a call whose method id nobody here has.
     pub fn fail_unknown_method(&mut self, call: CallId, status: &Status) -> Answered {
-        self.running -= 1;
+        self.ended(call);
         self.error(call, status, Flags::UNKNOWN_METHOD);
         Answered::Error(status.code())
     }
@@ -227,7 +239,8 @@ impl<T> ServerConnection<T> {
     /// Ends a oneway call, which is never answered.
     #[inline]
     pub fn finish_oneway(&mut self) {
-        self.running -= 1;
+        debug_assert!(self.running > self.parked.len(), "each call ends once");
+        self.running = self.running.saturating_sub(1);
     }
 
     /// Announces that no further call is accepted, and why; the running ones may finish.
@@ -245,7 +258,7 @@ impl<T> ServerConnection<T> {
         }
         self.state = State::Closed;
         self.running -= self.parked.len();
-        self.parked.drain().map(|(_, data)| data).collect()
+        self.parked.drain().map(|(_, parked)| parked.data).collect()
     }
 
     /// The next event in `input`, which moves past it; `None` with `input` used up.
@@ -276,7 +289,7 @@ impl<T> ServerConnection<T> {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Opening { deadline, .. } => Some(deadline),
+            State::Opening { deadline, .. } => deadline,
             _ => None,
         }
     }
@@ -286,12 +299,20 @@ impl<T> ServerConnection<T> {
     /// # Errors
     /// The connection has to end.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        match self.state {
-            State::Opening { deadline, .. } if deadline <= now => Err(
-                ConnectionError::HandshakeTimeout(self.config.handshake_timeout),
-            ),
-            _ => Ok(()),
+        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            let timeout = self.config.handshake_timeout;
+            return Err(ConnectionError::HandshakeTimeout(timeout));
         }
+        Ok(())
+    }
+
+    /// Counts the end of a call. A call that ends twice is a fault of the caller, which must not
+    /// close the connection to all later calls.
+    #[inline]
+    fn ended(&mut self, call: CallId) {
+        debug_assert!(!self.parked.contains_key(&call), "unparked before its end");
+        debug_assert!(self.running > self.parked.len(), "each call ends once");
+        self.running = self.running.saturating_sub(1);
     }
 
     const fn is_open(&self) -> bool {
@@ -432,19 +453,31 @@ impl<T> ServerConnection<T> {
                 Ok(None)
             }
             Kind::Pong | Kind::GoAway => Ok(None),
-            Kind::Response | Kind::Error => Err(ConnectionError::Violation(
-                "a frame that only a server sends",
-            )),
+            Kind::Response | Kind::Error => Err(WRONG_DIRECTION),
             _ => self.skip_unknown_frame(),
         }
     }
 
     fn cancel<'a>(&mut self, wire: u32) -> Option<ServerEvent<'a, T>> {
-        let call = self.ids.recent(wire)?;
-        let data = self.parked.remove(&call)?;
-        let status = Status::cancelled("cancelled by the caller");
-        self.fail(call, &status);
-        Some(ServerEvent::Cancelled(data))
+        let call = self.parked_id(wire)?;
+        let parked = self.parked.remove(&call)?;
+        if parked.oneway {
+            self.finish_oneway();
+        } else {
+            self.fail(call, &Status::cancelled("cancelled by the caller"));
+        }
+        Some(ServerEvent::Cancelled(parked.data))
+    }
+
+    /// The whole id of a parked call.
+    fn parked_id(&self, wire: u32) -> Option<CallId> {
+        let recent = self.ids.recent(wire)?;
+        let wrapped = self.ids.last() > u64::from(u32::MAX);
+        if !wrapped || self.parked.contains_key(&recent) {
+            return Some(recent);
+        }
+        // A call may run while 2^32 others come and go.
+        self.parked.keys().find(|id| id.wire() == wire).copied()
     }
 
     fn handle_oversized<'a>(
@@ -452,12 +485,19 @@ impl<T> ServerConnection<T> {
         header: Header,
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
         if header.kind != Kind::Request {
-            return self.skip_unknown_frame();
+            return self.handle_rare_oversized(header.kind);
         }
         let id = self.ids.next(header.call)?;
         let status = self.oversized(header.length as usize);
         self.refuse(id, header.flags, &status);
         Ok(None)
+    }
+
+    fn handle_rare_oversized<E>(&mut self, kind: Kind) -> Result<Option<E>, ConnectionError> {
+        match kind {
+            Kind::Response | Kind::Error => Err(WRONG_DIRECTION),
+            _ => self.skip_unknown_frame(),
+        }
     }
 
     fn oversized(&self, length: usize) -> Status {
@@ -489,16 +529,15 @@ impl<T> ServerConnection<T> {
             ..Header::new(Kind::Error, call.wire())
         };
         let text = cut_text(status.message());
-        let written = self.outgoing.frame::<()>(header, usize::MAX, |out| {
-            if !metadata.is_empty() {
-                put_metadata(metadata, out);
-            }
-            // At most 4 KiB, hence below 2^16.
-            out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
-            out.extend_from_slice(typed.map_or(&[], |body| body));
-            Ok(())
-        });
+        let written = self
+            .outgoing
+            .frame::<()>(header, metadata, usize::MAX, |out| {
+                // At most 4 KiB, hence below 2^16.
+                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+                out.extend_from_slice(text.as_bytes());
+                out.extend_from_slice(typed.map_or(&[], |body| body));
+                Ok(())
+            });
         debug_assert!(written.is_ok(), "the parts are bounded");
     }
 

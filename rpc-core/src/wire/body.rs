@@ -47,8 +47,15 @@ impl Deref for Body<'_> {
     }
 }
 
+/// As much of a text as fits in `bytes_max`, cut between characters.
+pub(crate) fn cut_at_char(text: &str, bytes_max: usize) -> &str {
+    let mut ends = (0..=text.len().min(bytes_max)).rev();
+    let end = ends.find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
 /// Appends the length and the block of `[body.metadata]`.
-pub(crate) fn put_metadata(metadata: &Metadata, out: &mut Vec<u8>) {
+pub(super) fn put_metadata(metadata: &Metadata, out: &mut Vec<u8>) {
     let at = out.len();
     out.extend_from_slice(&[0; 2]);
     metadata.encode(out);
@@ -63,5 +70,9 @@ pub(crate) fn metadata_and_rest(body: Body<'_>) -> Result<(Metadata, Body<'_>), 
     let length = usize::from(u16::from_le_bytes(*length));
     let block = rest.get(..length).ok_or(MetadataError::Malformed)?;
     let metadata = Metadata::decode(block)?;
+    // No reserved key has a meaning yet, and one that gets it later is not for a peer to make up.
+    if let Some((key, _)) = metadata.iter().find(|(key, _)| key.starts_with("rpc-")) {
+        return Err(MetadataError::ReservedKey(key.to_owned()));
+    }
     Ok((metadata, body.skip(2 + length)))
 }

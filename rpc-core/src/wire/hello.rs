@@ -1,6 +1,6 @@
 //! The first bytes of a connection in each direction.
 
-use super::WireError;
+use super::{WireError, cut_at_char};
 
 /// How every connection starts; not a letter and not `0x16`, so HTTP and TLS can share the port.
 pub const MAGIC: [u8; 4] = [0x93, b'r', b'p', b'c'];
@@ -120,7 +120,7 @@ pub struct Ack {
     pub message_bytes_max: u32,
     /// How many calls may be in flight.
     pub calls_max: u32,
-    /// The wire names of the services here.
+    /// The wire names of the services here; empty also if they are too many for an ack.
     pub services: Vec<String>,
     /// The codecs supported, by id and name.
     pub codecs: Vec<(u8, String)>,
@@ -181,9 +181,9 @@ impl Ack {
 
 /// An entry of a list: an id if there is one, the length of the name, the name.
 fn named(id: Option<u8>, name: &str) -> Vec<u8> {
-    let length = name.len().min(usize::from(u8::MAX));
-    let head = id.into_iter().chain([length as u8]);
-    head.chain(name.bytes().take(length)).collect()
+    let name = cut_at_char(name, usize::from(u8::MAX));
+    let head = id.into_iter().chain([name.len() as u8]);
+    head.chain(name.bytes()).collect()
 }
 
 /// Writes the fixed part, then entries, then the length of the entries into the fixed part.
@@ -258,6 +258,9 @@ pub(crate) fn read_ack(buffer: &mut Vec<u8>, input: &mut &[u8]) -> Result<Option
     };
     let mut ack = Ack::new(Verdict::from_number(fixed[5]), fixed[6], fixed[7]);
     ack.version = fixed[4];
+    // A limit that is not announced does not limit.
+    ack.message_bytes_max = u32::MAX;
+    ack.calls_max = u32::MAX;
     for entry in Entries(entries) {
         let (kind, value) = entry?;
         match kind {

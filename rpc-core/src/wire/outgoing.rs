@@ -1,6 +1,8 @@
 //! Bytes on their way out.
 
+use super::body::put_metadata;
 use super::header::{HEADER_BYTES, Header};
+use crate::Metadata;
 
 /// Frames that wait to be written: one flat buffer, encoded in place.
 ///
@@ -41,9 +43,14 @@ impl Outgoing {
     /// Notes that `count` bytes of [`chunk`](Self::chunk) were written.
     #[inline]
     pub fn advance(&mut self, count: usize) {
-        self.written = (self.written + count).min(self.buffer.len());
+        self.written += count.min(self.len());
         if self.is_empty() {
             self.reset();
+        } else if self.written > Self::KEPT_BYTES_MAX && self.written > self.len() {
+            // A writer that never catches up must not keep all it has ever written. Moving fewer
+            // bytes than are dropped costs less than writing them did.
+            self.buffer.drain(..self.written);
+            self.written = 0;
         }
     }
 
@@ -65,19 +72,30 @@ impl Outgoing {
         &mut self.buffer
     }
 
-    /// Appends a frame whose body is written in place; the length field is filled in afterwards.
+    /// Appends a frame whose body is written in place behind the metadata, if there is any; the
+    /// length field is filled in afterwards.
     ///
-    /// If `body` fails or panics, or writes more than `body_bytes_max`, nothing is appended.
+    /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
+    /// Metadata has a limit of its own and does not count.
     #[inline]
     pub(crate) fn frame<E>(
         &mut self,
         header: Header,
-        body_bytes_max: usize,
+        metadata: &Metadata,
+        message_bytes_max: usize,
         body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), FrameError<E>> {
         let frame = Unfinished::begin(&mut self.buffer, header);
+        if !metadata.is_empty() {
+            put_metadata(metadata, frame.buffer);
+        }
+        let message = frame.buffer.len();
         body(frame.buffer).map_err(FrameError::Body)?;
-        frame.finish(body_bytes_max).map_err(FrameError::TooLarge)
+        let length = frame.buffer.len() - message;
+        if length > message_bytes_max {
+            return Err(FrameError::TooLarge(length));
+        }
+        frame.finish().map_err(FrameError::TooLarge)
     }
 
     /// Appends a frame with a body that cannot fail.
@@ -124,12 +142,9 @@ impl<'a> Unfinished<'a> {
     }
 
     #[inline]
-    fn finish(mut self, body_bytes_max: usize) -> Result<(), usize> {
+    fn finish(mut self) -> Result<(), usize> {
         let length = self.buffer.len() - self.start - HEADER_BYTES;
         let field = u32::try_from(length).map_err(|_| length)?;
-        if length > body_bytes_max {
-            return Err(length);
-        }
         self.buffer[self.start..self.start + 4].copy_from_slice(&field.to_le_bytes());
         self.finished = true;
         Ok(())
@@ -141,6 +156,8 @@ impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.finished {
             self.buffer.truncate(self.start);
+            // The body may have been huge; that is why it was dropped.
+            self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
         }
     }
 }
@@ -157,24 +174,62 @@ mod tests {
         let before = out.chunk().to_vec();
 
         let header = Header::new(Kind::Request, 1);
-        let failed = out.frame(header, 100, |body| {
+        let metadata = Metadata::new();
+        let failed = out.frame(header, &metadata, 100, |body| {
             body.extend_from_slice(b"half");
             Err("no")
         });
         assert!(matches!(failed, Err(FrameError::Body("no"))));
-        let large = out.frame::<()>(header, 3, |body| {
+        let large = out.frame::<()>(header, &metadata, 3, |body| {
             body.extend_from_slice(b"four");
             Ok(())
         });
         assert!(matches!(large, Err(FrameError::TooLarge(4))));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            out.frame::<()>(header, 100, |body| {
+            out.frame::<()>(header, &metadata, 100, |body| {
                 body.push(1);
                 panic!("a user's Serialize");
             })
         }));
         assert!(panicked.is_err());
         assert_eq!(out.chunk(), before);
+    }
+
+    #[test]
+    fn a_body_that_was_too_large_leaves_no_memory() {
+        let mut out = Outgoing::default();
+        let header = Header::new(Kind::Request, 1);
+        let huge = out.frame::<()>(header, &Metadata::new(), 100, |body| {
+            body.resize(10 << 20, 0);
+            Ok(())
+        });
+        assert!(huge.is_err() && out.is_empty());
+        assert!(out.buffer.capacity() <= Outgoing::KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_writer_that_never_catches_up_keeps_only_what_waits() {
+        let mut out = Outgoing::default();
+        let mut written = 0_u32;
+        for batch in 0..10_000_u32 {
+            let words = (0..256).flat_map(|word| (batch * 256 + word).to_le_bytes());
+            out.raw().extend(words);
+            if batch > 10 {
+                let next = out
+                    .chunk()
+                    .first_chunk()
+                    .map(|raw| u32::from_le_bytes(*raw));
+                assert_eq!(next, Some(written), "in order");
+                let mut rest = std::mem::take(&mut out);
+                rest.advance(1024);
+                written += 256;
+                out.prepend(rest);
+            }
+        }
+        assert_eq!(out.len(), 11 * 1024);
+        assert!(out.buffer.capacity() <= 4 * Outgoing::KEPT_BYTES_MAX);
+        out.advance(usize::MAX);
+        assert!(out.is_empty());
     }
 
     #[test]

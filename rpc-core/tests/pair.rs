@@ -1,0 +1,18 @@
+//! The protocol between two connections, without a socket and without a clock.
+//!
+//! Where is the wire? In [`pair::harness`]: it carries bytes from one end to the other and cuts them
+//! where the test says. The ids in brackets are those of `docs/protocol.md`.
+
+mod pair {
+    mod conversation;
+    mod endings;
+    mod frames;
+    mod golden;
+    mod harness;
+    mod ids;
+    mod opening;
+
+    mod random;
+    mod raw;
+    mod recorded;
+}
