@@ -231,3 +231,15 @@ fn a_long_text_is_cut_between_characters() {
     );
     assert!(matches!(&pair.client_saw[1], ClientSaw::GoAway { reason, .. } if *reason == expected));
 }
+
+#[test]
+fn a_server_that_closes_before_the_hello_sends_no_frame() {
+    // [open.ack]: frames follow only an acceptance.
+    let mut pair = Pair::new();
+    pair.server_reads(&raw::hello()[..5]).unwrap();
+    assert!(pair.server.close("shutting down").is_empty());
+    assert!(pair.server.outgoing().is_empty());
+    pair.server_reads(&raw::hello()[5..]).unwrap();
+    assert!(pair.server_saw.is_empty(), "too late to open");
+    assert_eq!(pair.server.poll_timeout(), None);
+}
