@@ -5,11 +5,15 @@
 //! their [`Outgoing`](crate::wire::Outgoing) buffer.
 
 mod client;
+mod guard;
 mod ids;
+mod liveness;
+mod pace;
 mod server;
 mod slots;
 
 pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};
+pub use liveness::KeepAlive;
 pub use server::{Answered, ServerConfig, ServerConnection, ServerEvent, ServerRequest};
 
 use std::fmt;
@@ -18,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::wire::{Ack, MAGIC, Verdict, WireError, cut_at_char};
+use crate::wire::{Ack, Header, Kind, MAGIC, Outgoing, Verdict, WireError, cut_at_char};
 
 /// Names one call of a connection; rises from call to call and is never used again.
 ///
@@ -63,6 +67,15 @@ pub enum ConnectionError {
     /// The peer broke a rule of the protocol.
     #[error("protocol violation by the peer: {0}")]
     Violation(&'static str),
+    /// The peer does something too often.
+    #[error("enhance your calm: the peer {0}")]
+    EnhanceYourCalm(&'static str),
+    /// The peer sends a frame so slowly that it looks like an attack.
+    #[error("a frame takes longer than 10 s at less than 1 KiB/s")]
+    Stalled,
+    /// The peer has not answered a ping.
+    #[error("the peer is silent and does not answer pings")]
+    Silent,
     /// The peer closed the connection and said why.
     #[error("closed by the peer: {0}")]
     ClosedByPeer(String),
@@ -114,6 +127,15 @@ impl fmt::Display for Refusal {
         }
         Ok(())
     }
+}
+
+/// Cancels that a server takes from one client.
+const CANCELS_PER_SECOND_MAX: u32 = 100;
+const CANCELS_BURST_MAX: u32 = 200;
+
+/// Asks the peer whether it is there.
+fn ping(outgoing: &mut Outgoing) {
+    outgoing.control(Header::new(Kind::Ping, 0), &[0; 8]);
 }
 
 /// Frames of this many unknown kinds are skipped before the connection is closed.

@@ -15,7 +15,8 @@ pub mod wire;
 pub use codec::{Codec, CodecError, CodecId, CustomCodec, DecodeLimits};
 pub use deadline::{Deadline, WireTimeout};
 pub use limits::{
-    CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX, OVERHEAD_BYTES_MAX,
+    CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MESSAGE_BYTES_MAX,
+    OVERHEAD_BYTES_MAX,
 };
 pub use metadata::{Metadata, MetadataError};
 pub use method::{MethodDescriptor, MethodId, ServiceDescriptor, split_path};

@@ -1,15 +1,18 @@
 //! The client's end: sends requests, matches answers.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::slots::Slots;
-use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, owned, read_go_away};
+use super::liveness::{Check, KeepAlive, Liveness, earlier};
+use super::pace::TokenBucket;
+use super::slots::{Slots, Terms};
+use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, owned, ping, read_go_away};
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, Verdict,
     metadata_and_rest, read_ack,
 };
-use crate::{Code, Metadata, MethodId, Status, WireTimeout};
+use crate::{Code, Deadline, Metadata, MethodId, Status, WireTimeout};
 
 /// What a client wants of a connection.
 #[derive(Clone, Debug)]
@@ -21,6 +24,10 @@ pub struct ClientConfig {
     pub message_bytes_max: u32,
     /// How long the server may take to acknowledge.
     pub handshake_timeout: Duration,
+    /// How to find out that the server has gone; `None` leaves that to the transport.
+    pub keep_alive: Option<KeepAlive>,
+    /// How long the connection may be without calls before it is closed; `None` is for ever.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl ClientConfig {
@@ -31,6 +38,8 @@ impl ClientConfig {
             codec,
             message_bytes_max: crate::MESSAGE_BYTES_MAX,
             handshake_timeout: crate::HANDSHAKE_TIMEOUT,
+            keep_alive: Some(KeepAlive::SHIPPED),
+            idle_timeout: None,
         }
     }
 }
@@ -43,6 +52,8 @@ pub struct RequestHead<'a> {
     pub method: MethodId,
     /// The time that is left for the call.
     pub timeout: Option<Duration>,
+    /// When the call is over here, answered or not.
+    pub deadline: Option<Instant>,
     /// Metadata to send along.
     pub metadata: Option<&'a Metadata>,
 }
@@ -54,14 +65,23 @@ impl<'a> RequestHead<'a> {
         Self {
             method,
             timeout: None,
+            deadline: None,
             metadata: None,
         }
     }
 
-    /// Adds the time that is left.
+    /// Tells the server the time that is left; this side waits without end.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Ends the call at a deadline, here and at the server.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Deadline>, now: Instant) -> Self {
+        self.timeout = deadline.map(|deadline| deadline.remaining(now));
+        self.deadline = deadline.map(Deadline::instant);
         self
     }
 
@@ -141,6 +161,13 @@ pub struct ClientConnection<T> {
     given_up: u64,
     unknown_replies: u32,
     unknown_frames: u32,
+    /// The time as it was last told.
+    now: Instant,
+    liveness: Liveness,
+    /// Cancels that may be sent: the server cuts off a client that floods it.
+    cancels: TokenBucket,
+    /// Calls given up whose cancel has to wait its turn.
+    uncancelled: VecDeque<CallId>,
     /// The longest request the server accepts; the shipped limit until its ack tells.
     request_bytes_max: usize,
 }
@@ -165,6 +192,9 @@ const WRONG_DIRECTION: ConnectionError =
 impl<T> ClientConnection<T> {
     /// Answers to no open call that are tolerated.
     const UNKNOWN_REPLIES_MAX: u32 = 100;
+    /// Cancels are sent at the rate that a server tolerates, in bursts of half of what it does.
+    const CANCELS_PER_SECOND: u32 = super::CANCELS_PER_SECOND_MAX;
+    const CANCELS_BURST: u32 = super::CANCELS_BURST_MAX / 2;
 
     /// A connection whose hello is ready to be written; calls may follow at once.
     #[must_use]
@@ -183,6 +213,10 @@ impl<T> ClientConnection<T> {
             given_up: 0,
             unknown_replies: 0,
             unknown_frames: 0,
+            now,
+            liveness: Liveness::new(config.keep_alive, config.idle_timeout, now),
+            cancels: TokenBucket::new(Self::CANCELS_PER_SECOND, Self::CANCELS_BURST, now),
+            uncancelled: VecDeque::new(),
             request_bytes_max: (crate::MESSAGE_BYTES_MAX as usize)
                 .max(config.message_bytes_max as usize),
             config,
@@ -206,6 +240,13 @@ impl<T> ClientConnection<T> {
     #[must_use]
     pub const fn open_calls(&self) -> usize {
         self.calls.open()
+    }
+
+    /// Calls that hold a place at the server, as far as this side knows.
+    #[inline]
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.calls.open() + self.uncancelled.len()
     }
 
     /// What the server said when it accepted; `None` before.
@@ -251,7 +292,14 @@ impl<T> ClientConnection<T> {
         // The slot is taken only once the arguments are encoded: encoding may fail or panic.
         let id = self.calls.next_id().ok_or(StartError::Full)?;
         self.request(id, Flags::NONE, head, body)?;
-        self.calls.insert(id, data);
+        let terms = Terms {
+            deadline: head.deadline,
+            request_end: self.outgoing.end(),
+        };
+        if self.calls.open() == 0 {
+            self.liveness.call_began(self.now);
+        }
+        self.calls.insert(id, terms, data);
         Ok(id)
     }
 
@@ -284,25 +332,39 @@ impl<T> ClientConnection<T> {
         let (data, open) = self.calls.remove(call)?;
         if open && !matches!(self.state, State::Closed) {
             self.given_up += 1;
-            self.outgoing
-                .control(Header::new(Kind::Cancel, call.wire()), &[]);
+            self.uncancelled.push_back(call);
+            self.send_cancels();
         }
         Some(data)
     }
 
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
     /// stays until [`release`](Self::release).
-    pub fn close_above(&mut self, last: u64, each: impl FnMut(&mut T)) {
+    pub fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T)) {
         let before = self.calls.open();
-        self.calls.close_above(last, each);
+        self.calls.close_above(last, |data, _| each(data));
         // The server may still answer them, if only to say that it did not process them.
         self.given_up += (before - self.calls.open()) as u64;
     }
 
-    /// Ends the connection: no new calls, every open call is passed to `each`.
-    pub fn close(&mut self, each: impl FnMut(&mut T)) {
+    /// Ends the connection: no new calls, every open call is passed to `each`, with true if its
+    /// request was not written to the end, so that the server cannot have processed it.
+    pub fn close(&mut self, mut each: impl FnMut(&mut T, bool)) {
         self.state = State::Closed;
-        self.calls.close_above(0, each);
+        self.uncancelled.clear();
+        let written = self.outgoing.written();
+        self.calls
+            .close_above(0, |data, terms| each(data, terms.request_end > written));
+    }
+
+    /// Notes that bytes have arrived; to be told before they are fed in.
+    #[inline]
+    pub fn handle_receipt(&mut self, now: Instant) {
+        self.now = now;
+        self.liveness.heard(now);
+        if !self.uncancelled.is_empty() {
+            self.send_cancels();
+        }
     }
 
     /// The next event in `input`, which moves past it; `None` with `input` used up.
@@ -330,24 +392,67 @@ impl<T> ClientConnection<T> {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[inline]
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let calls = self.calls.earliest_deadline();
         match self.state {
-            State::Opening { deadline, .. } => deadline,
-            _ => None,
+            State::Opening { deadline, .. } => earlier(deadline, calls),
+            State::Closed => None,
+            State::Open(_) | State::Draining(_) => {
+                let cancels = (!self.uncancelled.is_empty()).then(|| self.cancels.next_at());
+                earlier(earlier(calls, self.liveness.due()), cancels)
+            }
         }
     }
 
-    /// Acts on what is due.
+    /// Acts on what is due. Calls whose deadline has passed end without an answer; `expired` sees
+    /// their data, which stays until [`release`](Self::release).
     ///
     /// # Errors
     /// The connection has to end.
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            let timeout = self.config.handshake_timeout;
-            return Err(ConnectionError::HandshakeTimeout(timeout));
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        expired: impl FnMut(&mut T),
+    ) -> Result<(), ConnectionError> {
+        self.now = now;
+        let before = self.calls.open();
+        self.calls.expire(now, expired);
+        // The server knows the deadline as well: it stops the handler without being told.
+        self.given_up += (before - self.calls.open()) as u64;
+        if let State::Opening { deadline, .. } = self.state {
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                let timeout = self.config.handshake_timeout;
+                return Err(ConnectionError::HandshakeTimeout(timeout));
+            }
+            return Ok(());
+        }
+        self.send_cancels();
+        match self.liveness.check(now, self.calls.open() > 0) {
+            Check::Nothing => {}
+            Check::Ping => ping(&mut self.outgoing),
+            Check::Dead => return Err(ConnectionError::Silent),
+            Check::Idle => self.drain(),
         }
         Ok(())
+    }
+
+    /// True when the server takes no new calls and none is open: nothing more will happen.
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        matches!(self.state, State::Draining(_)) && self.calls.open() == 0
+    }
+
+    /// Sends as many cancels as the pace allows.
+    fn send_cancels(&mut self) {
+        while let Some(call) = self.uncancelled.front()
+            && self.cancels.take(self.now)
+        {
+            let header = Header::new(Kind::Cancel, call.wire());
+            self.outgoing.control(header, &[]);
+            self.uncancelled.pop_front();
+        }
     }
 
     fn handle_opening<'a>(

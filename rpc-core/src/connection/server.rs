@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::guard::{FloodGuard, Progress};
 use super::ids::RisingIds;
-use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_away_body};
+use super::liveness::{Check, KeepAlive, Liveness, earlier};
+use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_away_body, ping};
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, VERSION, Verdict,
@@ -27,6 +29,10 @@ pub struct ServerConfig {
     pub calls_max: u32,
     /// How long a client may take to say hello.
     pub handshake_timeout: Duration,
+    /// How to find out that the client has gone; `None` leaves that to the transport.
+    pub keep_alive: Option<KeepAlive>,
+    /// How long the connection may be without calls before it is closed; `None` is for ever.
+    pub idle_timeout: Option<Duration>,
 }
 
 impl ServerConfig {
@@ -39,6 +45,8 @@ impl ServerConfig {
             message_bytes_max: crate::MESSAGE_BYTES_MAX,
             calls_max: crate::CALLS_PER_CONNECTION_MAX,
             handshake_timeout: crate::HANDSHAKE_TIMEOUT,
+            keep_alive: Some(KeepAlive::SHIPPED),
+            idle_timeout: Some(crate::IDLE_TIMEOUT),
         }
     }
 }
@@ -100,12 +108,20 @@ pub struct ServerConnection<T> {
     outgoing: Outgoing,
     unknown_frames: u32,
     reply_bytes_max: usize,
+    /// The time as it was last told.
+    now: Instant,
+    liveness: Liveness,
+    floods: FloodGuard,
+    progress: Progress,
+    /// No parked call has a deadline before this; often none has this one.
+    earliest: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Parked<T> {
     data: T,
     oneway: bool,
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -142,6 +158,11 @@ impl<T> ServerConnection<T> {
             outgoing: Outgoing::default(),
             unknown_frames: 0,
             reply_bytes_max: 0,
+            now,
+            liveness: Liveness::new(config.keep_alive, config.idle_timeout, now),
+            floods: FloodGuard::new(now),
+            progress: Progress::default(),
+            earliest: None,
             config,
         }
     }
@@ -171,18 +192,31 @@ impl<T> ServerConnection<T> {
         self.running == 0 && self.outgoing.is_empty() && self.decoder.is_at_boundary()
     }
 
-    /// Keeps `data` for a call that is not answered at once, so that a cancel can find it.
+    /// Keeps `data` for a call that is not answered at once, so that a cancel or its deadline can
+    /// find it.
     #[inline]
-    pub fn park(&mut self, call: CallId, data: T) {
-        let oneway = false;
-        self.parked.insert(call, Parked { data, oneway });
+    pub fn park(&mut self, call: CallId, deadline: Option<Instant>, data: T) {
+        self.park_with(call, deadline, false, data);
     }
 
     /// As [`park`](Self::park) for a oneway call, which is not answered when it is cancelled.
     #[inline]
-    pub fn park_oneway(&mut self, call: CallId, data: T) {
-        let oneway = true;
-        self.parked.insert(call, Parked { data, oneway });
+    pub fn park_oneway(&mut self, call: CallId, deadline: Option<Instant>, data: T) {
+        self.park_with(call, deadline, true, data);
+    }
+
+    #[inline]
+    fn park_with(&mut self, call: CallId, deadline: Option<Instant>, oneway: bool, data: T) {
+        if self.parked.is_empty() {
+            self.liveness.call_began(self.now);
+        }
+        self.earliest = earlier(self.earliest, deadline);
+        let parked = Parked {
+            data,
+            oneway,
+            deadline,
+        };
+        self.parked.insert(call, parked);
     }
 
     /// What is kept for a parked call.
@@ -261,6 +295,16 @@ impl<T> ServerConnection<T> {
         self.parked.drain().map(|(_, parked)| parked.data).collect()
     }
 
+    /// Notes that bytes have arrived; to be told before they are fed in.
+    #[inline]
+    pub fn handle_receipt(&mut self, now: Instant, bytes: usize) {
+        self.now = now;
+        self.liveness.heard(now);
+        if self.progress.due().is_some() {
+            self.progress.note(now, bytes, true);
+        }
+    }
+
     /// The next event in `input`, which moves past it; `None` with `input` used up.
     ///
     /// # Errors
@@ -282,28 +326,83 @@ impl<T> ServerConnection<T> {
                 return Ok(event);
             }
         }
+        let partial = !self.decoder.is_at_boundary();
+        self.progress.note(self.now, 0, partial);
         Ok(None)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[inline]
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Opening { deadline, .. } => deadline,
-            _ => None,
+            State::Open | State::Draining => {
+                let watch = earlier(self.liveness.due(), self.progress.due());
+                earlier(self.earliest, watch)
+            }
+            State::Closed => None,
         }
     }
 
-    /// Acts on what is due.
+    /// Acts on what is due. Parked calls whose deadline has passed are answered, and `expired` gets
+    /// their data so that their handlers stop.
     ///
     /// # Errors
     /// The connection has to end.
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            let timeout = self.config.handshake_timeout;
-            return Err(ConnectionError::HandshakeTimeout(timeout));
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        expired: impl FnMut(T),
+    ) -> Result<(), ConnectionError> {
+        self.now = now;
+        match self.state {
+            State::Opening { deadline, .. } => {
+                if deadline.is_some_and(|deadline| deadline <= now) {
+                    let timeout = self.config.handshake_timeout;
+                    return Err(ConnectionError::HandshakeTimeout(timeout));
+                }
+                return Ok(());
+            }
+            State::Closed => return Ok(()),
+            State::Open | State::Draining => {}
+        }
+        self.expire(expired);
+        self.progress.check(now)?;
+        match self.liveness.check(now, self.running > 0) {
+            Check::Nothing => {}
+            Check::Ping => ping(&mut self.outgoing),
+            Check::Dead => return Err(ConnectionError::Silent),
+            Check::Idle => self.drain("no calls for a while"),
         }
         Ok(())
+    }
+
+    /// True when no new calls are taken and none is running: nothing more will happen.
+    #[must_use]
+    pub const fn is_drained(&self) -> bool {
+        matches!(self.state, State::Draining) && self.running == 0
+    }
+
+    /// Answers the parked calls whose deadline has passed.
+    fn expire(&mut self, mut expired: impl FnMut(T)) {
+        let now = self.now;
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let over: Vec<_> = self.parked.extract_if(|_, p| is_over(p.deadline)).collect();
+        for (call, parked) in over {
+            if parked.oneway {
+                self.finish_oneway();
+            } else {
+                let status = Status::deadline_exceeded("the handler did not finish in time");
+                self.fail(call, &status);
+            }
+            expired(parked.data);
+        }
+        let deadlines = self.parked.values().map(|parked| parked.deadline);
+        self.earliest = deadlines.fold(None, earlier);
     }
 
     /// Counts the end of a call. A call that ends twice is a fault of the caller, which must not
@@ -393,6 +492,7 @@ impl<T> ServerConnection<T> {
         match self.admit(id, header, body) {
             Ok(request) => {
                 self.running += 1;
+                self.floods.note_request();
                 Ok(Some(ServerEvent::Request(request)))
             }
             Err(status) => {
@@ -446,9 +546,14 @@ impl<T> ServerConnection<T> {
         header: Header,
         body: &[u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        self.floods.note_control(self.now)?;
         match header.kind {
-            Kind::Cancel => Ok(self.cancel(header.call)),
+            Kind::Cancel => {
+                self.floods.note_cancel(self.now)?;
+                Ok(self.cancel(header.call))
+            }
             Kind::Ping => {
+                self.floods.note_ping(self.now)?;
                 self.outgoing.control(Header::new(Kind::Pong, 0), body);
                 Ok(None)
             }

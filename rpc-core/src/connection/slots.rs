@@ -3,7 +3,10 @@
 //! How can an id both rise and name a slot? A new call takes a free slot and then the smallest id
 //! above the last one whose low bits are the index of that slot. See `[call.slot]`.
 
+use std::time::Instant;
+
 use super::CallId;
+use super::liveness::earlier;
 
 /// A table of calls; the number of entries is a power of two.
 #[derive(Debug)]
@@ -14,6 +17,16 @@ pub(super) struct Slots<T> {
     last: u64,
     /// Calls that wait for an answer: open <= used entries
     open: usize,
+    /// No open call has a deadline before this; often none has this one.
+    earliest: Option<Instant>,
+}
+
+/// What an open call is held to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) deadline: Option<Instant>,
+    /// Where the request ends in the outgoing stream.
+    pub(super) request_end: u64,
 }
 
 #[derive(Debug)]
@@ -21,6 +34,7 @@ struct Entry<T> {
     id: CallId,
     /// False once the answer is here and only waits to be taken.
     open: bool,
+    terms: Terms,
     data: T,
 }
 
@@ -35,6 +49,7 @@ impl<T> Slots<T> {
             free: Vec::new(),
             last: 0,
             open: 0,
+            earliest: None,
         }
     }
 
@@ -71,17 +86,44 @@ impl<T> Slots<T> {
 
     /// Opens the call that [`next_id`](Self::next_id) announced.
     #[inline]
-    pub(super) fn insert(&mut self, id: CallId, data: T) {
+    pub(super) fn insert(&mut self, id: CallId, terms: Terms, data: T) {
         let popped = self.free.pop();
         let index = self.index(id.wire());
         debug_assert_eq!(popped, Some(index as u32), "no other call began in between");
         self.entries[index] = Some(Entry {
             id,
             open: true,
+            terms,
             data,
         });
         self.last = id.0;
         self.open += 1;
+        if terms.deadline.is_some() {
+            self.earliest = earlier(self.earliest, terms.deadline);
+        }
+    }
+
+    /// When [`expire`](Self::expire) may find something.
+    #[inline]
+    pub(super) const fn earliest_deadline(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// Closes every open call whose deadline has passed.
+    pub(super) fn expire(&mut self, now: Instant, mut each: impl FnMut(&mut T)) {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        self.earliest = None;
+        for entry in self.entries.iter_mut().flatten().filter(|entry| entry.open) {
+            if entry.terms.deadline.is_some_and(|deadline| deadline <= now) {
+                entry.open = false;
+                self.open -= 1;
+                each(&mut entry.data);
+            } else {
+                self.earliest = earlier(self.earliest, entry.terms.deadline);
+            }
+        }
     }
 
     /// Notes that the answer to an open call is here.
@@ -116,12 +158,12 @@ impl<T> Slots<T> {
     }
 
     /// Closes every open call with an id above `last`, in order of slots.
-    pub(super) fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T)) {
+    pub(super) fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T, Terms)) {
         for entry in self.entries.iter_mut().flatten() {
             if entry.open && entry.id.0 > last {
                 entry.open = false;
                 self.open -= 1;
-                each(&mut entry.data);
+                each(&mut entry.data, entry.terms);
             }
         }
     }
@@ -160,7 +202,11 @@ mod tests {
 
     fn insert(slots: &mut Slots<u32>, data: u32) -> CallId {
         let id = slots.next_id().unwrap();
-        slots.insert(id, data);
+        let terms = Terms {
+            deadline: None,
+            request_end: 0,
+        };
+        slots.insert(id, terms, data);
         id
     }
 

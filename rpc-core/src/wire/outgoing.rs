@@ -13,6 +13,8 @@ pub struct Outgoing {
     buffer: Vec<u8>,
     /// Bytes already written: 0 <= written <= buffer.len()
     written: usize,
+    /// Where the buffer starts in the stream of all bytes that were ever appended.
+    base: u64,
 }
 
 impl Outgoing {
@@ -33,6 +35,30 @@ impl Outgoing {
         self.buffer.len() - self.written
     }
 
+    /// Takes everything out to be written; what is appended meanwhile follows it.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let base = self.end();
+        std::mem::replace(
+            self,
+            Self {
+                base,
+                ..Self::default()
+            },
+        )
+    }
+
+    /// Where the next byte that is appended lies in the stream.
+    #[inline]
+    pub(crate) const fn end(&self) -> u64 {
+        self.base + self.buffer.len() as u64
+    }
+
+    /// Up to where the stream was written, or at least taken out to be written.
+    pub(crate) const fn written(&self) -> u64 {
+        self.base + self.written as u64
+    }
+
     /// The bytes to write next.
     #[inline]
     #[must_use]
@@ -50,6 +76,7 @@ impl Outgoing {
             // A writer that never catches up must not keep all it has ever written. Moving fewer
             // bytes than are dropped costs less than writing them did.
             self.buffer.drain(..self.written);
+            self.base += self.written as u64;
             self.written = 0;
         }
     }
@@ -107,6 +134,7 @@ impl Outgoing {
     }
 
     fn reset(&mut self) {
+        self.base = self.end();
         self.buffer.clear();
         self.written = 0;
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);

@@ -62,7 +62,7 @@ fn a_call_that_runs_while_the_server_closes_can_fail_or_park() {
     let failing = inline(&mut pair);
     let parking = inline(&mut pair);
     assert!(pair.server.close("bye").is_empty());
-    pair.server.park(parking, 2);
+    pair.server.park(parking, None, 2);
     pair.server.fail(failing, &Status::internal("no"));
     assert_eq!(pair.server.close("again"), [2]);
     assert_eq!(pair.server.running(), 0);
@@ -90,8 +90,8 @@ fn a_closed_client_reads_and_sends_nothing_more() {
     let open = pair.call(WAIT, 2, b"");
     take(pair.client.outgoing());
     let mut ended = Vec::new();
-    pair.client.close(|kept| ended.push(*kept));
-    pair.client.close(|kept| ended.push(*kept));
+    pair.client.close(|kept, _| ended.push(*kept));
+    pair.client.close(|kept, _| ended.push(*kept));
     assert_eq!(ended, [2], "once");
     assert_eq!(pair.client.release(open), Some(2));
     assert_eq!(pair.client.release(open), None);
@@ -211,7 +211,7 @@ fn a_cancelled_oneway_is_stopped_and_not_answered() {
     let Some(ServerEvent::Request(request)) = event else {
         panic!("{event:?}")
     };
-    pair.server.park_oneway(request.id, 9);
+    pair.server.park_oneway(request.id, None, 9);
     pair.server_reads(&raw::frame(raw::CANCEL, 9, b"")).unwrap();
     assert_eq!(pair.server_saw, [ServerSaw::Cancelled(9)]);
     assert!(pair.server.is_idle(), "ended, and nothing to write");

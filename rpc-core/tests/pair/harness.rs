@@ -271,8 +271,8 @@ impl Pair {
     pub(crate) fn pass(&mut self, time: Duration) -> [Result<(), ConnectionError>; 2] {
         self.now += time;
         [
-            self.client.handle_timeout(self.now),
-            self.server.handle_timeout(self.now),
+            self.client.handle_timeout(self.now, |_| {}),
+            self.server.handle_timeout(self.now, |_| {}),
         ]
     }
 
@@ -328,7 +328,7 @@ impl Pair {
                     _ if request.oneway => server.finish_oneway(),
                     ECHO => reply(server, request.id, &request.metadata, &request.body),
                     WAIT => {
-                        server.park(request.id, request.id.number());
+                        server.park(request.id, None, request.id.number());
                         self.waiting.push((request.id, request.body.to_vec()));
                     }
                     FAIL => {

@@ -102,7 +102,10 @@ fn an_open_connection_has_no_handshake_timeout() {
     // [open.timeout]
     let mut pair = Pair::open();
     assert_eq!(pair.client.poll_timeout(), None);
-    assert_eq!(pair.server.poll_timeout(), None);
+    assert_eq!(
+        pair.server.poll_timeout(),
+        Some(pair.now() + rpc_core::IDLE_TIMEOUT)
+    );
     assert_eq!(pair.pass(100 * SECOND), [Ok(()), Ok(())]);
 }
 
@@ -167,7 +170,7 @@ fn a_refused_client_had_no_call_processed() {
     refusal(pair.carry_to_client());
     assert!(pair.server_saw.is_empty());
     let mut ended = Vec::new();
-    pair.client.close(|kept| ended.push(*kept));
+    pair.client.close(|kept, _| ended.push(*kept));
     assert_eq!(ended, [1]);
     pair.server.close("the client knows already");
     assert!(

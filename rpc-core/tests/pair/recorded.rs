@@ -68,7 +68,7 @@ fn end_client(pair: &mut Pair) {
         }
     }
     let client: &mut ClientConnection<u64> = &mut pair.client;
-    client.close(|kept| ended.push(*kept));
+    client.close(|kept, _| ended.push(*kept));
     assert_eq!(client.open_calls(), 0);
     ended.sort_unstable();
     assert!(ended.iter().copied().eq(1..=CALLS), "{ended:?}");

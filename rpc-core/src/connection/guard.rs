@@ -1,0 +1,119 @@
+//! What a server puts up with from one client: floods and stalls.
+
+use std::time::{Duration, Instant};
+
+use super::pace::TokenBucket;
+use super::{CANCELS_BURST_MAX, CANCELS_PER_SECOND_MAX, ConnectionError};
+
+/// Frames that carry no call: pings, pongs, cancels.
+const CONTROL_FRAMES_PER_SECOND_MAX: u32 = 1000;
+/// A ping sooner than this after the last, without a request in between, is a strike.
+const PING_INTERVAL_MIN: Duration = Duration::from_secs(5);
+const PING_STRIKES_MAX: u32 = 3;
+/// A frame may take this long however slow it is.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that have to arrive in each further `FRAME_TIMEOUT`.
+const FRAME_BYTES_MIN: u64 = 10 * 1024;
+
+/// Counts what a client may do only so often.
+#[derive(Debug)]
+pub(super) struct FloodGuard {
+    cancels: TokenBucket,
+    control: TokenBucket,
+    last_ping: Option<Instant>,
+    strikes: u32,
+}
+
+impl FloodGuard {
+    pub(super) fn new(now: Instant) -> Self {
+        let control = CONTROL_FRAMES_PER_SECOND_MAX;
+        Self {
+            cancels: TokenBucket::new(CANCELS_PER_SECOND_MAX, CANCELS_BURST_MAX, now),
+            control: TokenBucket::new(control, control, now),
+            last_ping: None,
+            strikes: 0,
+        }
+    }
+
+    /// A request came: pings around it are no nuisance.
+    #[inline]
+    pub(super) const fn note_request(&mut self) {
+        self.last_ping = None;
+        self.strikes = 0;
+    }
+
+    pub(super) fn note_cancel(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        if self.cancels.take(now) {
+            return Ok(());
+        }
+        Err(ConnectionError::EnhanceYourCalm(
+            "cancels more calls than 100 a second",
+        ))
+    }
+
+    pub(super) fn note_control(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        if self.control.take(now) {
+            return Ok(());
+        }
+        Err(ConnectionError::EnhanceYourCalm(
+            "more than 1000 control frames a second",
+        ))
+    }
+
+    pub(super) fn note_ping(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let last = self.last_ping.replace(now);
+        if last.is_some_and(|last| now.saturating_duration_since(last) < PING_INTERVAL_MIN) {
+            self.strikes += 1;
+        }
+        if self.strikes > PING_STRIKES_MAX {
+            return Err(ConnectionError::EnhanceYourCalm(
+                "pings sooner than every 5 s",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Notices a client that sends a frame a few bytes at a time.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    window: Option<Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    ends: Instant,
+    bytes: u64,
+}
+
+impl Progress {
+    /// Bytes arrived; `partial` if they ended inside a frame.
+    #[inline]
+    pub(super) fn note(&mut self, now: Instant, bytes: usize, partial: bool) {
+        if !partial {
+            self.window = None;
+            return;
+        }
+        let window = self.window.get_or_insert_with(|| Window {
+            ends: now + FRAME_TIMEOUT,
+            bytes: 0,
+        });
+        window.bytes += bytes as u64;
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.window.as_ref().map(|window| window.ends)
+    }
+
+    pub(super) fn check(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let Some(window) = self.window.as_mut().filter(|window| window.ends <= now) else {
+            return Ok(());
+        };
+        if window.bytes < FRAME_BYTES_MIN {
+            return Err(ConnectionError::Stalled);
+        }
+        window.ends = now + FRAME_TIMEOUT;
+        window.bytes = 0;
+        Ok(())
+    }
+}
