@@ -161,7 +161,8 @@ impl Codec {
     /// Appends the arguments of a call, a tuple of references, to `out`. On failure `out` is as it was.
     ///
     /// They are a struct with the fields `names`: in bincode one value after the other (nothing at
-    /// all for a method without arguments), in JSON an object (`{}`).
+    /// all for a method without arguments), in JSON an object (`{}`). Without names they are a
+    /// tuple: the same in bincode, an array in JSON.
     #[inline]
     pub fn encode_arguments<A: EncodeArguments + ?Sized>(
         &self,
@@ -177,6 +178,7 @@ impl Codec {
     ///
     /// A JSON object may list them in any order, and a JSON array in theirs; an argument that is
     /// missing, unknown or given twice is an error that names it, even if its type is an `Option`.
+    /// Without names only an array is understood.
     /// A method without arguments also takes an empty body, whatever the codec.
     #[inline]
     pub fn decode_arguments<A: DecodeArguments>(

@@ -137,8 +137,7 @@ impl Channel {
 
     /// Calls `Service.method` by name, with a tuple of references as arguments.
     ///
-    /// The names of the arguments are not known here: with the JSON codec, which needs them, use
-    /// [`call_raw`](Self::call_raw) or the typed client.
+    /// The names of the arguments are not known here: with the JSON codec they travel as an array.
     ///
     /// # Errors
     /// As a typed call; `InvalidArgument` if the path has no dot.

@@ -2,6 +2,10 @@
 //!
 //! Why not a derived struct per method? It would be compiled once for every method of every
 //! service; a tuple is compiled once for every list of types, here.
+//!
+//! What if nobody knows the names, as in a call by name or for a plain function? An empty list of
+//! names stands for that: the arguments are a tuple on the wire too, which bincode writes as it
+//! writes a struct, and JSON as an array.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +13,7 @@ use std::marker::PhantomData;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
 };
-use serde::ser::SerializeStruct;
+use serde::ser::{SerializeStruct, SerializeTuple};
 use serde::{Serialize, Serializer};
 
 use super::bytes::{ByteString, WholeSeed};
@@ -201,6 +205,9 @@ impl<'de, A: DecodeArguments> DeserializeSeed<'de> for ArgumentsSeed<A> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<A, D::Error> {
         let names = self.names.0;
+        if names.is_empty() && A::COUNT > 0 {
+            return deserializer.deserialize_tuple(A::COUNT, self);
+        }
         if names.len() != A::COUNT {
             return Err(count_mismatch(names.len(), A::COUNT));
         }
@@ -213,6 +220,7 @@ impl<'de, A: DecodeArguments> Visitor<'de> for ArgumentsSeed<A> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.names.0 {
+            [] if A::COUNT > 0 => write!(f, "{} arguments in order", A::COUNT),
             [] => f.write_str("no arguments"),
             names => write!(f, "the arguments {}", names.join(", ")),
         }
@@ -245,6 +253,11 @@ macro_rules! tuples {
                 names: &'static [&'static str],
                 serializer: Z,
             ) -> Result<Z::Ok, Z::Error> {
+                if names.is_empty() && $count > 0 {
+                    let mut elements = serializer.serialize_tuple($count)?;
+                    $(elements.serialize_element(&self.$index)?;)*
+                    return elements.end();
+                }
                 let &[$($type),*] = names else {
                     return Err(serde::ser::Error::custom(format_args!(
                         "{} names for {} arguments", names.len(), $count

@@ -182,3 +182,30 @@ fn names_and_arguments_that_differ_in_number_are_an_error() {
         assert!(error.contains("1 names for 2 arguments"), "{error}");
     }
 }
+
+#[test]
+fn s1_1_arguments_without_names_travel_in_order() {
+    let limits = DecodeLimits::default();
+    let names = &["a", "b"];
+    for codec in [Codec::Bincode, Codec::Json] {
+        let (mut unnamed, mut body) = (Vec::new(), Vec::new());
+        codec
+            .encode_arguments(&[], &(&1_u8, &"x"), &mut unnamed)
+            .unwrap();
+        codec
+            .encode_arguments(names, &(&1_u8, &"x"), &mut body)
+            .unwrap();
+        let expected = (1_u8, "x".to_owned());
+        for names in [&[][..], names] {
+            let decoded = codec.decode_arguments::<(u8, String)>(names, &unnamed, &limits);
+            assert_eq!(decoded.unwrap(), expected, "{codec:?} {names:?}");
+        }
+        let one = codec.decode_arguments::<(u8,)>(&[], &unnamed, &limits);
+        one.expect_err("one of two arguments was not decoded");
+        let three = codec.decode_arguments::<(u8, String, u8)>(&[], &unnamed, &limits);
+        three.expect_err("an argument is missing");
+        if matches!(codec, Codec::Bincode) {
+            assert_eq!(unnamed, body);
+        }
+    }
+}
