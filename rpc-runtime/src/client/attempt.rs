@@ -135,7 +135,7 @@ where
 
 /// A panic of the user's `Serialize` is an error of this call, and of nothing else.
 #[inline]
-fn guard(
+pub(super) fn guard(
     out: &mut Vec<u8>,
     encode: impl Fn(&mut Vec<u8>) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {

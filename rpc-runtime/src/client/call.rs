@@ -8,6 +8,7 @@ use rpc_core::connection::RequestHead;
 use rpc_core::{DecodeLimits, MethodDescriptor, MethodId, Status, split_path};
 use serde::de::DeserializeOwned;
 
+use super::attempt::guard;
 use super::slot::{Answer, Failure, RawReply, ReplyBody};
 use super::{Channel, Route};
 use crate::context;
@@ -94,8 +95,10 @@ impl Channel {
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
     {
         let mut body = Vec::new();
-        encode(&mut body).map_err(|error| {
-            Status::internal("the arguments could not be encoded").with_source(error)
+        guard(&mut body, encode).map_err(|error| {
+            Status::internal("the arguments could not be encoded")
+                .with_not_processed()
+                .with_source(error)
         })?;
         let (service, name) = (method.service.to_owned(), method.name.to_owned());
         let mut request = Request::new(service, name, Bytes::from(body));

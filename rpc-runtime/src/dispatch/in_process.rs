@@ -19,11 +19,15 @@ use crate::invoke::{Invoke, Request, Response};
 #[derive(Clone, Debug)]
 pub struct InProcess {
     router: Arc<Router>,
+    message_bytes_max: u32,
 }
 
 impl InProcess {
-    pub(crate) const fn new(router: Arc<Router>) -> Self {
-        Self { router }
+    pub(crate) const fn new(router: Arc<Router>, message_bytes_max: u32) -> Self {
+        Self {
+            router,
+            message_bytes_max,
+        }
     }
 }
 
@@ -35,6 +39,11 @@ impl Invoke for InProcess {
         let Some(method) = self.router.find(id) else {
             return Err(self.missing(service, method).with_not_processed());
         };
+        let (length, limit) = (request.body.len(), self.message_bytes_max);
+        if length > limit as usize {
+            let text = format!("the arguments have {length} bytes; the limit is {limit}");
+            return Err(Status::resource_exhausted(text).with_not_processed());
+        }
         let answer = Arc::new(Collected::default());
         let deadline = request.timeout.map(|t| Deadline::after(clock::now(), t));
         let start = CallStart {

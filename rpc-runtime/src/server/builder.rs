@@ -153,7 +153,8 @@ impl ServerBuilder {
     /// # Errors
     /// A service is registered twice.
     pub fn in_process(self) -> Result<InProcess, Error> {
-        Ok(InProcess::new(Arc::new(self.router.build()?)))
+        let router = Arc::new(self.router.build()?);
+        Ok(InProcess::new(router, self.limits.message_bytes_max))
     }
 
     fn parts(self) -> Result<Parts, Error> {
