@@ -1,0 +1,159 @@
+//! What several test files need: places to listen on, and a network that a test controls.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rpc::transport::{Connector, Duplex, Listener};
+use rpc::{Peer, async_trait};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::mpsc;
+
+/// A name that nothing else in this process has.
+pub(crate) fn unique(prefix: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{}-{number}", std::process::id())
+}
+
+/// A path for a socket that nothing else has.
+pub(crate) fn socket_path() -> PathBuf {
+    std::env::temp_dir()
+        .join(unique("rpc-test"))
+        .with_extension("sock")
+}
+
+/// Fails instead of hanging: nothing in these tests takes this long.
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("the test does not end")
+}
+
+/// Runs other tasks until a condition holds.
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
+    soon(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Two ends of a network in memory whose client side a test may damage.
+pub(crate) fn network(
+    damage: impl Fn(usize, Ends) -> Ends + Send + Sync + 'static,
+) -> (Wires, Exchange) {
+    let (sender, receiver) = mpsc::channel(64);
+    let wires = Wires {
+        sender,
+        damage: Arc::new(damage),
+        opened: Arc::default(),
+    };
+    (wires, Exchange { receiver })
+}
+
+/// The client's reader and writer.
+pub(crate) type Ends = (
+    Box<dyn AsyncRead + Send + Unpin>,
+    Box<dyn AsyncWrite + Send + Unpin>,
+);
+
+type Damage = dyn Fn(usize, Ends) -> Ends + Send + Sync;
+
+/// Connects within a [`network`].
+#[derive(Clone)]
+pub(crate) struct Wires {
+    sender: mpsc::Sender<DuplexStream>,
+    damage: Arc<Damage>,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Wires {
+    /// How often the client connected.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for Wires {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wires")
+    }
+}
+
+#[async_trait]
+impl Connector for Wires {
+    async fn connect(&self) -> io::Result<Duplex> {
+        let number = self.opened.fetch_add(1, Ordering::SeqCst);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let sent = self.sender.send(theirs).await;
+        sent.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+        let (reader, writer) = tokio::io::split(ours);
+        let (reader, writer) = (self.damage)(number, (Box::new(reader), Box::new(writer)));
+        Ok(Duplex::new(reader, writer, Peer::from_uri("test://server")))
+    }
+
+    fn target(&self) -> String {
+        "test://server".into()
+    }
+}
+
+/// Accepts within a [`network`].
+pub(crate) struct Exchange {
+    receiver: mpsc::Receiver<DuplexStream>,
+}
+
+impl Exchange {
+    /// The server's end of the next connection, for a test that plays the server.
+    pub(crate) async fn next(&mut self) -> DuplexStream {
+        self.receiver.recv().await.expect("the client is there")
+    }
+}
+
+#[async_trait]
+impl Listener for Exchange {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        let Some(stream) = self.receiver.recv().await else {
+            return std::future::pending().await;
+        };
+        let (reader, writer) = tokio::io::split(stream);
+        Ok(Duplex::new(reader, writer, Peer::from_uri("test://client")))
+    }
+
+    fn target(&self) -> String {
+        "test://server".into()
+    }
+}
+
+/// Reads as many bytes as it was told, then ends.
+pub(crate) struct Cut<R> {
+    pub(crate) reader: R,
+    pub(crate) left: usize,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Cut<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut part = out.take(this.left);
+        let polled = Pin::new(&mut this.reader).poll_read(cx, &mut part);
+        let count = part.filled().len();
+        this.left -= count;
+        out.set_filled(out.filled().len() + count);
+        polled
+    }
+}
