@@ -1,0 +1,276 @@
+//! What a call costs: writes to the stream and allocations.
+//!
+//! Why these and not time? They are the same on every machine, idle or busy, so a test can hold
+//! them; time follows from them.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::task::{Context, Poll};
+use std::thread;
+
+use allocation_counter::{AllocationInfo, measure};
+use rpc::transport::{Connector, Duplex, Listener, Peer};
+use tokio::io::AsyncWrite;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+
+const IN_FLIGHT: u64 = 64;
+
+#[rpc::service]
+trait Arith {
+    async fn add(&self, a: i64, b: i64) -> rpc::Result<i64>;
+}
+
+struct Adder;
+
+impl Arith for Adder {
+    async fn add(&self, a: i64, b: i64) -> rpc::Result<i64> {
+        Ok(a + b)
+    }
+}
+
+/// Writes that took bytes, and the bytes.
+#[derive(Debug, Default)]
+struct Written {
+    writes: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Written {
+    fn take(&self) -> (u64, u64) {
+        (self.writes.swap(0, Relaxed), self.bytes.swap(0, Relaxed))
+    }
+}
+
+/// A writer that counts.
+struct Counting<W> {
+    inner: W,
+    written: Arc<Written>,
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Counting<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.written.writes.fetch_add(1, Relaxed);
+            self.written.bytes.fetch_add(count as u64, Relaxed);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+fn counted(stream: TcpStream, written: &Arc<Written>) -> io::Result<Duplex> {
+    stream.set_nodelay(true)?;
+    let peer = Peer::from_address(stream.peer_addr()?);
+    let (reader, inner) = stream.into_split();
+    let written = written.clone();
+    Ok(Duplex::new(reader, Counting { inner, written }, peer))
+}
+
+/// TCP over loopback whose writes are counted.
+#[derive(Debug)]
+struct CountedConnector {
+    uri: String,
+    written: Arc<Written>,
+}
+
+#[rpc::async_trait]
+impl Connector for CountedConnector {
+    async fn connect(&self) -> io::Result<Duplex> {
+        let address = self.uri.trim_start_matches("tcp://");
+        counted(TcpStream::connect(address).await?, &self.written)
+    }
+
+    fn target(&self) -> String {
+        self.uri.clone()
+    }
+}
+
+struct CountedListener {
+    inner: TcpListener,
+    written: Arc<Written>,
+}
+
+#[rpc::async_trait]
+impl Listener for CountedListener {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        let (stream, _) = self.inner.accept().await?;
+        counted(stream, &self.written)
+    }
+
+    fn target(&self) -> String {
+        format!("tcp://{}", self.inner.local_addr().unwrap())
+    }
+}
+
+/// A server and one connection to it, warm, with both directions counted.
+struct Pair {
+    client: ArithClient,
+    to_server: Arc<Written>,
+    to_client: Arc<Written>,
+    _server: rpc::Server,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let (to_server, to_client) = (Arc::<Written>::default(), Arc::<Written>::default());
+        let listener = CountedListener {
+            inner: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            written: to_client.clone(),
+        };
+        let server = rpc::Server::builder().add_service(ArithServer::new(Adder));
+        let server = server.serve(listener).unwrap();
+        let connector = CountedConnector {
+            uri: server.uri().to_owned(),
+            written: to_server.clone(),
+        };
+        let channel = rpc::Channel::builder().with_connector(Arc::new(connector));
+        let pair = Self {
+            client: ArithClient::new(channel),
+            to_server,
+            to_client,
+            _server: server,
+        };
+        add(&pair.client, 1).await;
+        pair.to_server.take();
+        pair.to_client.take();
+        pair
+    }
+
+    /// Calls for each write, client and server.
+    fn calls_per_write(&self, calls: u64, runtime: &str) -> [f64; 2] {
+        [(&self.to_server, "client"), (&self.to_client, "server")].map(|(written, side)| {
+            let (writes, bytes) = written.take();
+            let each = calls as f64 / writes as f64;
+            let size = bytes / writes;
+            println!("{runtime}: {side}: {each:.1} calls a write, {size} bytes a write");
+            each
+        })
+    }
+}
+
+async fn add(client: &impl Arith, n: u64) {
+    let n = n as i64;
+    assert_eq!(client.add(n, 1).await.unwrap(), n + 1);
+}
+
+/// Makes calls, always as many in flight.
+async fn add_concurrently(client: &ArithClient, calls: u64, in_flight: u64) {
+    let callers = (0..in_flight).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for n in 0..calls / in_flight {
+                add(&client, n).await;
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn two_workers() -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn a_small_call_costs_one_write_on_each_side() {
+    const CALLS: u64 = 2_000;
+    for (name, runtime) in [("one thread", current_thread()), ("two", two_workers())] {
+        runtime.block_on(async {
+            let pair = Pair::new().await;
+            for n in 0..CALLS {
+                add(&pair.client, n).await;
+            }
+            let each = pair.calls_per_write(CALLS, name);
+            assert_eq!(each, [1.0, 1.0], "{name}: every call is written at once");
+        });
+    }
+}
+
+#[test]
+fn s1_18_with_64_calls_in_flight_a_write_carries_16() {
+    const CALLS: u64 = 20_480;
+    for (name, runtime) in [("one thread", current_thread()), ("two", two_workers())] {
+        runtime.block_on(async {
+            let pair = Pair::new().await;
+            add_concurrently(&pair.client, CALLS, IN_FLIGHT).await;
+            let [client, server] = pair.calls_per_write(CALLS, name);
+            assert!(client >= 16.0 && server >= 16.0, "{name}");
+        });
+    }
+}
+
+/// Allocations while `calls` calls were made, on the client's thread and on the server's.
+///
+/// Allocations are counted for each thread, so each side has a thread and a runtime of its own.
+fn allocations(calls: u64, in_flight: u64) -> [f64; 2] {
+    let (uri, server_uri) = sync_channel(1);
+    let (begin, began) = oneshot::channel();
+    let (ready, server_ready) = sync_channel(1);
+    let (end, ended) = oneshot::channel();
+    let server = thread::spawn(move || serve_counted(&uri, began, &ready, ended));
+    let uri: String = server_uri.recv().unwrap();
+    let runtime = current_thread();
+    let client = runtime.block_on(ArithClient::connect(uri)).unwrap();
+    let call = || runtime.block_on(add_concurrently(&client, calls, in_flight));
+    call();
+    begin.send(()).unwrap();
+    server_ready.recv().unwrap();
+    let client_side = measure(call);
+    end.send(()).unwrap();
+    let server_side = server.join().unwrap();
+    [client_side, server_side].map(|side| side.count_total as f64 / calls as f64)
+}
+
+/// Serves on this thread; counts from the first signal to the second.
+fn serve_counted(
+    uri: &SyncSender<String>,
+    began: oneshot::Receiver<()>,
+    ready: &SyncSender<()>,
+    ended: oneshot::Receiver<()>,
+) -> AllocationInfo {
+    let runtime = current_thread();
+    let server = rpc::Server::builder().add_service(ArithServer::new(Adder));
+    let server = runtime.block_on(server.bind("tcp://127.0.0.1:0")).unwrap();
+    uri.send(server.uri().to_owned()).unwrap();
+    runtime.block_on(began).unwrap();
+    measure(|| {
+        ready.send(()).unwrap();
+        runtime.block_on(ended).unwrap();
+    })
+}
+
+#[test]
+fn a_call_of_plain_values_allocates_at_most_twice_and_thrice() {
+    const CALLS: u64 = 10_240;
+    for in_flight in [1, IN_FLIGHT] {
+        let [client, server] = allocations(CALLS, in_flight);
+        println!(
+            "{in_flight} in flight: allocations a call: client {client:.3}, server {server:.3}"
+        );
+        assert!(client <= 2.0, "client: {client}");
+        assert!(server <= 3.0, "server: {server}");
+    }
+}
