@@ -16,9 +16,11 @@ use rpc::transport::{Connector, Duplex, Listener, Peer};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{Barrier, oneshot};
 
 const IN_FLIGHT: u64 = 64;
+/// Calls before anything is counted.
+const WARM_UP: u64 = 2_000;
 
 #[rpc::service]
 trait Arith {
@@ -148,9 +150,14 @@ impl Pair {
             _server: server,
         };
         add(&pair.client, 1).await;
-        pair.to_server.take();
-        pair.to_client.take();
+        pair.forget();
         pair
+    }
+
+    /// Counts from here.
+    fn forget(&self) {
+        self.to_server.take();
+        self.to_client.take();
     }
 
     /// Calls for each write, client and server.
@@ -211,15 +218,43 @@ fn a_small_call_costs_one_write_on_each_side() {
 
 #[test]
 fn s1_18_with_64_calls_in_flight_a_write_carries_16() {
-    const CALLS: u64 = 20_480;
+    const CALLS: u64 = 40_000;
     for (name, runtime) in [("one thread", current_thread()), ("two", two_workers())] {
         runtime.block_on(async {
-            let pair = Pair::new().await;
-            add_concurrently(&pair.client, CALLS, IN_FLIGHT).await;
-            let [client, server] = pair.calls_per_write(CALLS, name);
+            let pair = Arc::new(Pair::new().await);
+            let [client, server] = measure_under_load(&pair, CALLS, name).await;
             assert!(client >= 16.0 && server >= 16.0, "{name}");
         });
     }
+}
+
+/// Calls for each write while 64 callers are at work: from the moment when all of them are, until
+/// the first of them stops.
+async fn measure_under_load(pair: &Arc<Pair>, calls: u64, runtime: &'static str) -> [f64; 2] {
+    let together = Arc::new(Barrier::new(IN_FLIGHT as usize));
+    let made = Arc::<AtomicU64>::default();
+    let callers = (0..IN_FLIGHT).map(|_| {
+        let (pair, together, made) = (pair.clone(), together.clone(), made.clone());
+        tokio::spawn(async move {
+            together.wait().await;
+            loop {
+                add(&pair.client, 1).await;
+                match made.fetch_add(1, Relaxed) {
+                    WARM_UP => pair.forget(),
+                    n if n == WARM_UP + calls => {
+                        return Some(pair.calls_per_write(calls, runtime));
+                    }
+                    n if n > WARM_UP + calls => return None,
+                    _ => {}
+                }
+            }
+        })
+    });
+    let mut measured = None;
+    for caller in callers.collect::<Vec<_>>() {
+        measured = measured.or(caller.await.unwrap());
+    }
+    measured.unwrap()
 }
 
 /// Allocations while `calls` calls were made, on the client's thread and on the server's.
@@ -263,14 +298,14 @@ fn serve_counted(
 }
 
 #[test]
-fn a_call_of_plain_values_allocates_at_most_twice_and_thrice() {
+fn a_call_of_plain_values_allocates_at_most_once_and_twice() {
     const CALLS: u64 = 10_240;
     for in_flight in [1, IN_FLIGHT] {
         let [client, server] = allocations(CALLS, in_flight);
         println!(
             "{in_flight} in flight: allocations a call: client {client:.3}, server {server:.3}"
         );
-        assert!(client <= 2.0, "client: {client}");
-        assert!(server <= 3.0, "server: {server}");
+        assert!(client <= 1.0, "client: {client}");
+        assert!(server <= 2.0, "server: {server}");
     }
 }
