@@ -37,12 +37,12 @@ struct Reception {
 
 #[rpc::async_trait]
 impl Interceptor for Reception {
-    async fn before(&self, call: &CallInfo) -> rpc::Result<()> {
+    async fn before(&self, call: &mut CallInfo) -> rpc::Result<()> {
         let context = Context::current();
         if context.metadata().get("tenant").is_some() {
             return Ok(());
         }
-        let method = call.method.name;
+        let method = &call.method;
         let reason = format!("{method} wants to know your tenant");
         Err(Status::unauthenticated(reason))
     }

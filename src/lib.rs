@@ -1,15 +1,15 @@
 //! An RPC framework: one annotated trait is the client, the server and the contract between them.
 
-pub use rpc_core::connection::Answered;
+pub use rpc_core::connection::{Answered, KeepAlive};
 pub use rpc_core::{
     Code, Codec, CodecError, CodecId, CustomCodec, Deadline, DecodeLimits, ErrorCode, Metadata,
     MetadataError, MethodDescriptor, MethodId, ServiceDescriptor, Status, codec,
 };
 pub use rpc_macros::service;
 pub use rpc_runtime::{
-    CallInfo, CallOptions, Channel, ChannelBuilder, Context, Error, InProcess, Interceptor, Invoke,
-    Latency, MethodStats, Peer, Request, Response, Server, ServerBuilder, Service,
-    capture_metadata, transport,
+    CallInfo, CallOptions, Channel, ChannelBuilder, Context, Error, InCurrentContext, InProcess,
+    Interceptor, Invoke, Latency, MethodStats, Peer, Request, Response, Server, ServerBuilder,
+    ServerLoad, Service, TraceParent, capture_metadata, transport,
 };
 
 /// Lets a type implement [`Interceptor`], [`Invoke`] and the transport traits.

@@ -5,6 +5,7 @@ mod call;
 mod connection;
 mod options;
 mod remote;
+mod resend;
 mod slot;
 mod waiters;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::invoke::Invoke;
+use crate::middleware::Interceptor;
 use remote::Remote;
 
 /// Where calls go: a cheap handle that typed clients share.
@@ -31,8 +33,31 @@ use remote::Remote;
 /// on its connection, and connects again after the connection was lost.
 #[derive(Clone)]
 pub struct Channel {
-    route: Arc<Route>,
+    inner: Arc<Inner>,
     options: Arc<CallOptions>,
+}
+
+/// What all clones of a channel share.
+#[derive(Debug)]
+struct Inner {
+    route: Route,
+    settings: Settings,
+}
+
+/// What applies to every call of a channel.
+#[derive(Default)]
+struct Settings {
+    interceptors: Vec<Arc<dyn Interceptor>>,
+    default_timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("interceptors", &self.interceptors.len())
+            .field("default_timeout", &self.default_timeout)
+            .finish()
+    }
 }
 
 #[derive(Debug)]
@@ -68,13 +93,32 @@ impl Channel {
     /// A channel whose calls are answered by `invoke`: a server in this process, or a test double.
     #[must_use]
     pub fn from_invoke(invoke: impl Invoke) -> Self {
-        Self::new(Route::Invoke(invoke.codec(), Box::new(invoke)))
+        Self::builder().with_invoke(invoke)
     }
 
-    fn new(route: Route) -> Self {
+    fn new(route: Route, settings: Settings, options: CallOptions) -> Self {
         Self {
-            route: Arc::new(route),
-            options: Arc::default(),
+            inner: Arc::new(Inner { route, settings }),
+            options: Arc::new(options),
+        }
+    }
+
+    /// True while a connection is open that takes calls. Without one, the next call connects.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        match &self.inner.route {
+            Route::Remote(remote) => remote.is_available(),
+            Route::Invoke(..) => true,
+        }
+    }
+
+    /// Closes the channel and its clones: open calls fail at once, later calls are not sent.
+    ///
+    /// Closing twice is closing once. Dropping the last clone closes the connection as well, but
+    /// only when the last call on it has ended.
+    pub fn close(&self) {
+        if let Route::Remote(remote) = &self.inner.route {
+            remote.close();
         }
     }
 
@@ -82,7 +126,7 @@ impl Channel {
     #[must_use]
     pub fn with_options(&self, options: CallOptions) -> Self {
         Self {
-            route: self.route.clone(),
+            inner: self.inner.clone(),
             options: Arc::new(options),
         }
     }
@@ -111,7 +155,7 @@ impl Channel {
     /// The codec of the bodies on this channel.
     #[must_use]
     pub fn codec(&self) -> &Codec {
-        match &*self.route {
+        match &self.inner.route {
             Route::Remote(remote) => remote.codec(),
             Route::Invoke(codec, _) => codec,
         }
@@ -157,7 +201,7 @@ impl Channel {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
-            .field("route", &self.route)
+            .field("inner", &self.inner)
             .field("options", &self.options)
             .finish()
     }

@@ -19,7 +19,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use rpc_core::connection::ConnectionError;
 use rpc_core::wire::Outgoing;
 use tokio::io::AsyncWrite;
 
@@ -27,10 +26,8 @@ use tokio::io::AsyncWrite;
 pub(crate) trait Protocol: Send + 'static {
     /// What waits to be written.
     fn outgoing(&mut self) -> &mut Outgoing;
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    /// When the driver has to act because of the time.
     fn poll_timeout(&self) -> Option<Instant>;
-    /// Acts on what is due.
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError>;
     /// True when the connection is to end as soon as everything is written.
     fn is_finished(&self) -> bool;
 }
@@ -50,6 +47,8 @@ pub(crate) struct State<P> {
     armed: bool,
     /// Present while the driver sleeps.
     driver: Option<Waker>,
+    /// What the timer of the driver is set to.
+    timer: Option<Instant>,
 }
 
 impl<P: Protocol> Shared<P> {
@@ -63,6 +62,7 @@ impl<P: Protocol> Shared<P> {
                 writer: Some(writer),
                 armed: false,
                 driver: None,
+                timer: None,
             }),
         }
     }
@@ -76,36 +76,34 @@ impl<P: Protocol> Shared<P> {
 
     /// After an append: sees to it that it is written, at once if the caller is `alone`.
     #[inline]
-    pub(crate) fn flush_soon(&self, mut state: MutexGuard<'_, State<P>>, alone: bool) {
-        if state.armed {
-            return;
+    pub(crate) fn flush_soon<'a>(&'a self, mut state: MutexGuard<'a, State<P>>, alone: bool) {
+        // A call may have a deadline before all others.
+        let mut wake = state.timer_is_late();
+        if !state.armed {
+            state.armed = true;
+            if alone {
+                let (after, done) = self.flush_alone(state);
+                state = after;
+                wake |= !done;
+            } else {
+                wake = true;
+            }
         }
-        state.armed = true;
-        let mut state = if alone {
-            let Some(state) = self.flush_alone(state) else {
-                return;
-            };
-            state
-        } else {
-            state
-        };
-        let driver = state.driver.take();
-        drop(state);
-        if let Some(driver) = driver {
-            driver.wake();
+        if wake {
+            self.wake_driver(state);
         }
     }
 
-    /// Writes without waiting. Gives the state back if the driver has to do the rest.
+    /// Writes without waiting; false if the driver has to do the rest.
     fn flush_alone<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<P>>,
-    ) -> Option<MutexGuard<'a, State<P>>> {
+    ) -> (MutexGuard<'a, State<P>>, bool) {
         for _ in 0..Self::LONE_WRITES_MAX {
             let Some(mut writer) = state.writer.take() else {
-                return Some(state);
+                return (state, false);
             };
-            let mut outgoing = std::mem::take(state.protocol.outgoing());
+            let mut outgoing = state.protocol.outgoing().take();
             drop(state);
             // If the stream is full, the driver asks again and is woken.
             let mut cx = Context::from_waker(Waker::noop());
@@ -118,10 +116,17 @@ impl<P: Protocol> Shared<P> {
             }
             if state.protocol.outgoing().is_empty() {
                 state.armed = false;
-                return None;
+                return (state, true);
             }
         }
-        Some(state)
+        (state, false)
+    }
+
+    /// Wakes the driver if its timer would come too late.
+    pub(crate) fn watch_timer(&self, state: MutexGuard<'_, State<P>>) {
+        if state.timer_is_late() {
+            self.wake_driver(state);
+        }
     }
 
     /// Makes the driver look at the state: it is to end, or to act on a change.
@@ -130,6 +135,18 @@ impl<P: Protocol> Shared<P> {
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
+        }
+    }
+}
+
+impl<P: Protocol> State<P> {
+    /// True if the driver's timer would come too late; the driver is to be woken then.
+    #[inline]
+    fn timer_is_late(&self) -> bool {
+        match (self.protocol.poll_timeout(), self.timer) {
+            (Some(due), Some(timer)) => due < timer,
+            (due, None) => due.is_some(),
+            (None, Some(_)) => false,
         }
     }
 }

@@ -5,26 +5,34 @@
 //! words.
 
 mod capture;
+mod frame;
+mod trace;
 
 pub(crate) use capture::capture;
 pub use capture::capture_metadata;
+pub(crate) use frame::{Frame, ambient, replace_metadata, take_response_metadata};
+pub use trace::TraceParent;
+pub(crate) use trace::{TRACEPARENT, TRACESTATE};
 
-use std::cell::RefCell;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rpc_core::{Deadline, Metadata, MetadataError};
+use tokio::sync::Notify;
 
 use crate::clock;
 use crate::transport::Peer;
 
-thread_local! {
-    /// The frame of the handler that is being polled on this thread.
-    static CURRENT: RefCell<Option<Frame>> = const { RefCell::new(None) };
-}
-
-/// The surroundings of the call that is being handled. A cheap handle.
+/// The surroundings of a call. A cheap handle.
+///
+/// In a handler, [`Context::current`] is that of the call being handled, and the calls the handler
+/// makes inherit from it: they end at its deadline at the latest, carry its trace on, and are
+/// dropped with the handler. Elsewhere a context can be made and put around a future with
+/// [`scope`](Self::scope).
 #[derive(Clone, Default)]
 pub struct Context {
     inner: Arc<Inner>,
@@ -36,15 +44,44 @@ struct Inner {
     deadline: Option<Deadline>,
     metadata: Metadata,
     response: Mutex<Metadata>,
+    /// The trace of the request, continued by a span of this call's own.
+    trace: OnceLock<Option<TraceParent>>,
+    cancelled: AtomicBool,
+    cancelling: Notify,
 }
 
 impl Context {
-    /// The context of the call that this task handles; an empty one outside of a handler.
+    /// The context of the call that this task handles, or of the [`scope`](Self::scope) it runs in;
+    /// an empty one elsewhere.
     ///
-    /// A task that a handler spawned is outside.
+    /// A task that a handler spawned is elsewhere: see
+    /// [`in_current_context`](InCurrentContext::in_current_context).
     #[must_use]
     pub fn current() -> Self {
-        CURRENT.with_borrow_mut(|current| current.as_mut().map(Frame::context).unwrap_or_default())
+        frame::current()
+    }
+
+    /// A context without anything in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A context like this one that ends after `timeout` at the latest.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        let deadline = Deadline::after(clock::now(), timeout);
+        let earlier = self
+            .inner
+            .deadline
+            .map_or(deadline, |own| own.min(deadline));
+        self.changed(|inner| inner.deadline = Some(earlier))
+    }
+
+    /// A context like this one whose calls belong to a trace.
+    #[must_use]
+    pub fn with_trace_parent(&self, trace: TraceParent) -> Self {
+        self.changed(|inner| inner.trace = OnceLock::from(Some(trace)))
     }
 
     /// Who calls; `None` outside of a handler and for calls within the process.
@@ -71,17 +108,81 @@ impl Context {
         Some(self.inner.deadline?.remaining(clock::now()))
     }
 
+    /// The W3C trace context that calls made here carry as their parent: the trace of the request
+    /// with a span id of this call's own. `None` if the request belongs to no trace.
+    #[must_use]
+    pub fn trace_parent(&self) -> Option<TraceParent> {
+        *self.inner.trace.get_or_init(|| {
+            let parent = self.inner.metadata.get(trace::TRACEPARENT)?;
+            Some(
+                parent
+                    .parse::<TraceParent>()
+                    .ok()?
+                    .child(fastrand::u64(1..)),
+            )
+        })
+    }
+
     /// Adds a pair to the metadata of the response. Without effect once the handler has returned.
     ///
     /// # Errors
     /// The key or the value cannot travel.
     pub fn add_response_metadata(&self, key: &str, value: &str) -> Result<(), MetadataError> {
-        let mut response = self
-            .inner
-            .response
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut response = self.response();
         response.append(key, value)
+    }
+
+    /// Ready when the call is given up while its handler runs: the caller dropped it, its deadline
+    /// passed, the connection was lost, or the server was closed. Never ready if the call ends by
+    /// itself.
+    ///
+    /// The handler's own future is dropped then and needs no notice; this is for what it spawned.
+    pub async fn cancelled(&self) {
+        loop {
+            // Created before looking: a notification in between is not lost.
+            let cancelling = self.inner.cancelling.notified();
+            if self.is_cancelled() {
+                return;
+            }
+            cancelling.await;
+        }
+    }
+
+    /// True once the call is given up; see [`cancelled`](Self::cancelled).
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Runs a future in this context.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        let mut frame = Frame::of(self);
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| frame.enter(|| future.as_mut().poll(cx))).await
+    }
+
+    fn cancel(&self) {
+        self.inner.cancelled.store(true, Ordering::Release);
+        self.inner.cancelling.notify_waiters();
+    }
+
+    fn response(&self) -> std::sync::MutexGuard<'_, Metadata> {
+        let response = self.inner.response.lock();
+        response.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Inner {
+            peer: self.inner.peer.clone(),
+            deadline: self.inner.deadline,
+            metadata: self.inner.metadata.clone(),
+            trace: self.inner.trace.clone(),
+            ..Inner::default()
+        };
+        change(&mut inner);
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 }
 
@@ -95,81 +196,14 @@ impl fmt::Debug for Context {
     }
 }
 
-/// The surroundings of one call while nobody has asked for them.
-#[derive(Debug, Default)]
-pub(crate) struct Frame {
-    peer: Option<Peer>,
-    deadline: Option<Deadline>,
-    metadata: Metadata,
-    /// Made at the first question.
-    context: Option<Context>,
+/// Carries the context of the current task into another.
+pub trait InCurrentContext: Future + Sized {
+    /// The same future, run in the context that is current now; for `tokio::spawn` in a handler.
+    fn in_current_context(self) -> impl Future<Output = Self::Output>;
 }
 
-impl Frame {
-    pub(crate) fn new(peer: Option<Peer>, deadline: Option<Deadline>, metadata: Metadata) -> Self {
-        Self {
-            peer,
-            deadline,
-            metadata,
-            context: None,
-        }
+impl<F: Future> InCurrentContext for F {
+    fn in_current_context(self) -> impl Future<Output = F::Output> {
+        Context::current().scope(self)
     }
-
-    fn context(&mut self) -> Context {
-        let made = self.context.get_or_insert_with(|| Context {
-            inner: Arc::new(Inner {
-                peer: self.peer.take(),
-                deadline: self.deadline,
-                metadata: std::mem::take(&mut self.metadata),
-                response: Mutex::default(),
-            }),
-        });
-        made.clone()
-    }
-
-    /// Puts this frame in place while `f` runs, also if it panics.
-    #[inline]
-    pub(crate) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        let _entered = Entered::swap(self);
-        f()
-    }
-}
-
-/// Swaps the frame back when dropped.
-struct Entered<'a> {
-    frame: &'a mut Frame,
-    outer: Option<Frame>,
-}
-
-impl<'a> Entered<'a> {
-    #[inline]
-    fn swap(frame: &'a mut Frame) -> Self {
-        let outer = CURRENT.replace(Some(std::mem::take(frame)));
-        Self { frame, outer }
-    }
-}
-
-impl Drop for Entered<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let ours = CURRENT.replace(self.outer.take());
-        *self.frame = ours.unwrap_or_default();
-    }
-}
-
-/// Takes the metadata that the current handler set for its response.
-#[inline]
-pub(crate) fn take_response_metadata() -> Metadata {
-    CURRENT.with_borrow_mut(|current| {
-        let context = current.as_mut().and_then(|frame| frame.context.as_ref());
-        let Some(context) = context else {
-            return Metadata::new();
-        };
-        let mut response = context
-            .inner
-            .response
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *response)
-    })
 }

@@ -3,6 +3,7 @@
 //! Where do answers go? To a [`Respond`]: a connection encodes them straight into its outgoing
 //! buffer, an in-process channel hands them to the caller.
 
+mod admission;
 mod function;
 mod in_process;
 mod incoming;
@@ -10,6 +11,7 @@ mod router;
 mod running;
 mod stats;
 
+pub(crate) use admission::Admission;
 pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;

@@ -8,7 +8,10 @@ mod connections;
 pub use builder::ServerBuilder;
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rpc_core::ServiceDescriptor;
@@ -62,6 +65,40 @@ impl Server {
         self.connections.len()
     }
 
+    /// What the server is doing, and what it has refused so far.
+    #[must_use]
+    pub fn load(&self) -> ServerLoad {
+        let admission = self.router.admission();
+        ServerLoad {
+            connections: self.connections.len(),
+            connections_refused: self.connections.refused(),
+            calls_in_flight: admission.running(),
+            calls_refused: admission.refused(),
+        }
+    }
+
+    /// Serves until a signal comes, then shuts down gently; a second signal ends it at once.
+    ///
+    /// `signal` is asked for a future before each wait, for example `tokio::signal::ctrl_c`.
+    pub async fn serve_until<S, F>(self, mut signal: S)
+    where
+        S: FnMut() -> F,
+        F: Future,
+    {
+        signal().await;
+        let connections = self.connections.clone();
+        let mut shutdown = pin!(self.shutdown());
+        let mut second = pin!(signal());
+        poll_fn(|cx| {
+            if shutdown.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            second.as_mut().poll(cx).map(drop)
+        })
+        .await;
+        connections.abandon();
+    }
+
     /// Stops gently: accepts no more connections and calls, lets the running calls finish, closes.
     ///
     /// Ready when all connections are closed; after the grace period (10 s unless it was set) those
@@ -84,6 +121,20 @@ impl Server {
             self.connections.wait_until_empty().await;
         }
     }
+}
+
+/// What a server is doing. It queues no calls: each runs at once or is refused at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerLoad {
+    /// Connections that are open.
+    pub connections: usize,
+    /// Connections turned away so far because of a limit.
+    pub connections_refused: u64,
+    /// Calls that run.
+    pub calls_in_flight: usize,
+    /// Calls refused so far because of the limit on calls in flight on the whole server.
+    pub calls_refused: u64,
 }
 
 impl Drop for Server {

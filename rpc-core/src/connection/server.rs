@@ -277,6 +277,11 @@ impl<T> ServerConnection<T> {
         self.running = self.running.saturating_sub(1);
     }
 
+    /// Turns the client away before it has said anything: the server has no room for it.
+    pub fn refuse_connection(&mut self, reason: &str) {
+        let _ = self.refuse_hello(Verdict::TooManyConnections, 0, reason.to_owned());
+    }
+
     /// Announces that no further call is accepted, and why; the running ones may finish.
     pub fn drain(&mut self, reason: &str) {
         if matches!(self.state, State::Open) {

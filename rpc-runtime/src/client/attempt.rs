@@ -4,15 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{CallId, RequestHead, StartError};
-use rpc_core::{MethodId, Status};
+use rpc_core::{Deadline, MethodId, Status};
 
 use super::connection::{Client, Connection};
 use super::slot::{Answer, RawReply, Slot};
 use super::waiters::Ticket;
+use crate::clock;
+use crate::connection::State;
 
 /// Waits for room, sends the request, waits for the answer.
 ///
@@ -65,11 +68,13 @@ where
             return Poll::Ready(Err(status.into()));
         }
         if !(client.waiters.is_next(ticket) && client.has_room()) {
-            self.stage = Stage::New(Some(client.waiters.wait(ticket, cx.waker())));
-            return Poll::Pending;
+            return self.poll_wait(state, ticket, cx);
         }
         if let Some(ticket) = ticket {
             client.waiters.leave(ticket);
+            // Time has passed in line; the server is to know what is left.
+            let deadline = self.head.deadline.map(Deadline::at);
+            self.head = self.head.with_deadline(deadline, clock::now());
         }
         self.stage = Stage::Done;
         let sent = self.start(client, cx);
@@ -91,6 +96,33 @@ where
             Ok(None) => Poll::Ready(Ok(RawReply::empty())),
             Err(error) => Poll::Ready(Err(start_status(error).into())),
         }
+    }
+
+    /// Lines up for room, or gives up if the deadline has passed.
+    #[cold]
+    fn poll_wait(
+        &mut self,
+        mut state: MutexGuard<'_, State<Client>>,
+        ticket: Option<Ticket>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer> {
+        let client = &mut state.protocol;
+        let deadline = self.head.deadline;
+        if ticket.is_some() && deadline.is_some_and(|deadline| deadline <= clock::now()) {
+            // The place in line is given back when this future is dropped.
+            let text = format!(
+                "no room on the connection to {} in time",
+                self.connection.peer
+            );
+            return Poll::Ready(Err(Status::deadline_exceeded(text)
+                .with_not_processed()
+                .into()));
+        }
+        let ticket = client.waiters.wait(ticket, deadline, cx.waker());
+        self.stage = Stage::New(Some(ticket));
+        // The driver watches the deadline.
+        self.connection.shared.watch_timer(state);
+        Poll::Pending
     }
 
     #[inline]

@@ -1,25 +1,55 @@
 //! One call of a channel: encode, send, wait, decode.
 
 use std::any::TypeId;
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rpc_core::codec::CodecError;
-use rpc_core::connection::RequestHead;
-use rpc_core::{DecodeLimits, MethodDescriptor, MethodId, Status, split_path};
+use rpc_core::connection::{Answered, RequestHead};
+use rpc_core::{Deadline, DecodeLimits, Metadata, MethodDescriptor, MethodId, Status, split_path};
 use serde::de::DeserializeOwned;
 
 use super::attempt::guard;
+use super::resend::ResendPolicy;
 use super::slot::{Answer, Failure, RawReply, ReplyBody};
 use super::{Channel, Route};
-use crate::context;
+use crate::clock;
+use crate::context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::invoke::{Invoke, Request};
+use crate::middleware::{CallInfo, Chain};
 
 /// A method by its names and id.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MethodRef<'a> {
-    service: &'a str,
+    pub(super) service: &'a str,
     name: &'a str,
     id: MethodId,
+    idempotent: bool,
+    timeout: Option<Duration>,
+}
+
+/// One call on its way out: what it asks for, on what terms.
+#[derive(Debug)]
+pub(super) struct Outbound<'a> {
+    pub(super) method: MethodRef<'a>,
+    pub(super) oneway: bool,
+    pub(super) deadline: Option<Deadline>,
+    /// When the deadline was worked out; meaningless without one.
+    now: Option<Instant>,
+    metadata: Cow<'a, Metadata>,
+    pub(super) resend: ResendPolicy,
+}
+
+impl Outbound<'_> {
+    #[inline]
+    pub(super) fn head(&self) -> RequestHead<'_> {
+        let head = RequestHead::new(self.method.id).with_metadata(Some(&*self.metadata));
+        match self.now {
+            Some(now) => head.with_deadline(self.deadline, now),
+            None => head,
+        }
+    }
 }
 
 impl<'a> MethodRef<'a> {
@@ -35,6 +65,8 @@ impl<'a> MethodRef<'a> {
             service,
             name,
             id: MethodId::of(service, name),
+            idempotent: false,
+            timeout: None,
         })
     }
 }
@@ -45,6 +77,8 @@ impl From<&'static MethodDescriptor> for MethodRef<'static> {
             service: method.service,
             name: method.name,
             id: method.id,
+            idempotent: method.idempotent,
+            timeout: method.timeout,
         }
     }
 }
@@ -63,14 +97,11 @@ impl Channel {
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
-        let answer = match &*self.route {
-            Route::Remote(remote) => {
-                let head = RequestHead::new(method.id)
-                    .with_timeout(self.options.timeout())
-                    .with_metadata(Some(self.options.metadata()));
-                remote.exchange(method.service, head, oneway, &encode).await
-            }
-            Route::Invoke(_, invoke) => self.invoke(&**invoke, method, oneway, &encode).await,
+        let mut call = self.outbound(method, oneway);
+        let answer = if self.inner.settings.interceptors.is_empty() {
+            self.send(&call, &encode).await
+        } else {
+            Box::pin(self.send_intercepted(&mut call, &encode)).await
         };
         match answer {
             Ok(reply) => {
@@ -84,32 +115,78 @@ impl Channel {
         }
     }
 
-    async fn invoke<F>(
-        &self,
-        invoke: &dyn Invoke,
-        method: MethodRef<'_>,
-        oneway: bool,
-        encode: &F,
-    ) -> Answer
+    /// Works out the terms of a call: the nearest deadline of all that apply, the metadata.
+    #[inline]
+    fn outbound<'a>(&'a self, method: MethodRef<'a>, oneway: bool) -> Outbound<'a> {
+        let ambient = context::ambient();
+        let timeout = self.options.timeout().or(method.timeout);
+        let timeout = timeout.or(self.inner.settings.default_timeout);
+        let timed = timeout.is_some() || ambient.deadline.is_some();
+        let now = timed.then(clock::now);
+        let own = timeout
+            .zip(now)
+            .map(|(timeout, now)| Deadline::after(now, timeout));
+        let mut metadata = Cow::Borrowed(self.options.metadata());
+        if let Some(trace) = ambient.trace {
+            carry_trace(metadata.to_mut(), trace, ambient.trace_state);
+        }
+        Outbound {
+            method,
+            oneway,
+            deadline: match (own, ambient.deadline) {
+                (Some(own), Some(ambient)) => Some(own.min(ambient)),
+                (one, other) => one.or(other),
+            },
+            now,
+            metadata,
+            resend: ResendPolicy {
+                idempotent: method.idempotent,
+                wait_for_ready: self.options.wait_for_ready(),
+            },
+        }
+    }
+
+    #[inline]
+    async fn send<F>(&self, call: &Outbound<'_>, encode: &F) -> Answer
     where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
-        let mut body = Vec::new();
-        guard(&mut body, encode).map_err(|error| {
-            Status::internal("the arguments could not be encoded")
-                .with_not_processed()
-                .with_source(error)
-        })?;
-        let (service, name) = (method.service.to_owned(), method.name.to_owned());
-        let mut request = Request::new(service, name, Bytes::from(body));
-        request.oneway = oneway;
-        request.timeout = self.options.timeout();
-        request.metadata = self.options.metadata().clone();
-        let response = invoke.invoke(request).await.map_err(Failure::from)?;
-        Ok(RawReply {
-            metadata: response.metadata,
-            body: ReplyBody::Shared(response.body),
-        })
+        if call.is_overdue() {
+            let text = "the deadline had passed before the call was made";
+            return Err(Status::deadline_exceeded(text).with_not_processed().into());
+        }
+        match &self.inner.route {
+            Route::Remote(remote) => remote.exchange(call, encode).await,
+            Route::Invoke(_, invoke) => Box::pin(invoke_in_time(&**invoke, call, encode)).await,
+        }
+    }
+
+    /// Asks the interceptors, then sends.
+    async fn send_intercepted<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
+    {
+        let mut info = CallInfo {
+            service: call.method.service.to_owned(),
+            method: call.method.name.to_owned(),
+            metadata: call.metadata.clone().into_owned(),
+            peer: None,
+            deadline: call.deadline,
+        };
+        let mut chain = Chain::new(&self.inner.settings.interceptors);
+        let answer = match chain.before(&mut info).await {
+            Ok(()) => {
+                call.metadata = Cow::Owned(info.metadata.clone());
+                self.send(call, encode).await
+            }
+            Err(status) => Err(status.with_not_processed().into()),
+        };
+        let answered = match &answer {
+            Ok(_) => Answered::Reply,
+            Err(failure) => Answered::Error(failure.status.code()),
+        };
+        chain.after(&info, answered);
+        answer
     }
 
     /// Decodes the reply of a method.
@@ -140,4 +217,58 @@ impl Channel {
         let decoded = self.codec().decode(body, &DecodeLimits::default());
         decoded.unwrap_or_else(|_| status.into())
     }
+}
+
+impl Outbound<'_> {
+    /// True if no time was left from the beginning.
+    #[inline]
+    fn is_overdue(&self) -> bool {
+        let left = self.deadline.zip(self.now);
+        left.is_some_and(|(deadline, now)| deadline.has_passed(now))
+    }
+}
+
+/// Adds the trace that the caller's own call belongs to, unless the caller says otherwise.
+#[cold]
+fn carry_trace(metadata: &mut Metadata, trace: TraceParent, state: Option<String>) {
+    if metadata.get(TRACEPARENT).is_some() {
+        return;
+    }
+    // Metadata that is full goes without: the call matters more than its trace.
+    let added = metadata.append(TRACEPARENT, &trace.to_string());
+    if let (Ok(()), Some(state)) = (added, state) {
+        let _ = metadata.append(TRACESTATE, &state);
+    }
+}
+
+/// Lets somebody other than a connection answer, until the deadline.
+async fn invoke_in_time<F>(invoke: &dyn Invoke, call: &Outbound<'_>, encode: &F) -> Answer
+where
+    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
+{
+    let mut body = Vec::new();
+    guard(&mut body, encode).map_err(|error| {
+        Status::internal("the arguments could not be encoded")
+            .with_not_processed()
+            .with_source(error)
+    })?;
+    let (service, name) = (call.method.service.to_owned(), call.method.name.to_owned());
+    let mut request = Request::new(service, name, Bytes::from(body));
+    request.oneway = call.oneway;
+    request.timeout = call.head().timeout;
+    request.metadata = call.metadata.clone().into_owned();
+    let response = invoke.invoke(request);
+    let response = match call.deadline {
+        Some(deadline) => {
+            let deadline = tokio::time::Instant::from_std(deadline.instant());
+            let in_time = tokio::time::timeout_at(deadline, response).await;
+            in_time.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+        }
+        None => response.await,
+    };
+    let response = response.map_err(Failure::from)?;
+    Ok(RawReply {
+        metadata: response.metadata,
+        body: ReplyBody::Shared(response.body),
+    })
 }

@@ -11,7 +11,7 @@ use rpc_core::wire::Outgoing;
 use tokio::sync::oneshot;
 
 use super::slot::{Failure, Slot};
-use super::waiters::Waiters;
+use super::waiters::{Waiters, earlier};
 use crate::clock;
 use crate::connection::{Closed, Driver, Progress, Protocol, Shared, Side};
 use crate::transport::{Duplex, Peer};
@@ -28,6 +28,8 @@ pub(super) struct Client {
     pub(super) waiters: Waiters,
     /// Why no further call can be made.
     pub(super) closed: Option<Status>,
+    /// The server has accepted.
+    pub(super) opened: bool,
     /// Nobody holds the connection any more.
     abandoned: bool,
 }
@@ -47,6 +49,7 @@ impl Connection {
             core: ClientConnection::new(config, clock::now()),
             waiters: Waiters::default(),
             closed: None,
+            opened: false,
             abandoned: false,
         };
         let shared = Arc::new(Shared::new(client, writer));
@@ -68,11 +71,31 @@ impl Connection {
         state.protocol.closed.is_none() && state.protocol.core.accepts_calls()
     }
 
-    /// The services of the server; empty before it has answered.
-    pub(super) fn has_service(&self, name: &str) -> bool {
+    /// True once the server has accepted, also after the connection has ended.
+    pub(super) fn was_opened(&self) -> bool {
+        self.shared.lock().protocol.opened
+    }
+
+    /// True if the server has said what services it has, and this is not among them.
+    pub(super) fn lacks_service(&self, name: &str) -> bool {
         let state = self.shared.lock();
-        let ack = state.protocol.core.peer();
-        ack.is_some_and(|ack| ack.services.iter().any(|service| service == name))
+        let services = state
+            .protocol
+            .core
+            .peer()
+            .map_or(&[][..], |ack| &ack.services);
+        // An empty list says nothing: one that is too long is not sent.
+        !services.is_empty() && services.iter().all(|service| service != name)
+    }
+
+    /// Ends the connection and every call on it.
+    pub(super) fn close(&self, status: &Status) {
+        let mut woken = Vec::new();
+        let mut state = self.shared.lock();
+        state.protocol.fail_all(status, &mut woken);
+        state.protocol.abandoned = true;
+        self.shared.wake_driver(state);
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -99,7 +122,7 @@ impl Client {
     /// True if one more call fits.
     #[inline]
     pub(super) fn has_room(&mut self) -> bool {
-        self.core.open_calls() < self.core.calls_max()
+        self.core.in_flight() < self.core.calls_max()
             && self.core.outgoing().len() < Self::OUTGOING_BYTES_MAX
     }
 
@@ -113,13 +136,22 @@ impl Client {
     /// Ends every call; gives the callers to wake.
     fn fail_all(&mut self, status: &Status, woken: &mut Vec<Waker>) {
         self.closed.get_or_insert_with(|| status.clone());
-        self.core.close(|slot| fail(slot, status, woken));
+        self.core.close(|slot, unsent| {
+            let status = status.clone();
+            // What was not written to the end, the server cannot have processed.
+            let status = if unsent {
+                status.with_not_processed()
+            } else {
+                status
+            };
+            fail(slot, status, woken);
+        });
         woken.extend(self.waiters.drain());
     }
 }
 
-fn fail(slot: &mut Slot, status: &Status, woken: &mut Vec<Waker>) {
-    let answer = Slot::Answered(Err(status.clone().into()));
+fn fail(slot: &mut Slot, status: Status, woken: &mut Vec<Waker>) {
+    let answer = Slot::Answered(Err(status.into()));
     if let Slot::Waiting(waker) = std::mem::replace(slot, answer) {
         woken.push(waker);
     }
@@ -131,16 +163,13 @@ impl Protocol for Client {
         self.core.outgoing()
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
-        self.core.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        self.core.handle_timeout(now)
+        earlier(self.core.poll_timeout(), self.waiters.earliest_deadline())
     }
 
     fn is_finished(&self) -> bool {
-        self.abandoned
+        self.abandoned || self.core.is_drained()
     }
 }
 
@@ -154,10 +183,12 @@ struct ClientSide {
 
 impl ClientSide {
     fn unavailable(&self, why: &dyn fmt::Display) -> Status {
-        Status::unavailable(format!(
-            "connection to {} lost: {why}; the call may have been processed",
-            self.peer
-        ))
+        Status::unavailable(format!("connection to {} lost: {why}", self.peer))
+    }
+
+    fn fail_all(&mut self, shared: &Shared<Client>, status: &Status) {
+        shared.lock().protocol.fail_all(status, &mut self.woken);
+        self.woken.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -170,10 +201,12 @@ impl Side for ClientSide {
         &mut self,
         shared: &Arc<Shared<Client>>,
         input: &mut &[u8],
+        now: Instant,
         _: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
         let mut state = shared.lock();
         let client = &mut state.protocol;
+        client.core.handle_receipt(now);
         while let Some(event) = client.core.handle_input(input)? {
             let (call, answer) = match event {
                 ClientEvent::Replied(call, reply) => (call, Ok(reply.into())),
@@ -189,6 +222,7 @@ impl Side for ClientSide {
                     (call, Err(failure))
                 }
                 ClientEvent::Opened => {
+                    client.opened = true;
                     if let Some(opened) = self.opened.take() {
                         // Nobody may be waiting.
                         let _ = opened.send(Ok(()));
@@ -202,7 +236,7 @@ impl Side for ClientSide {
                     let woken = &mut self.woken;
                     client
                         .core
-                        .close_above(last, |slot| fail(slot, &status, woken));
+                        .close_above(last, |slot| fail(slot, status.clone(), woken));
                     client.closed.get_or_insert(status);
                     woken.extend(client.waiters.drain());
                     continue;
@@ -226,16 +260,35 @@ impl Side for ClientSide {
         Ok(Progress { woke_many })
     }
 
-    fn ending(&mut self, shared: &Shared<Client>, error: &ConnectionError) {
-        let status = self.unavailable(error);
-        shared.lock().protocol.fail_all(&status, &mut self.woken);
+    fn handle_timeout(
+        &mut self,
+        shared: &Shared<Client>,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let (peer, woken) = (&self.peer, &mut self.woken);
+        let mut state = shared.lock();
+        let client = &mut state.protocol;
+        let handled = client.core.handle_timeout(now, |slot| {
+            let status = Status::deadline_exceeded(format!("no answer from {peer} in time"));
+            fail(slot, status, woken);
+        });
+        client.waiters.overdue(now, |waker| woken.push(waker));
+        drop(state);
         self.woken.drain(..).for_each(Waker::wake);
+        handled
+    }
+
+    fn ending(&mut self, shared: &Shared<Client>, error: &ConnectionError) {
+        let mut status = self.unavailable(error);
+        if let ConnectionError::Refused(_) = error {
+            status = status.with_not_processed();
+        }
+        self.fail_all(shared, &status);
     }
 
     fn closed(&mut self, shared: &Shared<Client>, why: Closed) {
         let status = self.unavailable(&why);
-        shared.lock().protocol.fail_all(&status, &mut self.woken);
-        self.woken.drain(..).for_each(Waker::wake);
+        self.fail_all(shared, &status);
         if let Some(opened) = self.opened.take() {
             // Nobody may be waiting.
             let _ = opened.send(Err(why));

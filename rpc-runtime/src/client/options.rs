@@ -1,20 +1,24 @@
 //! What a user can set, per call and per channel.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_core::connection::ClientConfig;
+use rpc_core::connection::{ClientConfig, KeepAlive};
 use rpc_core::{Codec, Metadata, MetadataError};
 
 use super::remote::Remote;
-use super::{Channel, Route};
+use super::{Channel, Route, Settings};
 use crate::error::Error;
+use crate::invoke::Invoke;
+use crate::middleware::Interceptor;
 use crate::transport::{Connector, Target, connector};
 
 /// Options of a call. Cheap to change on a client: `client.with_timeout(..)`.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
     timeout: Option<Duration>,
+    wait_for_ready: bool,
     metadata: Metadata,
 }
 
@@ -25,11 +29,27 @@ impl CallOptions {
         Self::default()
     }
 
-    /// How long a call may take.
+    /// How long a call may take, all in all: connecting, waiting for room, sending, the handler, and
+    /// the way back. More than 24 hours are 24 hours. A call made by a handler ends with the
+    /// deadline of the handler's own call if that is earlier.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Waits for a server while none can be reached, until the deadline; without this, such a call
+    /// fails at once.
+    #[must_use]
+    pub const fn with_wait_for_ready(mut self, wait: bool) -> Self {
+        self.wait_for_ready = wait;
+        self
+    }
+
+    /// Whether a call waits for a server.
+    #[must_use]
+    pub const fn wait_for_ready(&self) -> bool {
+        self.wait_for_ready
     }
 
     /// Adds a pair of metadata to each call.
@@ -55,12 +75,14 @@ impl CallOptions {
 }
 
 /// Settings of a channel.
-#[derive(Clone, Debug)]
 pub struct ChannelBuilder {
     codec: Codec,
     message_bytes_max: u32,
     connect_timeout: Duration,
     handshake_timeout: Duration,
+    keep_alive: Option<KeepAlive>,
+    idle_timeout: Option<Duration>,
+    settings: Settings,
     options: CallOptions,
 }
 
@@ -71,6 +93,9 @@ impl Default for ChannelBuilder {
             message_bytes_max: rpc_core::MESSAGE_BYTES_MAX,
             connect_timeout: Self::CONNECT_TIMEOUT,
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
+            keep_alive: Some(KeepAlive::SHIPPED),
+            idle_timeout: None,
+            settings: Settings::default(),
             options: CallOptions::default(),
         }
     }
@@ -109,6 +134,37 @@ impl ChannelBuilder {
         self
     }
 
+    /// How to find out that the server has gone without a word: pings after 10 s of silence with
+    /// calls in flight, and 5 s for the answer, unless it is said. `None` leaves it to the
+    /// transport.
+    #[must_use]
+    pub const fn keep_alive(mut self, keep_alive: Option<KeepAlive>) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// How long a connection may be without calls before it is closed; the next call connects
+    /// again. For ever unless it is said.
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a call may take if neither the caller nor its method says.
+    #[must_use]
+    pub const fn default_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.default_timeout = Some(timeout);
+        self
+    }
+
+    /// Adds code that sees every call; see [`Interceptor`].
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.settings.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
     /// The options of all calls that have none of their own.
     #[must_use]
     pub fn options(mut self, options: CallOptions) -> Self {
@@ -122,7 +178,7 @@ impl ChannelBuilder {
     /// The target is malformed, nobody listens there, or the server refuses the handshake.
     pub async fn connect(self, target: impl AsRef<str>) -> Result<Channel, Error> {
         let channel = self.connect_lazy(target)?;
-        if let Route::Remote(remote) = &*channel.route {
+        if let Route::Remote(remote) = &channel.inner.route {
             remote.connect().await?;
         }
         Ok(channel)
@@ -143,7 +199,26 @@ impl ChannelBuilder {
         let mut config = ClientConfig::new(self.codec.id().number());
         config.message_bytes_max = self.message_bytes_max;
         config.handshake_timeout = self.handshake_timeout;
+        config.keep_alive = self.keep_alive;
+        config.idle_timeout = self.idle_timeout;
         let remote = Remote::new(connector, config, self.codec, self.connect_timeout);
-        Channel::new(Route::Remote(remote)).with_options(self.options)
+        Channel::new(Route::Remote(remote), self.settings, self.options)
+    }
+
+    /// A channel whose calls are answered by `invoke`; the settings of connections do not matter.
+    #[must_use]
+    pub fn with_invoke(self, invoke: impl Invoke) -> Channel {
+        let route = Route::Invoke(invoke.codec(), Box::new(invoke));
+        Channel::new(route, self.settings, self.options)
+    }
+}
+
+impl fmt::Debug for ChannelBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelBuilder")
+            .field("codec", &self.codec)
+            .field("settings", &self.settings)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }

@@ -2,18 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use rpc_core::codec::CodecError;
-use rpc_core::connection::{ClientConfig, ConnectionError, RequestHead};
+use rpc_core::connection::{ClientConfig, ConnectionError};
 use rpc_core::{Codec, Status};
 
 use super::attempt::Attempt;
+use super::call::Outbound;
 use super::connection::{Connection, Opened};
+use super::resend::{self, Resend};
 use super::slot::{Answer, Failure};
+use crate::clock;
 use crate::connection::Closed;
 use crate::error::{Error, Kind};
+use crate::resilience::backoff::Backoff;
 use crate::transport::Connector;
 
 /// A server, and the connection to it while there is one.
@@ -24,7 +29,15 @@ pub(super) struct Remote {
     connect_timeout: Duration,
     current: ArcSwapOption<Connection>,
     /// Held while connecting, so that many callers make one connection.
-    dialing: tokio::sync::Mutex<()>,
+    dialing: tokio::sync::Mutex<Dialing>,
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Dialing {
+    backoff: Backoff,
+    /// Why the last attempt failed.
+    failure: Option<String>,
 }
 
 impl Remote {
@@ -40,12 +53,29 @@ impl Remote {
             codec,
             connect_timeout,
             current: ArcSwapOption::empty(),
-            dialing: tokio::sync::Mutex::new(()),
+            dialing: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
         }
     }
 
     pub(super) const fn codec(&self) -> &Codec {
         &self.codec
+    }
+
+    /// True while there is a connection that takes calls.
+    pub(super) fn is_available(&self) -> bool {
+        self.current
+            .load()
+            .as_ref()
+            .is_some_and(|current| current.accepts_calls())
+    }
+
+    /// Ends the connection, its calls, and every later call.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(current) = self.current.swap(None) {
+            current.close(&closed_by_user());
+        }
     }
 
     /// Connects now and waits until the server has accepted.
@@ -64,51 +94,115 @@ impl Remote {
 
     /// Makes a call on the current connection, or on a new one if that is closed.
     #[inline]
-    pub(super) async fn exchange<F>(
-        &self,
-        service: &str,
-        head: RequestHead<'_>,
-        oneway: bool,
-        encode: &F,
-    ) -> Answer
+    pub(super) async fn exchange<F>(&self, call: &Outbound<'_>, encode: &F) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
     {
         let mut connection = match self.current.load_full() {
             Some(connection) => connection,
-            None => self.dial(None).await?,
+            None => self.dial(None, call).await?,
         };
-        let mut answer = attempt(&connection, head, oneway, encode).await;
-        if let Err(failure) = &answer
-            && failure.status.is_not_processed()
-            && !connection.accepts_calls()
-        {
-            // The request did not leave this process, or the server says that it did not run.
-            connection = self.dial(Some(&connection)).await?;
-            answer = attempt(&connection, head, oneway, encode).await;
+        let mut resent = 0;
+        loop {
+            let answer = attempt(&connection, call, encode).await;
+            let failure = match answer {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            if connection.accepts_calls() {
+                return Err(name_missing_service(&connection, call, failure));
+            }
+            match resend::decide(&failure.status, call.resend, resent) {
+                Resend::No => return Err(failure),
+                Resend::Yes => resent += 1,
+            }
+            connection = match self.dial(Some(&connection), call).await {
+                Ok(connection) => connection,
+                // An attempt that may have been processed must not be reported as one that was not.
+                Err(_) if !failure.status.is_not_processed() => return Err(failure),
+                Err(failure) => return Err(failure),
+            };
         }
-        answer.map_err(|failure| name_missing_service(&connection, service, failure))
     }
 
-    /// The connection that replaces a `stale` one; concurrent callers share one attempt.
+    /// The connection that replaces a `stale` one, within the deadline of the call.
     #[cold]
-    async fn dial(&self, stale: Option<&Arc<Connection>>) -> Result<Arc<Connection>, Failure> {
-        let _dialing = self.dialing.lock().await;
-        if let Some(current) = self.current.load_full()
-            && !stale.is_some_and(|stale| Arc::ptr_eq(stale, &current))
-            && current.accepts_calls()
-        {
-            return Ok(current);
+    async fn dial(
+        &self,
+        stale: Option<&Arc<Connection>>,
+        call: &Outbound<'_>,
+    ) -> Result<Arc<Connection>, Failure> {
+        let dial = self.dial_patiently(stale, call.resend.wait_for_ready);
+        let Some(deadline) = call.deadline else {
+            return dial.await;
+        };
+        let deadline = tokio::time::Instant::from_std(deadline.instant());
+        let within = tokio::time::timeout_at(deadline, dial).await;
+        within.unwrap_or_else(|_| {
+            let text = format!("not connected to {} in time", self.connector.target());
+            Err(Status::deadline_exceeded(text).with_not_processed().into())
+        })
+    }
+
+    /// Tries once, or until it succeeds if the caller waits; between attempts the backoff holds.
+    async fn dial_patiently(
+        &self,
+        stale: Option<&Arc<Connection>>,
+        wait_for_ready: bool,
+    ) -> Result<Arc<Connection>, Failure> {
+        loop {
+            let mut dialing = self.dialing.lock().await;
+            if self.closed.load(Ordering::Acquire) {
+                return Err(closed_by_user().with_not_processed().into());
+            }
+            if let Some(current) = self.usable(stale, &mut dialing) {
+                return Ok(current);
+            }
+            if let Some(wait) = dialing.backoff.wait(clock::now()) {
+                if !wait_for_ready {
+                    return Err(dialing.not_yet(wait).into());
+                }
+                drop(dialing);
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            match self.open().await {
+                Ok((connection, _)) => {
+                    let connection = Arc::new(connection);
+                    self.current.store(Some(connection.clone()));
+                    return Ok(connection);
+                }
+                Err(error) => {
+                    dialing.note_failure(error.to_string());
+                    if !wait_for_ready {
+                        let status = Status::unavailable(error.to_string());
+                        return Err(status.with_not_processed().with_source(error).into());
+                    }
+                }
+            }
         }
-        let opened = self.open().await;
-        let (connection, _) = opened.map_err(|error| {
-            Status::unavailable(error.to_string())
-                .with_not_processed()
-                .with_source(error)
-        })?;
-        let connection = Arc::new(connection);
-        self.current.store(Some(connection.clone()));
-        Ok(connection)
+    }
+
+    /// The current connection, unless it is the stale one or closed.
+    fn usable(
+        &self,
+        stale: Option<&Arc<Connection>>,
+        dialing: &mut Dialing,
+    ) -> Option<Arc<Connection>> {
+        let current = self.current.load_full()?;
+        let is_stale = stale.is_some_and(|stale| Arc::ptr_eq(stale, &current));
+        if !is_stale && current.accepts_calls() {
+            return Some(current);
+        }
+        // Seen to be over for the first time. A server that hangs up before it accepts is as good
+        // as one that does not listen.
+        self.current.store(None);
+        if current.was_opened() {
+            dialing.backoff.note_success();
+        } else {
+            dialing.note_failure("the server ended the connection before it accepted".to_owned());
+        }
+        None
     }
 
     async fn open(&self) -> Result<(Connection, Opened), Error> {
@@ -123,7 +217,7 @@ impl Remote {
             Err(_) => {
                 let target = self.connector.target();
                 let within = self.connect_timeout;
-                let attempt = format!("cannot connect to {target} within {within:?}");
+                let attempt = format!("connect timeout: {target} not reached within {within:?}");
                 return Err(Error::new(Kind::Connect, attempt));
             }
         };
@@ -155,18 +249,31 @@ impl Remote {
     }
 }
 
+impl Dialing {
+    fn note_failure(&mut self, failure: String) {
+        self.backoff.note_failure(clock::now(), fastrand::f64());
+        self.failure = Some(failure);
+    }
+
+    /// Why a call that does not wait fails at once.
+    fn not_yet(&self, wait: Duration) -> Status {
+        let failure = self.failure.as_deref().unwrap_or("the last attempt failed");
+        let text = format!("{failure}; next attempt in {} ms", wait.as_millis());
+        Status::unavailable(text).with_not_processed()
+    }
+}
+
+fn closed_by_user() -> Status {
+    Status::unavailable("the channel is closed")
+}
+
 #[inline]
-async fn attempt<F>(
-    connection: &Connection,
-    head: RequestHead<'_>,
-    oneway: bool,
-    encode: &F,
-) -> Answer
+async fn attempt<F>(connection: &Connection, call: &Outbound<'_>, encode: &F) -> Answer
 where
     F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
 {
-    let attempt = Attempt::new(connection, head, encode);
-    if oneway {
+    let attempt = Attempt::new(connection, call.head(), encode);
+    if call.oneway {
         return attempt.oneway().await;
     }
     attempt.await
@@ -174,8 +281,9 @@ where
 
 /// The server knows ids, the client names: together they tell a missing service from a missing
 /// method. See `[call.method]` in `docs/protocol.md`.
-fn name_missing_service(connection: &Connection, service: &str, failure: Failure) -> Failure {
-    if !failure.unknown_method || connection.has_service(service) {
+fn name_missing_service(connection: &Connection, call: &Outbound<'_>, failure: Failure) -> Failure {
+    let service = call.method.service;
+    if !failure.unknown_method || !connection.lacks_service(service) {
         return failure;
     }
     let text = format!("{} has no service {service:?}", connection.peer);

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::Instant;
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,8 +14,17 @@ pub(super) struct Ticket(u64);
 /// The queue; tickets rise from front to back.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    queue: VecDeque<(Ticket, Waker)>,
+    queue: VecDeque<Place>,
     next: u64,
+    /// Nobody in line has a deadline before this; often nobody has this one.
+    earliest: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Place {
+    ticket: Ticket,
+    waker: Waker,
+    deadline: Option<Instant>,
 }
 
 impl Waiters {
@@ -23,20 +33,52 @@ impl Waiters {
     pub(super) fn is_next(&self, ticket: Option<Ticket>) -> bool {
         match self.queue.front() {
             None => true,
-            Some((front, _)) => Some(*front) == ticket,
+            Some(front) => Some(front.ticket) == ticket,
         }
     }
 
     /// Lines up, or renews the waker of a caller that stands in line.
-    pub(super) fn wait(&mut self, ticket: Option<Ticket>, waker: &Waker) -> Ticket {
+    pub(super) fn wait(
+        &mut self,
+        ticket: Option<Ticket>,
+        deadline: Option<Instant>,
+        waker: &Waker,
+    ) -> Ticket {
         if let Some(index) = ticket.and_then(|t| self.position(t)) {
-            self.queue[index].1.clone_from(waker);
-            return self.queue[index].0;
+            self.queue[index].waker.clone_from(waker);
+            return self.queue[index].ticket;
         }
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.queue.push_back((ticket, waker.clone()));
+        self.earliest = earlier(self.earliest, deadline);
+        self.queue.push_back(Place {
+            ticket,
+            waker: waker.clone(),
+            deadline,
+        });
         ticket
+    }
+
+    /// When [`overdue`](Self::overdue) may find somebody.
+    #[inline]
+    pub(super) const fn earliest_deadline(&self) -> Option<Instant> {
+        self.earliest
+    }
+
+    /// The callers who have waited too long; each leaves by itself when it runs.
+    pub(super) fn overdue(&mut self, now: Instant, mut each: impl FnMut(Waker)) {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        self.earliest = None;
+        for place in &mut self.queue {
+            if place.deadline.is_some_and(|deadline| deadline <= now) {
+                // Once is enough: a deadline that stays would keep the timer busy.
+                place.deadline = None;
+                each(place.waker.clone());
+            }
+            self.earliest = earlier(self.earliest, place.deadline);
+        }
     }
 
     /// Leaves the queue, because the caller enters or gives up.
@@ -49,16 +91,28 @@ impl Waiters {
     /// The caller to wake when there is room.
     #[inline]
     pub(super) fn front(&self) -> Option<Waker> {
-        self.queue.front().map(|(_, waker)| waker.clone())
+        self.queue.front().map(|place| place.waker.clone())
     }
 
     /// Empties the queue: there will be no room any more.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Waker> {
-        self.queue.drain(..).map(|(_, waker)| waker)
+        self.queue.drain(..).map(|place| place.waker)
     }
 
     fn position(&self, ticket: Ticket) -> Option<usize> {
-        self.queue.binary_search_by_key(&ticket, |(t, _)| *t).ok()
+        let found = self
+            .queue
+            .binary_search_by_key(&ticket, |place| place.ticket);
+        found.ok()
+    }
+}
+
+/// The earlier of two moments that may not come.
+#[inline]
+pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -70,11 +124,11 @@ mod tests {
     fn s0_13_the_first_to_wait_is_the_first_to_enter() {
         let mut waiters = Waiters::default();
         assert!(waiters.is_next(None));
-        let first = waiters.wait(None, Waker::noop());
-        let second = waiters.wait(None, Waker::noop());
+        let first = waiters.wait(None, None, Waker::noop());
+        let second = waiters.wait(None, None, Waker::noop());
         assert!(!waiters.is_next(None), "a newcomer does not overtake");
         assert!(waiters.is_next(Some(first)) && !waiters.is_next(Some(second)));
-        assert_eq!(waiters.wait(Some(second), Waker::noop()), second);
+        assert_eq!(waiters.wait(Some(second), None, Waker::noop()), second);
         waiters.leave(first);
         assert!(waiters.is_next(Some(second)));
         waiters.leave(second);

@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rpc_core::connection::ConnectionError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,8 +31,16 @@ pub(crate) trait Side: Send + Unpin + 'static {
         &mut self,
         shared: &Arc<Shared<Self::Protocol>>,
         input: &mut &[u8],
+        now: Instant,
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError>;
+
+    /// Acts on what is due.
+    fn handle_timeout(
+        &mut self,
+        shared: &Shared<Self::Protocol>,
+        now: Instant,
+    ) -> Result<(), ConnectionError>;
 
     /// The connection cannot go on; what is still queued will be written.
     fn ending(&mut self, shared: &Shared<Self::Protocol>, error: &ConnectionError);
@@ -82,8 +90,16 @@ pub(crate) struct Driver<S: Side> {
     /// Input that waits because the outgoing buffer is full.
     stash: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Runs while the peer takes nothing of what waits to be written.
+    stall: Option<Stall>,
     /// Set once the connection cannot go on.
     ending: Option<Ending>,
+}
+
+struct Stall {
+    /// Bytes that waited when the timer was set.
+    waiting: usize,
+    timer: Pin<Box<Sleep>>,
 }
 
 struct Ending {
@@ -97,6 +113,8 @@ struct Ending {
 impl<S: Side> Driver<S> {
     /// How long a closing connection waits for the peer to read the reason and close too.
     const LINGER: Duration = Duration::from_secs(1);
+    /// How long the peer may take nothing of what waits to be written.
+    const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
     pub(crate) fn new(
         shared: Arc<Shared<S::Protocol>>,
@@ -110,6 +128,7 @@ impl<S: Side> Driver<S> {
             yielded: false,
             stash: Vec::new(),
             timer: None,
+            stall: None,
             ending: None,
         }
     }
@@ -132,20 +151,23 @@ impl<S: Side> Driver<S> {
 
     /// Works until there is nothing to do (`Pending`) or the connection has to end.
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        if let Err(error) = self.poll_timer(cx) {
-            return Poll::Ready(Closed::Protocol(error));
-        }
         let yielded = std::mem::take(&mut self.yielded);
         if !yielded && self.has_flush_to_share() {
             return self.yield_now(cx);
         }
         loop {
+            if let Err(error) = self.poll_timer(cx) {
+                return Poll::Ready(Closed::Protocol(error));
+            }
             let flushed = match self.poll_flush(cx) {
                 Poll::Ready(Ok(finished)) if finished => return Poll::Ready(Closed::Finished),
                 Poll::Ready(Ok(_)) => true,
                 Poll::Ready(Err(error)) => return Poll::Ready(Closed::Io(error)),
                 Poll::Pending => false,
             };
+            if !flushed && self.poll_stall(cx).is_ready() {
+                return Poll::Ready(Closed::Io(io::ErrorKind::TimedOut.into()));
+            }
             if !flushed && S::READS_ONLY_WHEN_FLUSHED {
                 return Poll::Pending;
             }
@@ -178,6 +200,7 @@ impl<S: Side> Driver<S> {
         loop {
             let nothing = state.protocol.outgoing().is_empty();
             if nothing || state.writer.is_none() {
+                self.stall = None;
                 // Without a writer, the caller that has it writes the rest or wakes this task.
                 state.armed = !nothing;
                 state.register(cx);
@@ -187,7 +210,7 @@ impl<S: Side> Driver<S> {
             let Some(mut writer) = state.writer.take() else {
                 continue;
             };
-            let mut outgoing = std::mem::take(state.protocol.outgoing());
+            let mut outgoing = state.protocol.outgoing().take();
             drop(state);
             let written = poll_write_all(&mut writer, &mut outgoing, cx);
             state = self.shared.lock();
@@ -226,7 +249,8 @@ impl<S: Side> Driver<S> {
     }
 
     fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<Progress, Closed> {
-        let progress = self.side.process(&self.shared, &mut input, cx);
+        let now = clock::now();
+        let progress = self.side.process(&self.shared, &mut input, now, cx);
         self.stash.extend_from_slice(input);
         progress.map_err(Closed::Protocol)
     }
@@ -234,7 +258,12 @@ impl<S: Side> Driver<S> {
     /// Keeps the timer at what the protocol asks for, and tells it when that moment has come.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
         loop {
-            let Some(due) = self.shared.lock().protocol.poll_timeout() else {
+            let due = {
+                let mut state = self.shared.lock();
+                state.timer = state.protocol.poll_timeout();
+                state.timer
+            };
+            let Some(due) = due else {
                 self.timer = None;
                 return Ok(());
             };
@@ -248,8 +277,23 @@ impl<S: Side> Driver<S> {
             if timer.as_mut().poll(cx).is_pending() {
                 return Ok(());
             }
-            self.shared.lock().protocol.handle_timeout(clock::now())?;
+            self.side.handle_timeout(&self.shared, clock::now())?;
         }
+    }
+
+    /// Ready when the peer has taken nothing for too long.
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let waiting = self.shared.lock().protocol.outgoing().len();
+        let stall = self.stall.get_or_insert_with(|| Stall {
+            waiting,
+            timer: Box::pin(tokio::time::sleep(Self::WRITE_STALL_MAX)),
+        });
+        if waiting < stall.waiting {
+            let later = tokio::time::Instant::now() + Self::WRITE_STALL_MAX;
+            stall.timer.as_mut().reset(later);
+        }
+        stall.waiting = waiting;
+        stall.timer.as_mut().poll(cx)
     }
 
     fn end(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
@@ -291,7 +335,7 @@ impl<S: Side> Driver<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };
-        let mut outgoing = std::mem::take(state.protocol.outgoing());
+        let mut outgoing = state.protocol.outgoing().take();
         drop(state);
         let mut done = poll_write_all(&mut writer, &mut outgoing, cx);
         if matches!(done, Poll::Ready(Ok(()))) {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use rpc_core::{MethodDescriptor, MethodId, ServiceDescriptor};
 
-use super::Service;
 use super::stats::{Counters, MethodStats};
+use super::{Admission, Service};
 use crate::error::{Error, Kind};
 use crate::middleware::Interceptor;
 
@@ -18,6 +18,7 @@ pub(crate) struct Router {
     methods: HashMap<MethodId, Arc<Method>, BuildHasherDefault<IdHasher>>,
     services: Vec<(String, &'static ServiceDescriptor)>,
     pub(super) interceptors: Arc<[Arc<dyn Interceptor>]>,
+    admission: Arc<Admission>,
 }
 
 /// A method that can be called.
@@ -27,6 +28,7 @@ pub(crate) struct Method {
     pub(super) service_name: String,
     pub(super) descriptor: &'static MethodDescriptor,
     pub(super) counters: Counters,
+    pub(super) admission: Arc<Admission>,
 }
 
 impl Method {
@@ -39,6 +41,11 @@ impl Router {
     #[inline]
     pub(crate) fn find(&self, id: MethodId) -> Option<&Arc<Method>> {
         self.methods.get(&id)
+    }
+
+    /// How many calls run, and how many were refused.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The wire names of the services, in order of registration.
@@ -75,10 +82,23 @@ impl fmt::Debug for Router {
     }
 }
 
+/// What a method is, before the router is built.
+struct Registered {
+    service: Arc<dyn Service>,
+    service_name: String,
+    descriptor: &'static MethodDescriptor,
+}
+
+impl Registered {
+    fn path(&self) -> String {
+        format!("{}.{}", self.service_name, self.descriptor.name)
+    }
+}
+
 /// Collects services; the first mistake is kept until [`build`](Self::build).
 #[derive(Default)]
 pub(crate) struct RouterBuilder {
-    methods: HashMap<MethodId, Arc<Method>, BuildHasherDefault<IdHasher>>,
+    methods: HashMap<MethodId, Registered>,
     services: Vec<(String, &'static ServiceDescriptor)>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     mistake: Option<Error>,
@@ -117,15 +137,26 @@ impl RouterBuilder {
         self.interceptors.push(interceptor);
     }
 
-    pub(crate) fn build(self) -> Result<Router, Error> {
-        match self.mistake {
-            Some(mistake) => Err(mistake),
-            None => Ok(Router {
-                methods: self.methods,
-                services: self.services,
-                interceptors: self.interceptors.into(),
-            }),
+    /// A router that runs at most `calls_max` calls at once.
+    pub(crate) fn build(self, calls_max: usize) -> Result<Router, Error> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
         }
+        let admission = Arc::new(Admission::new(calls_max));
+        let method = |registered: Registered| Method {
+            service: registered.service,
+            service_name: registered.service_name,
+            descriptor: registered.descriptor,
+            counters: Counters::default(),
+            admission: admission.clone(),
+        };
+        let methods = self.methods.into_iter();
+        Ok(Router {
+            methods: methods.map(|(id, m)| (id, Arc::new(method(m)))).collect(),
+            services: self.services,
+            interceptors: self.interceptors.into(),
+            admission: admission.clone(),
+        })
     }
 
     /// Keeps the first mistake for [`build`](Self::build).
@@ -140,16 +171,15 @@ impl RouterBuilder {
         name: &str,
         descriptor: &'static MethodDescriptor,
     ) {
-        let method = Method {
+        let method = Registered {
             service: service.clone(),
             service_name: name.to_owned(),
             descriptor,
-            counters: Counters::default(),
         };
         let id = MethodId::of(name, descriptor.name);
         match self.methods.entry(id) {
             Entry::Vacant(free) => {
-                free.insert(Arc::new(method));
+                free.insert(method);
             }
             Entry::Occupied(taken) => {
                 let (ours, theirs) = (method.path(), taken.get().path());

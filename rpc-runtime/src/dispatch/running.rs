@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,8 +17,9 @@ use super::Respond;
 use super::incoming::{Dispatched, Incoming, Responder, Task};
 use super::router::{Method, Router};
 use crate::clock;
-use crate::context::Frame;
-use crate::middleware::{CallInfo, Interceptor};
+use crate::contain::panic_text;
+use crate::context::{self, Context, Frame};
+use crate::middleware::{CallInfo, Chain, Interceptor};
 
 /// What a call starts with.
 pub(crate) struct CallStart<'a> {
@@ -39,6 +40,8 @@ pub(crate) struct Running {
     task: Option<Task>,
     started: Instant,
     polled: bool,
+    /// The handler waits for a task of its own before its first poll.
+    queued: bool,
 }
 
 impl Running {
@@ -50,6 +53,11 @@ impl Running {
         method: &Arc<Method>,
         start: CallStart<'_>,
     ) -> Option<Self> {
+        let admitted = method.admission.enter();
+        if !admitted {
+            refuse(method, &start);
+            return None;
+        }
         method.counters.start();
         let mut running = Self {
             method: method.clone(),
@@ -63,7 +71,12 @@ impl Running {
             task: None,
             started: clock::now(),
             polled: false,
+            queued: false,
         };
+        if running.is_overdue(running.started) {
+            running.expire();
+            return None;
+        }
         let responder = running.responder.clone();
         let dispatched = catch_unwind(AssertUnwindSafe(|| {
             if router.interceptors.is_empty() {
@@ -93,6 +106,26 @@ impl Running {
         self.method.counters.first_poll_is_slow()
     }
 
+    /// The handler will be polled first by a task of its own, which may take a while to run.
+    pub(crate) const fn queue(&mut self) {
+        self.queued = true;
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.frame
+            .deadline()
+            .is_some_and(|deadline| deadline.has_passed(now))
+    }
+
+    /// Ends the call before its handler has started.
+    #[cold]
+    fn expire(&mut self) {
+        let text = "the deadline passed before the handler was started";
+        let status = Status::deadline_exceeded(text).with_not_processed();
+        let answered = self.responder.fail(&status);
+        self.finish(answered);
+    }
+
     fn finish(&mut self, answered: Answered) {
         let elapsed = clock::now().saturating_duration_since(self.started);
         let failed = matches!(answered, Answered::Error(_));
@@ -119,8 +152,11 @@ impl Future for Running {
     type Output = ();
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        if std::mem::take(&mut this.queued) && this.is_overdue(clock::now()) {
+            this.expire();
+        }
         let Some(task) = &mut this.task else {
             return Poll::Ready(());
         };
@@ -144,9 +180,11 @@ impl Future for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.method.admission.leave();
         let Some(task) = self.task.take() else {
             return;
         };
+        self.frame.cancel();
         // The handler is stopped while it waits: its caller has gone.
         let elapsed = clock::now().saturating_duration_since(self.started);
         self.method.counters.finish(elapsed, true);
@@ -177,34 +215,42 @@ async fn intercepted(
     responder: Responder,
     body: Bytes,
 ) -> Answered {
-    let info = CallInfo::new(method.service_name.clone(), method.descriptor);
-    let started = clock::now();
-    let mut asked = 0;
-    let mut refused = None;
-    for interceptor in interceptors.iter() {
-        asked += 1;
-        if let Err(status) = interceptor.before(&info).await {
-            refused = Some(status);
-            break;
-        }
-    }
-    let answered = match refused {
-        Some(status) => responder.fail(&status),
-        None => match dispatch(&method, responder.clone(), &body) {
-            Some(Dispatched::Task(task)) => task.await,
-            Some(Dispatched::Answered(answered)) => answered,
-            None => responder.fail(&Status::internal("the service did not dispatch the call")),
-        },
+    let context = Context::current();
+    let mut info = CallInfo {
+        service: method.service_name.clone(),
+        method: method.descriptor.name.to_owned(),
+        metadata: context.metadata().clone(),
+        peer: context.peer().cloned(),
+        deadline: context.deadline(),
     };
-    let elapsed = clock::now().saturating_duration_since(started);
-    for interceptor in interceptors[..asked].iter().rev() {
-        interceptor.after(&info, answered, elapsed);
-    }
+    let mut chain = Chain::new(&interceptors);
+    let answered = match chain.before(&mut info).await {
+        Ok(()) => {
+            if info.metadata != *context.metadata() {
+                context::replace_metadata(info.metadata.clone());
+            }
+            match dispatch(&method, responder.clone(), &body) {
+                Some(Dispatched::Task(task)) => task.await,
+                Some(Dispatched::Answered(answered)) => answered,
+                None => responder.fail(&Status::internal("the service did not dispatch the call")),
+            }
+        }
+        Err(status) => responder.fail(&status),
+    };
+    chain.after(&info, answered);
     answered
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
-    text.unwrap_or("a value that is not text")
+/// Answers a call that the server has no room for.
+#[cold]
+fn refuse(method: &Method, start: &CallStart<'_>) {
+    if start.oneway {
+        return start.respond.finish_oneway(start.call);
+    }
+    let text = format!(
+        "{} calls are running on this server; that is the limit",
+        method.admission.calls_max()
+    );
+    let status = Status::resource_exhausted(text).with_not_processed();
+    start.respond.fail(start.call, &status);
 }

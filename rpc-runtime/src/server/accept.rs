@@ -1,5 +1,6 @@
 //! The accept loop. Nothing ends it but the server.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(super) struct Acceptor {
     pub(super) config: Arc<ServerConfig>,
     pub(super) codecs: Arc<[Codec]>,
     pub(super) connections: Arc<Connections>,
+    /// How old a connection may become, give or take a tenth.
+    pub(super) age_max: Option<Duration>,
 }
 
 impl Acceptor {
@@ -50,9 +53,22 @@ impl Acceptor {
             codecs: self.codecs.clone(),
         };
         let (shared, driver) = connection::start(duplex, offer);
-        let ticket = self.connections.add(shared);
+        let ticket = self.connections.add(shared.clone());
+        let Some(age) = self.age_max else {
+            tokio::spawn(async move {
+                driver.await;
+                drop(ticket);
+            });
+            return;
+        };
+        // Spread, so that connections that began together do not end together.
+        let age = age.mul_f64(0.9 + 0.2 * fastrand::f64());
         tokio::spawn(async move {
-            driver.await;
+            let mut driver = pin!(driver);
+            if tokio::time::timeout(age, &mut driver).await.is_err() {
+                shared.drain("the connection is old");
+                driver.await;
+            }
             drop(ticket);
         });
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rpc_core::Codec;
 use rpc_core::codec::DecodeArguments;
-use rpc_core::connection::ServerConfig;
+use rpc_core::connection::{KeepAlive, ServerConfig};
 
 use super::Server;
 use super::accept::Acceptor;
-use super::connections::Connections;
+use super::connections::{ConnectionLimits, Connections};
 use crate::__private::Outcome;
 use crate::dispatch::{Function, InProcess, Router, RouterBuilder, Service};
 use crate::error::{Error, Kind};
@@ -32,7 +32,12 @@ pub struct ServerBuilder {
 struct Limits {
     message_bytes_max: u32,
     calls_per_connection_max: u32,
+    calls_max: usize,
+    connections: ConnectionLimits,
     handshake_timeout: Duration,
+    keep_alive: Option<KeepAlive>,
+    idle_timeout: Option<Duration>,
+    age_max: Option<Duration>,
     shutdown_grace: Duration,
 }
 
@@ -41,7 +46,15 @@ impl Default for Limits {
         Self {
             message_bytes_max: rpc_core::MESSAGE_BYTES_MAX,
             calls_per_connection_max: rpc_core::CALLS_PER_CONNECTION_MAX,
+            calls_max: 10_000,
+            connections: ConnectionLimits {
+                all_max: 10_000,
+                per_ip_max: 1_000,
+            },
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
+            keep_alive: Some(KeepAlive::SHIPPED),
+            idle_timeout: Some(rpc_core::IDLE_TIMEOUT),
+            age_max: None,
             shutdown_grace: Duration::from_secs(10),
         }
     }
@@ -114,6 +127,54 @@ impl ServerBuilder {
         self
     }
 
+    /// How many calls may be in flight on all connections together; 10,000 unless it is said.
+    /// A call above the limit is refused at once as not processed.
+    #[must_use]
+    pub const fn calls_max(mut self, calls: usize) -> Self {
+        self.limits.calls_max = calls;
+        self
+    }
+
+    /// How many connections may be open; 10,000 unless it is said. A connection above the limit is
+    /// refused at once, with the reason.
+    #[must_use]
+    pub const fn connections_max(mut self, connections: usize) -> Self {
+        self.limits.connections.all_max = connections;
+        self
+    }
+
+    /// How many connections one IP address may have open; 1,000 unless it is said.
+    #[must_use]
+    pub const fn connections_per_ip_max(mut self, connections: usize) -> Self {
+        self.limits.connections.per_ip_max = connections;
+        self
+    }
+
+    /// How to find out that a client has gone without a word: pings after 10 s of silence with
+    /// calls in flight, and 5 s for the answer, unless it is said. `None` leaves it to the
+    /// transport.
+    #[must_use]
+    pub const fn keep_alive(mut self, keep_alive: Option<KeepAlive>) -> Self {
+        self.limits.keep_alive = keep_alive;
+        self
+    }
+
+    /// How long a connection may be without calls before it is closed; 5 minutes unless it is said,
+    /// `None` is for ever.
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.limits.idle_timeout = timeout;
+        self
+    }
+
+    /// How old a connection may become, give or take a tenth, before its client is asked to connect
+    /// anew: so clients spread over servers that came later. For ever unless it is said.
+    #[must_use]
+    pub const fn connection_age_max(mut self, age: Duration) -> Self {
+        self.limits.age_max = Some(age);
+        self
+    }
+
     /// How long a client may take to say hello; 5 seconds unless it is said.
     #[must_use]
     pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -153,13 +214,13 @@ impl ServerBuilder {
     /// # Errors
     /// A service is registered twice.
     pub fn in_process(self) -> Result<InProcess, Error> {
-        let router = Arc::new(self.router.build()?);
+        let router = Arc::new(self.router.build(self.limits.calls_max)?);
         Ok(InProcess::new(router, self.limits.message_bytes_max))
     }
 
     fn parts(self) -> Result<Parts, Error> {
         let codecs = with_builtin(self.codecs)?;
-        let router = self.router.build()?;
+        let router = self.router.build(self.limits.calls_max)?;
         let named = codecs
             .iter()
             .map(|c| (c.id().number(), c.name().to_owned()));
@@ -168,11 +229,13 @@ impl ServerBuilder {
         config.message_bytes_max = self.limits.message_bytes_max;
         config.calls_max = self.limits.calls_per_connection_max;
         config.handshake_timeout = self.limits.handshake_timeout;
+        config.keep_alive = self.limits.keep_alive;
+        config.idle_timeout = self.limits.idle_timeout;
         Ok(Parts {
             router: Arc::new(router),
             config: Arc::new(config),
             codecs: codecs.into(),
-            shutdown_grace: self.limits.shutdown_grace,
+            limits: self.limits,
         })
     }
 }
@@ -197,26 +260,27 @@ struct Parts {
     router: Arc<Router>,
     config: Arc<ServerConfig>,
     codecs: Arc<[Codec]>,
-    shutdown_grace: Duration,
+    limits: Limits,
 }
 
 impl Parts {
     fn serve(self, listener: Box<dyn Listener>) -> Server {
         let uri = listener.target();
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::new(self.limits.connections));
         let acceptor = Acceptor {
             listener,
             router: self.router.clone(),
             config: self.config,
             codecs: self.codecs,
             connections: connections.clone(),
+            age_max: self.limits.age_max,
         };
         Server {
             uri,
             router: self.router,
             connections,
             accepting: tokio::spawn(acceptor.run()),
-            shutdown_grace: self.shutdown_grace,
+            shutdown_grace: self.limits.shutdown_grace,
         }
     }
 }

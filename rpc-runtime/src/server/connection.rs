@@ -38,6 +38,7 @@ pub(super) struct Serving {
     draining: bool,
     /// The connection closes now.
     abandoned: bool,
+    peer: Peer,
 }
 
 pub(super) type ServerShared = Shared<Serving>;
@@ -55,6 +56,7 @@ pub(super) fn start(
         inline: None,
         draining: false,
         abandoned: false,
+        peer: duplex.peer.clone(),
     };
     let shared = Arc::new(Shared::new(serving, duplex.writer));
     let side = ServerSide {
@@ -68,11 +70,24 @@ pub(super) fn start(
 
 impl ServerShared {
     /// Announces that no new calls are taken, and closes when the running ones are answered.
-    pub(super) fn drain(&self) {
+    pub(super) fn drain(&self, reason: &str) {
         let mut state = self.lock();
         state.protocol.draining = true;
-        state.protocol.core.drain("the server is shutting down");
+        state.protocol.core.drain(reason);
         self.wake_driver(state);
+    }
+
+    /// Turns the client away.
+    pub(super) fn refuse(&self, reason: &str) {
+        let mut state = self.lock();
+        state.protocol.abandoned = true;
+        state.protocol.core.refuse_connection(reason);
+        self.wake_driver(state);
+    }
+
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> Peer {
+        self.lock().protocol.peer.clone()
     }
 
     /// Closes at once.
@@ -141,16 +156,14 @@ impl Protocol for Serving {
         self.core.outgoing()
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
         self.core.poll_timeout()
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        self.core.handle_timeout(now)
-    }
-
     fn is_finished(&self) -> bool {
-        self.abandoned || (self.draining && self.core.running() == 0)
+        let drained = self.draining && self.core.running() == 0;
+        self.abandoned || drained || self.core.is_drained()
     }
 }
 
@@ -167,12 +180,19 @@ impl ServerSide {
     const OUTGOING_BYTES_MAX: usize = 256 * 1024;
 
     #[inline]
-    fn run(&self, shared: &Arc<ServerShared>, request: ServerRequest<'_>, cx: &mut Context<'_>) {
+    fn run(
+        &self,
+        shared: &Arc<ServerShared>,
+        request: ServerRequest<'_>,
+        received: Instant,
+        cx: &mut Context<'_>,
+    ) {
         let call = request.id;
         let Some(method) = self.router.find(request.method) else {
             return unknown_method(shared, &request);
         };
-        let deadline = request.timeout.map(|t| Deadline::after(clock::now(), t));
+        // From the moment it was read: the time it took to get here is the caller's.
+        let deadline = request.timeout.map(|t| Deadline::after(received, t));
         let start = CallStart {
             call,
             oneway: request.oneway,
@@ -184,19 +204,32 @@ impl ServerSide {
         let Some(mut running) = Running::start(&self.router, method, start) else {
             return;
         };
-        if !running.is_slow() && Pin::new(&mut running).poll(cx).is_ready() {
+        if running.is_slow() {
+            running.queue();
+        } else if Pin::new(&mut running).poll(cx).is_ready() {
             return;
         }
-        park(shared, call, running);
+        park(shared, call, request.oneway, deadline, running);
     }
 }
 
 /// Gives a handler that has to wait a task of its own.
-fn park(shared: &Arc<ServerShared>, call: CallId, running: Running) {
+fn park(
+    shared: &Arc<ServerShared>,
+    call: CallId,
+    oneway: bool,
+    deadline: Option<Deadline>,
+    running: Running,
+) {
     {
-        let mut state = shared.lock();
-        state.protocol.inline = None;
-        state.protocol.core.park(call, None);
+        let serving = &mut shared.lock().protocol;
+        let deadline = deadline.map(Deadline::instant);
+        serving.inline = None;
+        if oneway {
+            serving.core.park_oneway(call, deadline, None);
+        } else {
+            serving.core.park(call, deadline, None);
+        }
     }
     let task = tokio::spawn(running);
     // The call may be answered already. Only the driver cancels, and it is here.
@@ -227,8 +260,10 @@ impl Side for ServerSide {
         &mut self,
         shared: &Arc<ServerShared>,
         input: &mut &[u8],
+        now: Instant,
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
+        shared.lock().protocol.core.handle_receipt(now, input.len());
         loop {
             let event = {
                 let mut state = shared.lock();
@@ -242,7 +277,7 @@ impl Side for ServerSide {
                 event
             };
             match event {
-                Some(ServerEvent::Request(request)) => self.run(shared, request, cx),
+                Some(ServerEvent::Request(request)) => self.run(shared, request, now, cx),
                 Some(ServerEvent::Cancelled(task)) => stop(task),
                 Some(ServerEvent::Opened { codec }) => {
                     let chosen = self.codecs.iter().find(|c| c.id().number() == codec);
@@ -253,6 +288,21 @@ impl Side for ServerSide {
                 None => return Ok(Progress::default()),
             }
         }
+    }
+
+    fn handle_timeout(
+        &mut self,
+        shared: &ServerShared,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let mut expired = Vec::new();
+        let handled = {
+            let mut state = shared.lock();
+            let core = &mut state.protocol.core;
+            core.handle_timeout(now, |task| expired.push(task))
+        };
+        expired.into_iter().for_each(stop);
+        handled
     }
 
     fn ending(&mut self, shared: &ServerShared, error: &ConnectionError) {

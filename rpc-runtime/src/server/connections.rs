@@ -1,5 +1,9 @@
 //! The connections of a server, so that it can drain them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
@@ -8,10 +12,25 @@ use tokio::sync::Notify;
 use super::connection::ServerShared;
 
 /// All open connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
-    open: Mutex<Slab<Arc<ServerShared>>>,
+    limits: ConnectionLimits,
+    open: Mutex<Open>,
     emptied: Notify,
+    refused: AtomicU64,
+}
+
+/// How many connections a server takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionLimits {
+    pub(super) all_max: usize,
+    pub(super) per_ip_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: Slab<Arc<ServerShared>>,
+    per_ip: HashMap<IpAddr, usize>,
 }
 
 /// Keeps a connection among the open ones until it is dropped.
@@ -19,23 +38,67 @@ pub(super) struct Connections {
 pub(super) struct Ticket {
     connections: Arc<Connections>,
     key: usize,
+    ip: Option<IpAddr>,
 }
 
 impl Connections {
-    pub(super) fn add(self: &Arc<Self>, connection: Arc<ServerShared>) -> Ticket {
-        Ticket {
-            connections: self.clone(),
-            key: self.lock().insert(connection),
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
+        Self {
+            limits,
+            open: Mutex::default(),
+            emptied: Notify::new(),
+            refused: AtomicU64::new(0),
         }
     }
 
+    /// Takes note of a connection, and turns it away if there are too many.
+    pub(super) fn add(self: &Arc<Self>, connection: Arc<ServerShared>) -> Ticket {
+        let ip = connection.peer().address().map(|address| address.ip());
+        let mut open = self.lock();
+        let refusal = self.refusal(&open, ip);
+        let key = open.all.insert(connection.clone());
+        if let Some(ip) = ip {
+            *open.per_ip.entry(ip).or_default() += 1;
+        }
+        drop(open);
+        if let Some(reason) = refusal {
+            self.refused.fetch_add(1, Relaxed);
+            connection.refuse(&reason);
+        }
+        Ticket {
+            connections: self.clone(),
+            key,
+            ip,
+        }
+    }
+
+    fn refusal(&self, open: &Open, ip: Option<IpAddr>) -> Option<String> {
+        let limits = &self.limits;
+        if open.all.len() >= limits.all_max {
+            return Some(format!("the server takes {} connections", limits.all_max));
+        }
+        let of_ip = ip.and_then(|ip| open.per_ip.get(&ip)).copied();
+        if of_ip.unwrap_or(0) >= limits.per_ip_max {
+            let limit = limits.per_ip_max;
+            return Some(format!(
+                "the server takes {limit} connections from one address"
+            ));
+        }
+        None
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().all.len()
+    }
+
+    /// Connections that were turned away so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
     }
 
     /// Lets every connection finish its calls and close.
     pub(super) fn drain(&self) {
-        self.each(ServerShared::drain);
+        self.each(|connection| connection.drain("the server is shutting down"));
     }
 
     /// Closes every connection, whatever runs on it.
@@ -47,7 +110,7 @@ impl Connections {
         loop {
             // Created before looking: a notification in between is not lost.
             let emptied = self.emptied.notified();
-            if self.lock().is_empty() {
+            if self.lock().all.is_empty() {
                 return;
             }
             emptied.await;
@@ -56,11 +119,11 @@ impl Connections {
 
     fn each(&self, act: impl Fn(&ServerShared)) {
         // Outside of the lock: acting may end a connection.
-        let open: Vec<_> = self.lock().iter().map(|(_, c)| c.clone()).collect();
+        let open: Vec<_> = self.lock().all.iter().map(|(_, c)| c.clone()).collect();
         open.iter().for_each(|connection| act(connection));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slab<Arc<ServerShared>>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,8 +131,14 @@ impl Connections {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
-        let connection = open.remove(self.key);
-        let emptied = open.is_empty();
+        let connection = open.all.remove(self.key);
+        if let Some(Entry::Occupied(mut count)) = self.ip.map(|ip| open.per_ip.entry(ip)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        let emptied = open.all.is_empty();
         drop(open);
         drop(connection);
         if emptied {

@@ -1,0 +1,160 @@
+//! The context of the future that is being polled on this thread.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
+
+use rpc_core::{Deadline, Metadata};
+
+use super::{Context, Inner, TraceParent, trace};
+use crate::transport::Peer;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Frame>> = const { RefCell::new(None) };
+}
+
+/// The surroundings of one call while nobody has asked for them.
+#[derive(Debug, Default)]
+pub(crate) struct Frame {
+    peer: Option<Peer>,
+    deadline: Option<Deadline>,
+    metadata: Metadata,
+    /// Made at the first question.
+    context: Option<Context>,
+}
+
+impl Frame {
+    pub(crate) fn new(peer: Option<Peer>, deadline: Option<Deadline>, metadata: Metadata) -> Self {
+        Self {
+            peer,
+            deadline,
+            metadata,
+            context: None,
+        }
+    }
+
+    pub(super) fn of(context: Context) -> Self {
+        Self {
+            deadline: context.deadline(),
+            context: Some(context),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) const fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// Tells those who hold the context that the call is given up.
+    pub(crate) fn cancel(&self) {
+        if let Some(context) = &self.context {
+            context.cancel();
+        }
+    }
+
+    /// Puts this frame in place while `f` runs, also if it panics.
+    #[inline]
+    pub(crate) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let _entered = Entered::swap(self);
+        f()
+    }
+
+    pub(crate) fn context(&mut self) -> Context {
+        let made = self.context.get_or_insert_with(|| Context {
+            inner: Arc::new(Inner {
+                peer: self.peer.take(),
+                deadline: self.deadline,
+                metadata: std::mem::take(&mut self.metadata),
+                response: Mutex::default(),
+                ..Inner::default()
+            }),
+        });
+        made.clone()
+    }
+
+    /// The trace that calls made here belong to.
+    fn trace_parent(&mut self) -> Option<TraceParent> {
+        let untraced = self.metadata.get(trace::TRACEPARENT).is_none();
+        if self.context.is_none() && untraced {
+            return None;
+        }
+        self.context().trace_parent()
+    }
+}
+
+/// Swaps the frame back when dropped.
+struct Entered<'a> {
+    frame: &'a mut Frame,
+    outer: Option<Frame>,
+}
+
+impl<'a> Entered<'a> {
+    #[inline]
+    fn swap(frame: &'a mut Frame) -> Self {
+        let outer = CURRENT.replace(Some(std::mem::take(frame)));
+        Self { frame, outer }
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let ours = CURRENT.replace(self.outer.take());
+        *self.frame = ours.unwrap_or_default();
+    }
+}
+
+/// What a call inherits from the context it is made in.
+#[derive(Debug, Default)]
+pub(crate) struct Ambient {
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) trace: Option<TraceParent>,
+    /// Vendor data of the trace, handed on as it came.
+    pub(crate) trace_state: Option<String>,
+}
+
+/// What a call made now inherits.
+#[inline]
+pub(crate) fn ambient() -> Ambient {
+    CURRENT.with_borrow_mut(|current| {
+        let Some(frame) = current else {
+            return Ambient::default();
+        };
+        let trace = frame.trace_parent();
+        Ambient {
+            deadline: frame.deadline,
+            trace,
+            trace_state: trace.and_then(|_| {
+                let context = frame.context();
+                context.metadata().get(trace::TRACESTATE).map(str::to_owned)
+            }),
+        }
+    })
+}
+
+pub(super) fn current() -> Context {
+    CURRENT.with_borrow_mut(|current| current.as_mut().map(Frame::context).unwrap_or_default())
+}
+
+/// Lets the current handler find other metadata than the request had.
+pub(crate) fn replace_metadata(metadata: Metadata) {
+    CURRENT.with_borrow_mut(|current| {
+        let Some(frame) = current else {
+            return;
+        };
+        match &mut frame.context {
+            Some(context) => *context = context.changed(|inner| inner.metadata = metadata),
+            None => frame.metadata = metadata,
+        }
+    });
+}
+
+/// Takes the metadata that the current handler set for its response.
+#[inline]
+pub(crate) fn take_response_metadata() -> Metadata {
+    CURRENT.with_borrow_mut(|current| {
+        let context = current.as_mut().and_then(|frame| frame.context.as_ref());
+        context.map_or_else(Metadata::new, |context| {
+            std::mem::take(&mut *context.response())
+        })
+    })
+}
