@@ -1,6 +1,7 @@
 //! Unix domain sockets.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -78,8 +79,13 @@ impl Listener for UnixListener {
     }
 }
 
-/// True for the socket of a process that ended: connecting to it is refused.
+/// True for the socket of a process that ended: connecting to it is refused. So is connecting to
+/// a file that is no socket, and that belongs to somebody.
 fn is_abandoned(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if !is_socket {
+        return false;
+    }
     let refused = std::os::unix::net::UnixStream::connect(path);
     refused.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }
