@@ -157,3 +157,54 @@ impl<R: AsyncRead + Unpin> AsyncRead for Cut<R> {
         polled
     }
 }
+
+/// The bytes of a client that a test plays itself: `[open.hello]` and `[frame.header]` of
+/// `docs/protocol.md`, written out.
+pub(crate) mod raw {
+    pub(crate) const MAGIC: [u8; 4] = [0x93, b'r', b'p', b'c'];
+
+    /// A hello without extensions.
+    pub(crate) fn hello(version: u8, codec: u8) -> Vec<u8> {
+        let fixed = [version, version, codec, 0];
+        [&MAGIC[..], &fixed, &[0; 8]].concat()
+    }
+
+    pub(crate) const REQUEST: u8 = 1;
+    pub(crate) const METADATA: u8 = 1;
+
+    /// The header of a request that announces a body.
+    pub(crate) fn request(call: u32, flags: u8, method: u32, length: u32) -> Vec<u8> {
+        let mut header = Vec::new();
+        header.extend_from_slice(&length.to_le_bytes());
+        header.extend_from_slice(&call.to_le_bytes());
+        header.extend_from_slice(&[REQUEST, flags, 0, 0]);
+        header.extend_from_slice(&method.to_le_bytes());
+        header
+    }
+
+    /// The fixed part and the extensions of an ack.
+    pub(crate) async fn read_ack(
+        stream: &mut (impl tokio::io::AsyncRead + Unpin),
+    ) -> ([u8; 16], Vec<u8>) {
+        use tokio::io::AsyncReadExt;
+        let mut fixed = [0; 16];
+        stream.read_exact(&mut fixed).await.unwrap();
+        let length = u32::from_le_bytes(fixed[12..].try_into().unwrap());
+        let mut rest = vec![0; length as usize];
+        stream.read_exact(&mut rest).await.unwrap();
+        (fixed, rest)
+    }
+
+    /// The header and the body of a frame.
+    pub(crate) async fn read_frame(
+        stream: &mut (impl tokio::io::AsyncRead + Unpin),
+    ) -> ([u8; 16], Vec<u8>) {
+        use tokio::io::AsyncReadExt;
+        let mut header = [0; 16];
+        stream.read_exact(&mut header).await.unwrap();
+        let length = u32::from_le_bytes(header[..4].try_into().unwrap());
+        let mut body = vec![0; length as usize];
+        stream.read_exact(&mut body).await.unwrap();
+        (header, body)
+    }
+}
