@@ -49,6 +49,8 @@ pub(crate) struct State<P> {
     driver: Option<Waker>,
     /// What the timer of the driver is set to.
     timer: Option<Instant>,
+    /// The connection is over: there is nothing to write to any more.
+    over: bool,
 }
 
 impl<P: Protocol> Shared<P> {
@@ -63,6 +65,7 @@ impl<P: Protocol> Shared<P> {
                 armed: false,
                 driver: None,
                 timer: None,
+                over: false,
             }),
         }
     }
@@ -109,6 +112,9 @@ impl<P: Protocol> Shared<P> {
             let mut cx = Context::from_waker(Waker::noop());
             let written = poll_write_all(&mut writer, &mut outgoing, &mut cx);
             state = self.lock();
+            if state.over {
+                break;
+            }
             state.writer = Some(writer);
             state.protocol.outgoing().prepend(outgoing);
             if !matches!(written, Poll::Ready(Ok(()))) {
@@ -127,6 +133,16 @@ impl<P: Protocol> Shared<P> {
         if state.timer_is_late() {
             self.wake_driver(state);
         }
+    }
+
+    /// Lets go of the stream: the peer sees its end now, not when the last caller or handler lets go
+    /// of the connection.
+    fn hang_up(&self) {
+        let mut state = self.lock();
+        state.over = true;
+        let writer = state.writer.take();
+        drop(state);
+        drop(writer);
     }
 
     /// Makes the driver look at the state: it is to end, or to act on a change.

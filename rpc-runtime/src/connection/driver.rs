@@ -378,6 +378,7 @@ impl<S: Side> Future for Driver<S> {
         let this = &mut *self;
         let why = std::task::ready!(this.poll_drive(cx));
         this.side.closed(&this.shared, why);
+        this.shared.hang_up();
         Poll::Ready(())
     }
 }
