@@ -30,6 +30,10 @@ pub(crate) trait Protocol: Send + 'static {
     fn poll_timeout(&self) -> Option<Instant>;
     /// True when the connection is to end as soon as everything is written.
     fn is_finished(&self) -> bool;
+    /// Everything is written: the task to wake because it waits for that.
+    fn handle_flushed(&mut self) -> Option<Waker> {
+        None
+    }
 }
 
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -82,29 +86,38 @@ impl<P: Protocol> Shared<P> {
     pub(crate) fn flush_soon<'a>(&'a self, mut state: MutexGuard<'a, State<P>>, alone: bool) {
         // A call may have a deadline before all others.
         let mut wake = state.timer_is_late();
+        let mut flushed = None;
         if !state.armed {
             state.armed = true;
             if alone {
-                let (after, done) = self.flush_alone(state);
+                let (after, flush) = self.flush_alone(state);
                 state = after;
-                wake |= !done;
+                match flush {
+                    AloneFlush::Done(waiter) => flushed = waiter,
+                    AloneFlush::Left => wake = true,
+                }
             } else {
                 wake = true;
             }
         }
         if wake {
             self.wake_driver(state);
+        } else {
+            drop(state);
+        }
+        if let Some(waiter) = flushed {
+            waiter.wake();
         }
     }
 
-    /// Writes without waiting; false if the driver has to do the rest.
+    /// Writes without waiting.
     fn flush_alone<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<P>>,
-    ) -> (MutexGuard<'a, State<P>>, bool) {
+    ) -> (MutexGuard<'a, State<P>>, AloneFlush) {
         for _ in 0..Self::LONE_WRITES_MAX {
             let Some(mut writer) = state.writer.take() else {
-                return (state, false);
+                return (state, AloneFlush::Left);
             };
             let mut outgoing = state.protocol.outgoing().take();
             drop(state);
@@ -122,10 +135,11 @@ impl<P: Protocol> Shared<P> {
             }
             if state.protocol.outgoing().is_empty() {
                 state.armed = false;
-                return (state, true);
+                let waiter = state.protocol.handle_flushed();
+                return (state, AloneFlush::Done(waiter));
             }
         }
-        (state, false)
+        (state, AloneFlush::Left)
     }
 
     /// Wakes the driver if its timer would come too late.
@@ -153,6 +167,14 @@ impl<P: Protocol> Shared<P> {
             driver.wake();
         }
     }
+}
+
+/// How far a caller alone got with writing.
+enum AloneFlush {
+    /// Everything is written; a task may have waited for that.
+    Done(Option<Waker>),
+    /// The driver has to do the rest.
+    Left,
 }
 
 impl<P: Protocol> State<P> {

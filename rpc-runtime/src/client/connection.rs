@@ -171,6 +171,12 @@ impl Protocol for Client {
     fn is_finished(&self) -> bool {
         self.abandoned || self.core.is_drained()
     }
+
+    /// Oneway calls are not answered, so that no answer would wake who waits for their bytes.
+    #[inline]
+    fn handle_flushed(&mut self) -> Option<Waker> {
+        self.next_waiter()
+    }
 }
 
 /// The driver's half of the client.

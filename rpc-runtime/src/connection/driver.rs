@@ -205,6 +205,11 @@ impl<S: Side> Driver<S> {
                 state.armed = !nothing;
                 state.register(cx);
                 let finished = nothing && state.protocol.is_finished();
+                let waiter = nothing.then(|| state.protocol.handle_flushed()).flatten();
+                drop(state);
+                if let Some(waiter) = waiter {
+                    waiter.wake();
+                }
                 return Poll::Ready(Ok(finished));
             }
             let Some(mut writer) = state.writer.take() else {
