@@ -57,8 +57,13 @@ impl TcpListener {
 #[async_trait]
 impl Listener for TcpListener {
     async fn accept(&mut self) -> io::Result<Duplex> {
-        let (stream, _) = self.inner.accept().await?;
-        duplex(stream)
+        loop {
+            let (stream, _) = self.inner.accept().await?;
+            // A visitor that has vanished already: no reason for the server to pause.
+            if let Ok(duplex) = duplex(stream) {
+                return Ok(duplex);
+            }
+        }
     }
 
     fn target(&self) -> String {
