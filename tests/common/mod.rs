@@ -81,6 +81,18 @@ impl Wires {
     pub(crate) fn opened(&self) -> usize {
         self.opened.load(Ordering::SeqCst)
     }
+
+    /// A stream to the server for a test that plays the client.
+    pub(crate) async fn dial(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        self.sender.send(theirs).await.expect("the server is there");
+        ours
+    }
+
+    /// True once nobody accepts any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
 }
 
 impl fmt::Debug for Wires {

@@ -1,0 +1,90 @@
+//! Accepting connections when the system does not want to.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rpc::async_trait;
+use rpc::transport::{Duplex, Listener};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::common::{Exchange, network, soon, until};
+use crate::{Work, WorkClient, Worker, builder};
+
+/// Fails as often as it was told, then accepts.
+struct Failing {
+    errors: VecDeque<io::Error>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+    then: Exchange,
+}
+
+#[async_trait]
+impl Listener for Failing {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        self.asked.lock().unwrap().push(Instant::now());
+        match self.errors.pop_front() {
+            Some(error) => Err(error),
+            None => self.then.accept().await,
+        }
+    }
+    fn target(&self) -> String {
+        "test://failing".into()
+    }
+}
+
+const EMFILE: i32 = 24;
+
+#[tokio::test(start_paused = true)]
+async fn s0_4_accept_errors_pause_the_server_and_do_not_end_it() {
+    let (wires, then) = network(|_, ends| ends);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let kinds = (0..11).map(|index| match index % 2 {
+        0 => io::Error::from_raw_os_error(EMFILE),
+        _ => io::ErrorKind::ConnectionAborted.into(),
+    });
+    let listener = Failing {
+        errors: kinds.collect(),
+        asked: asked.clone(),
+        then,
+    };
+    let _server = builder(&Worker::default()).serve(listener).unwrap();
+    let channel = rpc::Channel::builder().with_connector(Arc::new(wires));
+    let client = WorkClient::new(channel);
+    client.echo(1, vec![]).await.unwrap();
+
+    let asked = asked.lock().unwrap();
+    let pauses: Vec<_> = asked
+        .windows(2)
+        .map(|w| (w[1] - w[0]).as_millis())
+        .collect();
+    assert_eq!(
+        pauses[..11],
+        [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000]
+    );
+}
+
+/// Connections that are reset before anybody looked at them keep nobody waiting.
+#[tokio::test]
+async fn s0_3_visitors_that_vanish_do_not_slow_the_next() {
+    let server = builder(&Worker::default())
+        .bind("tcp://127.0.0.1:0")
+        .await
+        .unwrap();
+    let address = server.uri().strip_prefix("tcp://").unwrap().to_owned();
+    for _ in 0..64 {
+        let stream = TcpStream::connect(&address).await.unwrap();
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+    }
+    let begin = Instant::now();
+    let client = soon(WorkClient::connect(server.uri())).await.unwrap();
+    client.echo(1, vec![]).await.unwrap();
+    assert!(
+        begin.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        begin.elapsed()
+    );
+    until(|| server.connection_count() == 1).await;
+}
