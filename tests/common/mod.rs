@@ -32,7 +32,7 @@ pub(crate) fn socket_path() -> PathBuf {
 
 /// Fails instead of hanging: nothing in these tests takes this long.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), future)
+    tokio::time::timeout(Duration::from_secs(10), future)
         .await
         .expect("the test does not end")
 }

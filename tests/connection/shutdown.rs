@@ -1,10 +1,13 @@
 //! The end of a server, gentle and not.
 
+use std::io;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rpc::Code;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rpc::transport::{Duplex, Listener};
+use rpc::{Code, Peer, Server, async_trait};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -143,4 +146,43 @@ async fn a_call_that_is_dropped_stops_its_handler() {
     assert_eq!((stats.calls, stats.errors, stats.in_flight), (1, 1, 0));
     assert_eq!(worker.dropped.load(Ordering::SeqCst), 1);
     client.echo(1, vec![]).await.unwrap();
+}
+
+/// Drops its server while it accepts a connection.
+struct Sawing {
+    server: Arc<Mutex<Option<Server>>>,
+    stream: Option<DuplexStream>,
+}
+
+#[async_trait]
+impl Listener for Sawing {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        let Some(stream) = self.stream.take() else {
+            return std::future::pending().await;
+        };
+        let server = self.server.lock().unwrap().take();
+        assert!(server.is_some(), "the test has put it there");
+        drop(server);
+        let (reader, writer) = tokio::io::split(stream);
+        Ok(Duplex::new(reader, writer, Peer::from_uri("test://client")))
+    }
+    fn target(&self) -> String {
+        "test://sawing".into()
+    }
+}
+
+/// As it may happen with two threads: no connection outlives its server.
+#[tokio::test(start_paused = true)]
+async fn a_connection_accepted_while_the_server_is_dropped_ends() {
+    let slot = Arc::new(Mutex::new(None));
+    let (mut ours, theirs) = tokio::io::duplex(1024);
+    let listener = Sawing {
+        server: slot.clone(),
+        stream: Some(theirs),
+    };
+    let server = builder(&Worker::default()).serve(listener).unwrap();
+    *slot.lock().unwrap() = Some(server);
+    let begin = Instant::now();
+    soon(ours.read_to_end(&mut Vec::new())).await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO);
 }

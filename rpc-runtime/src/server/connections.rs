@@ -31,6 +31,8 @@ pub(super) struct ConnectionLimits {
 struct Open {
     all: Slab<Arc<ServerShared>>,
     per_ip: HashMap<IpAddr, usize>,
+    /// The server is gone: a connection that was accepted meanwhile goes too.
+    abandoned: bool,
 }
 
 /// Keeps a connection among the open ones until it is dropped.
@@ -60,8 +62,11 @@ impl Connections {
         if let Some(ip) = ip {
             *open.per_ip.entry(ip).or_default() += 1;
         }
+        let abandoned = open.abandoned;
         drop(open);
-        if let Some(reason) = refusal {
+        if abandoned {
+            connection.abandon();
+        } else if let Some(reason) = refusal {
             self.refused.fetch_add(1, Relaxed);
             connection.refuse(&reason);
         }
@@ -103,6 +108,7 @@ impl Connections {
 
     /// Closes every connection, whatever runs on it.
     pub(super) fn abandon(&self) {
+        self.lock().abandoned = true;
         self.each(ServerShared::abandon);
     }
 
