@@ -182,7 +182,9 @@ pub(crate) mod raw {
     }
 
     pub(crate) const REQUEST: u8 = 1;
+    pub(crate) const CANCEL: u8 = 4;
     pub(crate) const METADATA: u8 = 1;
+    pub(crate) const ONEWAY: u8 = 2;
 
     /// The header of a request that announces a body.
     pub(crate) fn request(call: u32, flags: u8, method: u32, length: u32) -> Vec<u8> {

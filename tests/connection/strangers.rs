@@ -216,3 +216,27 @@ fn t7_metadata_beyond_the_limits_is_not_sent() {
         client.clone().with_metadata(key, value).unwrap_err();
     }
 }
+
+/// `[call.once]`: a oneway request is never answered, also not with "cancelled".
+#[tokio::test]
+async fn a_oneway_call_that_is_cancelled_is_not_answered() {
+    let (_server, address) = served().await;
+    let mut stream = opened(&address).await;
+    let (wait, echo) = (MethodId::of("Work", "wait"), MethodId::of("Work", "echo"));
+    let mut cancel = raw::request(1, 0, 0, 0);
+    cancel[8] = raw::CANCEL;
+    let conversation = [
+        raw::request(1, raw::ONEWAY, wait.number(), 1),
+        vec![7],
+        cancel,
+        raw::request(2, 0, echo.number(), 2),
+        vec![5, 0],
+    ];
+    stream.write_all(&conversation.concat()).await.unwrap();
+    let (header, _) = soon(raw::read_frame(&mut stream)).await;
+    assert_eq!(
+        (header[4], header[8]),
+        (2, 2),
+        "the answer to the second call"
+    );
+}
