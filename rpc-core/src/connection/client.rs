@@ -201,14 +201,13 @@ impl<T> ClientConnection<T> {
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         let mut outgoing = Outgoing::default();
         Hello::new(config.codec, config.message_bytes_max).encode(outgoing.raw());
-        let body_bytes_max = config.message_bytes_max as usize + crate::OVERHEAD_BYTES_MAX;
         Self {
             state: State::Opening {
                 ack: Vec::new(),
                 deadline: now.checked_add(config.handshake_timeout),
             },
             calls: Slots::new(),
-            decoder: Decoder::new(body_bytes_max),
+            decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing,
             given_up: 0,
             unknown_replies: 0,

@@ -145,7 +145,6 @@ impl<T> ServerConnection<T> {
     /// A connection that waits for a hello.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, now: Instant) -> Self {
-        let body_bytes_max = config.message_bytes_max as usize + crate::OVERHEAD_BYTES_MAX;
         Self {
             state: State::Opening {
                 hello: Vec::new(),
@@ -154,7 +153,7 @@ impl<T> ServerConnection<T> {
             ids: RisingIds::default(),
             parked: HashMap::new(),
             running: 0,
-            decoder: Decoder::new(body_bytes_max),
+            decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing: Outgoing::default(),
             unknown_frames: 0,
             reply_bytes_max: 0,

@@ -3,7 +3,7 @@
 use bytes::buf::Limit;
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::header::{HEADER_BYTES, Header, Kind};
+use super::header::{Flags, HEADER_BYTES, Header, Kind};
 use super::{Body, WireError};
 
 /// What the stream holds next.
@@ -22,7 +22,7 @@ pub enum Frame<'a> {
 /// if cut, is copied, into a buffer that exists for just that long: an idle decoder holds no memory.
 #[derive(Debug)]
 pub struct Decoder {
-    body_bytes_max: usize,
+    message_bytes_max: usize,
     /// The bytes so far of a frame that is not complete.
     partial: BytesMut,
     /// Bytes of an oversized body that are still to come.
@@ -37,11 +37,11 @@ impl Decoder {
     /// The longest body of a frame that carries no message.
     const CONTROL_BYTES_MAX: usize = 16 * 1024;
 
-    /// A decoder that accepts bodies up to this length.
+    /// A decoder that accepts messages up to this length, and what may come with them.
     #[must_use]
-    pub fn new(body_bytes_max: usize) -> Self {
+    pub fn new(message_bytes_max: usize) -> Self {
         Self {
-            body_bytes_max,
+            message_bytes_max,
             partial: BytesMut::new(),
             skip: 0,
         }
@@ -59,7 +59,7 @@ impl Decoder {
         {
             let header = Header::parse(raw);
             let length = header.length as usize;
-            if length <= self.limit(header.kind) && length <= rest.len() {
+            if length <= self.limit(&header) && length <= rest.len() {
                 let (body, rest) = rest.split_at(length);
                 *input = rest;
                 return Ok(Some(Frame::Whole(header, Body::Borrowed(body))));
@@ -102,7 +102,7 @@ impl Decoder {
         let Some(header) = self.partial_header(input) else {
             return Ok(None);
         };
-        if header.length as usize > self.limit(header.kind) {
+        if header.length as usize > self.limit(&header) {
             return self.oversized(header).map(Some);
         }
         let missing = self.missing().unwrap_or(0);
@@ -132,7 +132,7 @@ impl Decoder {
         if length > Self::SKIP_BYTES_MAX {
             return Err(WireError::FrameTooLarge {
                 length: header.length,
-                limit: self.limit(header.kind),
+                limit: self.limit(&header),
             });
         }
         self.partial = BytesMut::new();
@@ -148,9 +148,16 @@ impl Decoder {
     }
 
     #[inline]
-    fn limit(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Request | Kind::Response | Kind::Error | Kind::Item => self.body_bytes_max,
+    fn limit(&self, header: &Header) -> usize {
+        match header.kind {
+            Kind::Request | Kind::Response | Kind::Item
+                if !header.flags.contains(Flags::METADATA) =>
+            {
+                self.message_bytes_max
+            }
+            Kind::Request | Kind::Response | Kind::Error | Kind::Item => {
+                self.message_bytes_max + crate::OVERHEAD_BYTES_MAX
+            }
             _ => Self::CONTROL_BYTES_MAX,
         }
     }
