@@ -1,4 +1,4 @@
-//! An RPC framework: one annotated trait is the client, the server and the contract between them.
+#![doc = include_str!("../README.md")]
 
 pub use rpc_core::connection::{Answered, KeepAlive};
 pub use rpc_core::{
