@@ -1,11 +1,17 @@
 #![doc = include_str!("../README.md")]
 
-pub use rpc_core::connection::{Answered, KeepAlive};
+#[doc(inline)]
+pub use rpc_core::connection::{Answered, KeepAlive, Refusal};
+#[doc(inline)]
+pub use rpc_core::wire::Verdict;
+#[doc(inline)]
 pub use rpc_core::{
     Code, Codec, CodecError, CodecId, CustomCodec, Deadline, DecodeLimits, ErrorCode, Metadata,
     MetadataError, MethodDescriptor, MethodId, ServiceDescriptor, Status, codec,
 };
+#[doc(inline)]
 pub use rpc_macros::service;
+#[doc(inline)]
 pub use rpc_runtime::{
     CallInfo, CallOptions, Channel, ChannelBuilder, Context, Error, InCurrentContext, InProcess,
     Interceptor, Invoke, Latency, MethodStats, Peer, Request, Response, Server, ServerBuilder,

@@ -102,7 +102,10 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// A codec of the user's own. Fails if its id is not in 128..=255.
+    /// A codec of the user's own.
+    ///
+    /// # Errors
+    /// Its id is not in 128..=255.
     pub fn custom(codec: impl CustomCodec) -> Result<Self, CodecError> {
         if codec.id().is_custom() {
             return Ok(Self::Custom(Arc::new(codec)));
@@ -137,6 +140,9 @@ impl Codec {
     /// Appends `value` to `out`. On failure `out` is as it was.
     ///
     /// A `Vec<u8>` or `Option<Vec<u8>>` is copied in one piece, under whatever name its type goes.
+    ///
+    /// # Errors
+    /// The value has no form in this codec, or its `Serialize` fails.
     #[inline]
     pub fn encode<T: Serialize + 'static>(
         &self,
@@ -147,7 +153,10 @@ impl Codec {
             .map_err(|error| error.about(std::any::type_name::<T>()))
     }
 
-    /// Reads one value from the whole of `body`; bytes left over are an error.
+    /// Reads one value from the whole of `body`.
+    ///
+    /// # Errors
+    /// The body is not such a value, breaks a limit, or has bytes left over.
     #[inline]
     pub fn decode<T: DeserializeOwned + 'static>(
         &self,
@@ -163,6 +172,9 @@ impl Codec {
     /// They are a struct with the fields `names`: in bincode one value after the other (nothing at
     /// all for a method without arguments), in JSON an object (`{}`). Without names they are a
     /// tuple: the same in bincode, an array in JSON.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); also if there are names, but not as many as arguments.
     #[inline]
     pub fn encode_arguments<A: EncodeArguments + ?Sized>(
         &self,
@@ -180,6 +192,9 @@ impl Codec {
     /// missing, unknown or given twice is an error that names it, even if its type is an `Option`.
     /// Without names only an array is understood.
     /// A method without arguments also takes an empty body, whatever the codec.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode); also if there are not as many names as arguments.
     #[inline]
     pub fn decode_arguments<A: DecodeArguments>(
         &self,

@@ -31,6 +31,9 @@ use remote::Remote;
 ///
 /// A channel to a server connects when it is first used, multiplexes any number of concurrent calls
 /// on its connection, and connects again after the connection was lost.
+///
+/// Dropping the future of a call gives the call up: the server is told to stop its handler, and a
+/// late answer is dropped. A call that was not sent yet is never sent.
 #[derive(Clone)]
 pub struct Channel {
     inner: Arc<Inner>,
@@ -122,7 +125,7 @@ impl Channel {
         }
     }
 
-    /// The same channel with other options for its calls.
+    /// The same channel with other options for its calls. It shares the connection.
     #[must_use]
     pub fn with_options(&self, options: CallOptions) -> Self {
         Self {
@@ -162,6 +165,9 @@ impl Channel {
     }
 
     /// Calls `Service.method` with arguments that are encoded already, and gives the encoded reply.
+    ///
+    /// Both are in the [`codec`](Self::codec) of the channel: in bincode the arguments one after the
+    /// other, in JSON an object with their names.
     ///
     /// # Errors
     /// As a typed call; `InvalidArgument` if the path has no dot.

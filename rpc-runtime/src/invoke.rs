@@ -16,7 +16,8 @@ pub trait Invoke: fmt::Debug + Send + Sync + 'static {
     /// Answers one call. The caller may drop the future: it has lost interest then.
     ///
     /// # Errors
-    /// Whatever the caller is to see. A typed error travels as [`Status::with_error_body`].
+    /// Whatever the caller is to see. A typed error travels as [`Status::with_error_body`], encoded
+    /// with [`codec`](Self::codec).
     async fn invoke(&self, request: Request) -> Result<Response, Status>;
 
     /// The codec of all bodies.

@@ -102,7 +102,7 @@ impl Server {
     /// Stops gently: accepts no more connections and calls, lets the running calls finish, closes.
     ///
     /// Ready when all connections are closed; after the grace period (10 s unless it was set) those
-    /// that are left are closed with their calls unanswered.
+    /// that are left are closed with their calls unanswered. Dropping the future before stops at once.
     pub async fn shutdown(mut self) {
         self.accepting.abort();
         // Ready once the listener is dropped and its address is free.

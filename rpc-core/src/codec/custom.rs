@@ -23,7 +23,8 @@ pub use erased_serde::Serialize as ErasedSerialize;
 /// allocate on the word of a length field, and must refuse bytes left over.
 ///
 /// ```
-/// use rpc_core::codec::*;
+/// # use rpc_core as rpc;
+/// use rpc::codec::*;
 ///
 /// /// JSON with line breaks.
 /// #[derive(Debug)]
@@ -60,9 +61,15 @@ pub trait CustomCodec: fmt::Debug + Send + Sync + 'static {
     fn name(&self) -> &str;
 
     /// Appends `value` to `out`. What was written before a failure is removed by the caller.
+    ///
+    /// # Errors
+    /// The value has no form in this codec.
     fn encode(&self, value: &dyn ErasedSerialize, out: &mut Vec<u8>) -> Result<(), CodecError>;
 
     /// Makes a deserializer of `body`, passes it to `visit` once, and refuses bytes left over.
+    ///
+    /// # Errors
+    /// What `visit` says, or that the body is not in this codec.
     fn decode(&self, body: &[u8], visit: Visit<'_>) -> Result<(), CodecError>;
 }
 

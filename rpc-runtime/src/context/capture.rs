@@ -16,8 +16,10 @@ thread_local! {
 /// Works for any future: with several calls in it, the metadata of the last response stays.
 ///
 /// ```
-/// # async fn example(client: impl std::future::Future<Output = ()>) {
-/// let (reply, metadata) = rpc_runtime::capture_metadata(client).await;
+/// # use rpc_runtime as rpc;
+/// # async fn example(hello: impl std::future::Future<Output = ()>) {
+/// // let hello = client.hello("Ann".into());
+/// let (reply, metadata) = rpc::capture_metadata(hello).await;
 /// # }
 /// ```
 pub async fn capture_metadata<F: Future>(future: F) -> (F::Output, Metadata) {

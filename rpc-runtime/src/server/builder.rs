@@ -69,6 +69,9 @@ impl ServerBuilder {
     }
 
     /// Adds a service under a name of its own, so that one type can serve twice.
+    ///
+    /// It is reached with [`Channel::call_raw`](crate::Channel::call_raw): a typed client calls the
+    /// service that has the name of its trait.
     #[must_use]
     pub fn add_service_as(mut self, name: &str, service: impl Service) -> Self {
         self.router.add(Arc::new(service), Some(name));
@@ -78,8 +81,8 @@ impl ServerBuilder {
     /// Adds a plain function under `Service.method`; it takes its arguments as one tuple.
     ///
     /// ```
-    /// # use rpc_core::Status;
-    /// let builder = rpc_runtime::Server::builder()
+    /// # use {rpc_core::Status, rpc_runtime as rpc};
+    /// let builder = rpc::Server::builder()
     ///     .add_function("Math.double", |(x,): (i64,)| async move { Ok::<_, Status>(2 * x) });
     /// ```
     #[must_use]
@@ -210,6 +213,8 @@ impl ServerBuilder {
     }
 
     /// The services without a server, for [`Channel::from_invoke`](crate::Channel::from_invoke).
+    ///
+    /// Bodies are in bincode, and as nothing is sent, the limits on messages and calls do not apply.
     ///
     /// # Errors
     /// A service is registered twice.
