@@ -48,7 +48,7 @@ struct Inner {
 }
 
 /// What applies to every call of a channel.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Settings {
     interceptors: Vec<Arc<dyn Interceptor>>,
     default_timeout: Option<Duration>,

@@ -161,11 +161,11 @@ struct Guard(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl Interceptor for Guard {
-    async fn before(&self, call: &CallInfo) -> Result<(), Status> {
+    async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
         let context = Context::current();
         let word = context.metadata().get("word");
         let who = context.peer().map(ToString::to_string).unwrap_or_default();
-        let method = call.method.name;
+        let method = &call.method;
         self.0
             .lock()
             .unwrap()

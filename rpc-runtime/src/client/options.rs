@@ -75,6 +75,7 @@ impl CallOptions {
 }
 
 /// Settings of a channel.
+#[derive(Clone)]
 pub struct ChannelBuilder {
     codec: Codec,
     message_bytes_max: u32,
