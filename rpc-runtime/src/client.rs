@@ -65,7 +65,7 @@ impl fmt::Debug for Settings {
 
 #[derive(Debug)]
 enum Route {
-    Remote(Remote),
+    Remote(Box<Remote>),
     Invoke(Codec, Box<dyn Invoke>),
 }
 

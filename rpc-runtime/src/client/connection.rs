@@ -76,6 +76,16 @@ impl Connection {
         self.shared.lock().protocol.opened
     }
 
+    /// Why no further call can be made, in words.
+    pub(super) fn why_closed(&self) -> String {
+        let state = self.shared.lock();
+        let closed = state.protocol.closed.as_ref();
+        closed.map_or_else(
+            || "the connection ended".to_owned(),
+            |s| s.message().to_owned(),
+        )
+    }
+
     /// True if the server has said what services it has, and this is not among them.
     pub(super) fn lacks_service(&self, name: &str) -> bool {
         let state = self.shared.lock();

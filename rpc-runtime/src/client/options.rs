@@ -203,7 +203,7 @@ impl ChannelBuilder {
         config.keep_alive = self.keep_alive;
         config.idle_timeout = self.idle_timeout;
         let remote = Remote::new(connector, config, self.codec, self.connect_timeout);
-        Channel::new(Route::Remote(remote), self.settings, self.options)
+        Channel::new(Route::Remote(Box::new(remote)), self.settings, self.options)
     }
 
     /// A channel whose calls are answered by `invoke`; the settings of connections do not matter.

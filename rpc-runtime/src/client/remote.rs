@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{ClientConfig, ConnectionError};
-use rpc_core::{Codec, Status};
+use rpc_core::{Code, Codec, Status};
 
 use super::attempt::Attempt;
 use super::call::Outbound;
@@ -118,9 +118,7 @@ impl Remote {
             }
             connection = match self.dial(Some(&connection), call).await {
                 Ok(connection) => connection,
-                // An attempt that may have been processed must not be reported as one that was not.
-                Err(_) if !failure.status.is_not_processed() => return Err(failure),
-                Err(failure) => return Err(failure),
+                Err(dialed) => return Err(first_cause(failure, dialed)),
             };
         }
     }
@@ -200,7 +198,7 @@ impl Remote {
         if current.was_opened() {
             dialing.backoff.note_success();
         } else {
-            dialing.note_failure("the server ended the connection before it accepted".to_owned());
+            dialing.note_failure(current.why_closed());
         }
         None
     }
@@ -261,6 +259,18 @@ impl Dialing {
         let text = format!("{failure}; next attempt in {} ms", wait.as_millis());
         Status::unavailable(text).with_not_processed()
     }
+}
+
+/// Why a call failed that could not be sent again: what ended its connection, unless the time ran
+/// out. Whether it may have been processed only the first attempt knows.
+fn first_cause(first: Failure, dialed: Failure) -> Failure {
+    if dialed.status.code() != Code::DeadlineExceeded {
+        return first;
+    }
+    if first.status.is_not_processed() {
+        return dialed;
+    }
+    Status::deadline_exceeded(dialed.status.message().to_owned()).into()
 }
 
 fn closed_by_user() -> Status {
