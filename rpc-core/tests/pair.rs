@@ -4,15 +4,18 @@
 //! where the test says. The ids in brackets are those of `docs/protocol.md`.
 
 mod pair {
+    mod clock;
     mod conversation;
+    mod deadlines;
+    mod drain;
     mod endings;
     mod frames;
     mod golden;
     mod harness;
     mod ids;
     mod opening;
-
     mod random;
     mod raw;
     mod recorded;
+    mod unsent;
 }

@@ -115,6 +115,8 @@ pub struct ServerConnection<T> {
     progress: Progress,
     /// No parked call has a deadline before this; often none has this one.
     earliest: Option<Instant>,
+    /// What the first go-away said: no later one says more.
+    last_accepted: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -162,6 +164,7 @@ impl<T> ServerConnection<T> {
             floods: FloodGuard::new(now),
             progress: Progress::default(),
             earliest: None,
+            last_accepted: None,
             config,
         }
     }
@@ -296,7 +299,9 @@ impl<T> ServerConnection<T> {
         }
         self.state = State::Closed;
         self.running -= self.parked.len();
-        self.parked.drain().map(|(_, parked)| parked.data).collect()
+        let mut parked: Vec<_> = self.parked.drain().collect();
+        parked.sort_unstable_by_key(|(call, _)| *call);
+        parked.into_iter().map(|(_, parked)| parked.data).collect()
     }
 
     /// Notes that bytes have arrived; to be told before they are fed in.
@@ -395,7 +400,9 @@ impl<T> ServerConnection<T> {
             return;
         }
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let over: Vec<_> = self.parked.extract_if(|_, p| is_over(p.deadline)).collect();
+        let mut over: Vec<_> = self.parked.extract_if(|_, p| is_over(p.deadline)).collect();
+        // The order of the map is random, what is written must not be.
+        over.sort_unstable_by_key(|(call, _)| *call);
         for (call, parked) in over {
             if parked.oneway {
                 self.finish_oneway();
@@ -423,7 +430,8 @@ impl<T> ServerConnection<T> {
     }
 
     fn say_go_away(&mut self, reason: &str) {
-        let body = go_away_body(self.ids.last(), reason);
+        let last = *self.last_accepted.get_or_insert(self.ids.last());
+        let body = go_away_body(last, reason);
         self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
     }
 

@@ -1,5 +1,6 @@
 //! A client and a server, the wire between them, and a service that does what a method's name says.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,7 @@ pub(crate) enum ServerSaw {
         body: Vec<u8>,
     },
     Cancelled(u64),
+    Expired(u64),
 }
 
 /// What the client was told; `kept` is what it keeps for the call.
@@ -110,6 +112,12 @@ pub(crate) enum ClientSaw {
         last: u64,
         reason: String,
     },
+    /// The deadline of this call has passed.
+    Expired(u64),
+    /// The server has not processed this call: a go-away, or it was not written to the end.
+    NotProcessed(u64),
+    /// The connection ended, and what became of this call nobody knows.
+    Lost(u64),
 }
 
 impl ClientSaw {
@@ -130,9 +138,11 @@ pub(crate) struct Pair {
     pub(crate) server_saw: Vec<ServerSaw>,
     /// Calls that wait, in order of arrival, with their bodies.
     pub(crate) waiting: Vec<(CallId, Vec<u8>)>,
+    /// Which call was started last as what.
+    pub(crate) calls: HashMap<u64, CallId>,
     to_server: Direction,
     to_client: Direction,
-    now: Instant,
+    pub(super) now: Instant,
     /// Read the rest of a cut body through [`Decoder::direct`], as a runtime does.
     in_place: bool,
 }
@@ -159,6 +169,7 @@ impl Pair {
             client_saw: Vec::new(),
             server_saw: Vec::new(),
             waiting: Vec::new(),
+            calls: HashMap::new(),
             to_server: Direction::new(to_server),
             to_client: Direction::new(to_client),
             now,
@@ -191,7 +202,9 @@ impl Pair {
             out.extend_from_slice(body);
             Ok(())
         });
-        call.unwrap()
+        let call = call.unwrap();
+        self.calls.insert(kept, call);
+        call
     }
 
     pub(crate) fn oneway(&mut self, method: MethodId, body: &[u8]) {
@@ -235,6 +248,7 @@ impl Pair {
 
     /// The server reads these bytes, whoever wrote them.
     pub(crate) fn server_reads(&mut self, mut piece: &[u8]) -> Result<(), ConnectionError> {
+        self.server.handle_receipt(self.now, piece.len());
         if self.in_place {
             read_in_place(self.server.decoder(), &mut piece);
         }
@@ -247,6 +261,7 @@ impl Pair {
 
     /// The client reads these bytes, whoever wrote them.
     pub(crate) fn client_reads(&mut self, mut piece: &[u8]) -> Result<(), ConnectionError> {
+        self.client.handle_receipt(self.now);
         if self.in_place {
             read_in_place(self.client.decoder(), &mut piece);
         }
@@ -270,14 +285,7 @@ impl Pair {
     /// Lets time pass, and each side act on it.
     pub(crate) fn pass(&mut self, time: Duration) -> [Result<(), ConnectionError>; 2] {
         self.now += time;
-        [
-            self.client.handle_timeout(self.now, |_| {}),
-            self.server.handle_timeout(self.now, |_| {}),
-        ]
-    }
-
-    pub(crate) fn now(&self) -> Instant {
-        self.now
+        [self.client_looks(), self.server_looks()]
     }
 
     /// All that went to the server and to the client.
@@ -328,7 +336,8 @@ impl Pair {
                     _ if request.oneway => server.finish_oneway(),
                     ECHO => reply(server, request.id, &request.metadata, &request.body),
                     WAIT => {
-                        server.park(request.id, None, request.id.number());
+                        let deadline = request.timeout.map(|t| self.now + t);
+                        server.park(request.id, deadline, request.id.number());
                         self.waiting.push((request.id, request.body.to_vec()));
                     }
                     FAIL => {

@@ -92,7 +92,7 @@ fn s1_12_a_slow_hello_is_cut_at_the_handshake_timeout() {
         assert_eq!(pair.pass(SECOND / 2), [Ok(()), Ok(())]);
         pair.server_reads(&[*byte]).unwrap();
     }
-    assert_eq!(pair.server.poll_timeout(), Some(pair.now() + SECOND / 2));
+    assert_eq!(pair.server.poll_timeout(), Some(pair.now + SECOND / 2));
     let late = Err(ConnectionError::HandshakeTimeout(5 * SECOND));
     assert_eq!(pair.pass(SECOND / 2), [late.clone(), late]);
 }
@@ -104,7 +104,7 @@ fn an_open_connection_has_no_handshake_timeout() {
     assert_eq!(pair.client.poll_timeout(), None);
     assert_eq!(
         pair.server.poll_timeout(),
-        Some(pair.now() + rpc_core::IDLE_TIMEOUT)
+        Some(pair.now + rpc_core::IDLE_TIMEOUT)
     );
     assert_eq!(pair.pass(100 * SECOND), [Ok(()), Ok(())]);
 }
@@ -280,7 +280,7 @@ fn a_list_too_long_for_the_ack_is_left_out() {
 
 /// What the server is told about hello and a hundred requests, written at once and cut `at`.
 fn hundred(cuts: impl IntoIterator<Item = usize>) -> Vec<u8> {
-    let mut server = ServerConnection::<u64>::new(Arc::new(server_config()), Pair::new().now());
+    let mut server = ServerConnection::<u64>::new(Arc::new(server_config()), Pair::new().now);
     let stream = hundred_stream();
     let mut numbers = Vec::new();
     let mut done = 0;

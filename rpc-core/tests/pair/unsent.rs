@@ -1,0 +1,126 @@
+//! When a connection ends, a call whose request was not written to the end was not processed.
+
+use super::harness::*;
+
+const BODIES: [usize; 5] = [0, 1, 40, 300, 3];
+
+/// A pair with one call for each body; where the hello ends and where each request does.
+fn queued() -> (Pair, Vec<usize>) {
+    let mut pair = Pair::new();
+    let mut ends = vec![pair.client.outgoing().len()];
+    for (kept, body) in BODIES.iter().enumerate() {
+        // Frames of no call lie in between.
+        if kept == 2 {
+            pair.oneway(ECHO, b"between");
+        }
+        pair.call(WAIT, kept as u64, &vec![7; *body]);
+        ends.push(pair.client.outgoing().len());
+    }
+    (pair, ends)
+}
+
+#[track_caller]
+fn assert_exact(mut pair: Pair, ends: &[usize], written: usize) {
+    let mut flags = Vec::new();
+    pair.client
+        .close(|kept, unsent| flags.push((*kept, unsent)));
+    let expected = (0..BODIES.len()).map(|kept| (kept as u64, ends[kept + 1] > written));
+    assert!(flags.iter().copied().eq(expected), "{written}: {flags:?}");
+}
+
+#[test]
+fn f18_the_flag_is_exact_wherever_writing_stopped() {
+    // [call.unsent]
+    let (_, ends) = queued();
+    let whole = *ends.last().unwrap();
+    for written in 0..=whole {
+        let (mut pair, ends) = queued();
+        pair.client.outgoing().advance(written);
+        assert_exact(pair, &ends, written);
+    }
+}
+
+#[test]
+fn f18_the_flag_is_exact_while_a_writer_holds_the_bytes() {
+    // [call.unsent]: taken, written in part, put back in front of what came meanwhile.
+    let (_, ends) = queued();
+    let whole = *ends.last().unwrap();
+    for taken_at in 0..=BODIES.len() {
+        for written in 0..=whole {
+            let mut pair = Pair::new();
+            let mut ends = vec![pair.client.outgoing().len()];
+            let mut held = None;
+            for kept in 0..=BODIES.len() {
+                if kept == taken_at {
+                    held = Some(pair.client.outgoing().take());
+                }
+                let Some(body) = BODIES.get(kept) else { break };
+                let before = pair.client.outgoing().len();
+                pair.call(WAIT, kept as u64, &vec![7; *body]);
+                let length = pair.client.outgoing().len() - before;
+                ends.push(ends[kept] + length);
+            }
+            let mut held = held.unwrap();
+            let first = written.min(held.len());
+            held.advance(first);
+            let outgoing = pair.client.outgoing();
+            outgoing.prepend(held);
+            outgoing.advance(written - first);
+            let all = *ends.last().unwrap();
+            assert_eq!(outgoing.len(), all.saturating_sub(written));
+            assert_exact(pair, &ends, written);
+        }
+    }
+}
+
+#[test]
+fn the_flag_is_exact_after_many_rounds_of_writing() {
+    // [call.unsent]: also when the buffer has moved what waits to its front.
+    let mut numbers = Numbers(18);
+    for _ in 0..200 {
+        let mut pair = Pair::new();
+        let mut end = pair.client.outgoing().len();
+        let (mut written, mut ends) = (0, Vec::new());
+        for kept in 0..60 {
+            let before = pair.client.outgoing().len();
+            let body = vec![1; [10, 300, 30_000][numbers.below(3)]];
+            pair.call(WAIT, kept, &body);
+            end += pair.client.outgoing().len() - before;
+            ends.push(end);
+            let part = numbers.below(pair.client.outgoing().len() + 1);
+            match numbers.below(3) {
+                0 => pair.client.outgoing().advance(part),
+                1 => {
+                    let mut held = pair.client.outgoing().take();
+                    held.advance(part);
+                    pair.client.outgoing().prepend(held);
+                }
+                _ => continue,
+            }
+            written += part;
+        }
+        let mut flags = Vec::new();
+        pair.client.close(|_, unsent| flags.push(unsent));
+        // In order of slots, which is the order of the calls as long as none has ended.
+        assert!(
+            flags.iter().eq(ends
+                .iter()
+                .map(|end| *end > written)
+                .collect::<Vec<_>>()
+                .iter())
+        );
+    }
+}
+
+#[test]
+fn bytes_that_a_writer_keeps_count_as_written() {
+    // [call.unsent]: nobody knows how far it came, so the call may have been processed.
+    let (mut pair, _) = queued();
+    let held = pair.client.outgoing().take();
+    pair.call(WAIT, 9, b"behind");
+    let mut unsent = Vec::new();
+    pair.client.close(|kept, flag| unsent.push((*kept, flag)));
+    assert!(unsent.iter().all(|(kept, flag)| *flag == (*kept == 9)));
+    assert_eq!(unsent.len(), BODIES.len() + 1);
+    drop(held);
+}
