@@ -14,6 +14,7 @@ mod pair {
     mod harness;
     mod ids;
     mod opening;
+    mod progress;
     mod random;
     mod raw;
     mod recorded;

@@ -87,18 +87,27 @@ struct Window {
 }
 
 impl Progress {
-    /// Bytes arrived; `partial` if they ended inside a frame.
+    /// Bytes arrived, of whatever frame.
     #[inline]
-    pub(super) fn note(&mut self, now: Instant, bytes: usize, partial: bool) {
-        if !partial {
-            self.window = None;
-            return;
+    pub(super) const fn note_bytes(&mut self, bytes: usize) {
+        if let Some(window) = &mut self.window {
+            window.bytes += bytes as u64;
         }
-        let window = self.window.get_or_insert_with(|| Window {
+    }
+
+    /// A frame was complete: the next one has all its time.
+    #[inline]
+    pub(super) const fn note_frame(&mut self) {
+        self.window = None;
+    }
+
+    /// Input ended inside a frame of which so many bytes have arrived.
+    #[inline]
+    pub(super) fn note_partial(&mut self, now: Instant, bytes: usize) {
+        self.window.get_or_insert_with(|| Window {
             ends: now + FRAME_TIMEOUT,
-            bytes: 0,
+            bytes: bytes as u64,
         });
-        window.bytes += bytes as u64;
     }
 
     pub(super) fn due(&self) -> Option<Instant> {

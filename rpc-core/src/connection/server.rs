@@ -309,9 +309,7 @@ impl<T> ServerConnection<T> {
     pub fn handle_receipt(&mut self, now: Instant, bytes: usize) {
         self.now = now;
         self.liveness.heard(now);
-        if self.progress.due().is_some() {
-            self.progress.note(now, bytes, true);
-        }
+        self.progress.note_bytes(bytes);
     }
 
     /// The next event in `input`, which moves past it; `None` with `input` used up.
@@ -327,6 +325,7 @@ impl<T> ServerConnection<T> {
             return self.handle_opening(input);
         }
         while let Some(frame) = self.decoder.next(input)? {
+            self.progress.note_frame();
             let event = match frame {
                 Frame::Whole(header, body) => self.handle_frame(header, body)?,
                 Frame::Oversized(header) => self.handle_oversized(header)?,
@@ -335,8 +334,12 @@ impl<T> ServerConnection<T> {
                 return Ok(event);
             }
         }
-        let partial = !self.decoder.is_at_boundary();
-        self.progress.note(self.now, 0, partial);
+        if !self.decoder.is_at_boundary() {
+            let bytes = self.decoder.partial_bytes();
+            self.progress.note_partial(self.now, bytes);
+        } else {
+            self.progress.note_frame();
+        }
         Ok(None)
     }
 

@@ -92,6 +92,11 @@ impl Decoder {
         self.partial.is_empty() && self.skip == 0
     }
 
+    /// How many bytes of a frame that is not complete are kept.
+    pub(crate) fn partial_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
     #[cold]
     #[inline(never)]
     fn next_in_parts<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, WireError> {
