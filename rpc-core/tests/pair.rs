@@ -12,7 +12,9 @@ mod pair {
     mod frames;
     mod golden;
     mod harness;
+    mod idle;
     mod ids;
+    mod keep_alive;
     mod opening;
     mod progress;
     mod random;

@@ -314,6 +314,7 @@ impl<T> ClientConnection<T> {
         if !self.accepts_calls() {
             return Err(StartError::Closed);
         }
+        self.liveness.note_call(self.now);
         let id = self.calls.next_unanswered_id();
         self.request(id, Flags::ONEWAY, head, body)
     }
@@ -361,6 +362,9 @@ impl<T> ClientConnection<T> {
     pub fn handle_receipt(&mut self, now: Instant) {
         self.now = now;
         self.liveness.heard(now);
+        if self.calls.open() > 0 {
+            self.liveness.note_call(now);
+        }
         if !self.uncancelled.is_empty() {
             self.send_cancels();
         }
@@ -415,6 +419,9 @@ impl<T> ClientConnection<T> {
         now: Instant,
         expired: impl FnMut(&mut T),
     ) -> Result<(), ConnectionError> {
+        if matches!(self.state, State::Closed) {
+            return Ok(());
+        }
         self.now = now;
         let before = self.calls.open();
         self.calls.expire(now, expired);

@@ -68,6 +68,8 @@ pub(super) struct Liveness {
     idle_timeout: Option<Duration>,
     /// When the peer last sent anything.
     heard: Instant,
+    /// When a call was last known to be in flight.
+    busy: Instant,
     /// When the peer was asked, while it has not answered.
     asked: Option<Instant>,
     /// When to look again. `None` only if there is nothing to look for.
@@ -84,6 +86,7 @@ impl Liveness {
             keep_alive,
             idle_timeout,
             heard: now,
+            busy: now,
             asked: None,
             due: None,
         };
@@ -98,9 +101,16 @@ impl Liveness {
         self.asked = None;
     }
 
+    /// A call is in flight, or was until now: the connection is not idle.
+    #[inline]
+    pub(super) const fn note_call(&mut self, now: Instant) {
+        self.busy = now;
+    }
+
     /// A call began: from now on silence is suspicious.
     #[inline]
     pub(super) fn call_began(&mut self, now: Instant) {
+        self.busy = now;
         if let Some(keep_alive) = self.keep_alive {
             // A look that is due earlier finds the rest.
             let latest = now.checked_add(keep_alive.interval);
@@ -122,9 +132,15 @@ impl Liveness {
         if self.due.is_none_or(|due| now < due) {
             return Check::Nothing;
         }
+        if busy {
+            self.busy = now;
+        }
         let check = self.look(now, busy);
-        if check == Check::Ping {
-            self.asked = Some(now);
+        match check {
+            Check::Ping => self.asked = Some(now),
+            // Once is enough: whoever is told ends the connection.
+            Check::Idle => self.idle_timeout = None,
+            Check::Nothing | Check::Dead => {}
         }
         self.due = self.next_look(now, busy);
         check
@@ -144,7 +160,7 @@ impl Liveness {
             }
         }
         match self.idle_timeout {
-            Some(idle) if !busy && silence >= idle => Check::Idle,
+            Some(idle) if now.saturating_duration_since(self.busy) >= idle => Check::Idle,
             _ => Check::Nothing,
         }
     }
@@ -155,8 +171,9 @@ impl Liveness {
             None if busy || keep_alive.when_idle => self.heard.checked_add(keep_alive.interval),
             None => None,
         });
-        let idle = self.idle_timeout.filter(|_| !busy);
-        let idle = idle.and_then(|idle| self.heard.checked_add(idle));
+        // Also while calls are in flight: nobody says when the last of them ends.
+        let idle = self.idle_timeout;
+        let idle = idle.and_then(|idle| self.busy.checked_add(idle));
         // What is due already was looked at: the next look is later.
         let later = |at: Instant| at.max(now + Duration::from_millis(1));
         earlier(keep_alive, idle).map(later)
@@ -210,10 +227,12 @@ mod tests {
     fn t5_an_idle_connection_ends_after_its_timeout() {
         let start = Instant::now();
         let mut liveness = Liveness::new(None, Some(300 * SECOND), start);
-        liveness.heard(start + SECOND);
+        liveness.note_call(start + SECOND);
         assert_eq!(liveness.check(start + 300 * SECOND, false), Check::Nothing);
         assert_eq!(liveness.check(start + 301 * SECOND, false), Check::Idle);
+        assert_eq!(liveness.due(), None, "it is not asked again");
         let mut busy = Liveness::new(None, Some(300 * SECOND), start);
         assert_eq!(busy.check(start + 301 * SECOND, true), Check::Nothing);
+        assert_eq!(busy.due(), Some(start + 601 * SECOND), "the call may end");
     }
 }

@@ -276,6 +276,7 @@ impl<T> ServerConnection<T> {
     #[inline]
     pub fn finish_oneway(&mut self) {
         debug_assert!(self.running > self.parked.len(), "each call ends once");
+        self.liveness.note_call(self.now);
         self.running = self.running.saturating_sub(1);
     }
 
@@ -425,6 +426,7 @@ impl<T> ServerConnection<T> {
     fn ended(&mut self, call: CallId) {
         debug_assert!(!self.parked.contains_key(&call), "unparked before its end");
         debug_assert!(self.running > self.parked.len(), "each call ends once");
+        self.liveness.note_call(self.now);
         self.running = self.running.saturating_sub(1);
     }
 
@@ -508,6 +510,7 @@ impl<T> ServerConnection<T> {
             Ok(request) => {
                 self.running += 1;
                 self.floods.note_request();
+                self.liveness.note_call(self.now);
                 Ok(Some(ServerEvent::Request(request)))
             }
             Err(status) => {
