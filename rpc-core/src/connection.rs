@@ -4,6 +4,7 @@
 //! [`ServerConnection`] with what it read and with the current time, and writes what it finds in
 //! their [`Outgoing`](crate::wire::Outgoing) buffer.
 
+mod cancels;
 mod client;
 mod guard;
 mod ids;
@@ -17,9 +18,10 @@ pub use liveness::KeepAlive;
 pub use server::{Answered, ServerConfig, ServerConnection, ServerEvent, ServerRequest};
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pace::TokenBucket;
 use thiserror::Error;
 
 use crate::wire::{Ack, Header, Kind, MAGIC, Outgoing, Verdict, WireError, cut_at_char};
@@ -132,6 +134,32 @@ impl fmt::Display for Refusal {
 /// Cancels that a server takes from one client.
 const CANCELS_PER_SECOND_MAX: u32 = 100;
 const CANCELS_BURST_MAX: u32 = 200;
+
+/// Frames without request or answer that either side takes from the other.
+const CONTROL_FRAMES_PER_SECOND_MAX: u32 = 1000;
+const TOO_MUCH_CONTROL: ConnectionError =
+    ConnectionError::EnhanceYourCalm("sends more than 1000 control frames a second");
+
+fn control_pace(now: Instant) -> TokenBucket {
+    let most = CONTROL_FRAMES_PER_SECOND_MAX;
+    TokenBucket::new(most, most, now)
+}
+
+/// While more than this waits, pings are not answered: a peer that reads will hear the rest first.
+const PONG_BEHIND_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers a ping.
+fn pong(outgoing: &mut Outgoing, body: &[u8]) -> Result<(), ConnectionError> {
+    if body.len() != 8 {
+        return Err(ConnectionError::Violation(
+            "a ping that has not eight bytes",
+        ));
+    }
+    if outgoing.len() <= PONG_BEHIND_BYTES_MAX {
+        outgoing.control(Header::new(Kind::Pong, 0), body);
+    }
+    Ok(())
+}
 
 /// Asks the peer whether it is there.
 fn ping(outgoing: &mut Outgoing) {

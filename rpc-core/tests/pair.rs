@@ -4,11 +4,13 @@
 //! where the test says. The ids in brackets are those of `docs/protocol.md`.
 
 mod pair {
+    mod cancels;
     mod clock;
     mod conversation;
     mod deadlines;
     mod drain;
     mod endings;
+    mod floods;
     mod frames;
     mod golden;
     mod harness;

@@ -1,12 +1,15 @@
 //! The client's end: sends requests, matches answers.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::cancels::Cancels;
 use super::liveness::{Check, KeepAlive, Liveness, earlier};
 use super::pace::TokenBucket;
 use super::slots::{Slots, Terms};
-use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, owned, ping, read_go_away};
+use super::{
+    CallId, ConnectionError, Refusal, TOO_MUCH_CONTROL, UNKNOWN_FRAMES_MAX, control_pace, owned,
+    ping, pong, read_go_away,
+};
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, Verdict,
@@ -164,10 +167,9 @@ pub struct ClientConnection<T> {
     /// The time as it was last told.
     now: Instant,
     liveness: Liveness,
-    /// Cancels that may be sent: the server cuts off a client that floods it.
-    cancels: TokenBucket,
-    /// Calls given up whose cancel has to wait its turn.
-    uncancelled: VecDeque<CallId>,
+    cancels: Cancels,
+    /// Frames without an answer to a call that the server may send.
+    control: TokenBucket,
     /// The longest request the server accepts; the shipped limit until its ack tells.
     request_bytes_max: usize,
 }
@@ -192,9 +194,6 @@ const WRONG_DIRECTION: ConnectionError =
 impl<T> ClientConnection<T> {
     /// Answers to no open call that are tolerated.
     const UNKNOWN_REPLIES_MAX: u32 = 100;
-    /// Cancels are sent at the rate that a server tolerates, in bursts of half of what it does.
-    const CANCELS_PER_SECOND: u32 = super::CANCELS_PER_SECOND_MAX;
-    const CANCELS_BURST: u32 = super::CANCELS_BURST_MAX / 2;
 
     /// A connection whose hello is ready to be written; calls may follow at once.
     #[must_use]
@@ -214,8 +213,8 @@ impl<T> ClientConnection<T> {
             unknown_frames: 0,
             now,
             liveness: Liveness::new(config.keep_alive, config.idle_timeout, now),
-            cancels: TokenBucket::new(Self::CANCELS_PER_SECOND, Self::CANCELS_BURST, now),
-            uncancelled: VecDeque::new(),
+            cancels: Cancels::new(now),
+            control: control_pace(now),
             request_bytes_max: (crate::MESSAGE_BYTES_MAX as usize)
                 .max(config.message_bytes_max as usize),
             config,
@@ -245,7 +244,7 @@ impl<T> ClientConnection<T> {
     #[inline]
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.calls.open() + self.uncancelled.len()
+        self.calls.open() + self.cancels.waiting()
     }
 
     /// What the server said when it accepted; `None` before.
@@ -332,7 +331,7 @@ impl<T> ClientConnection<T> {
         let (data, open) = self.calls.remove(call)?;
         if open && !matches!(self.state, State::Closed) {
             self.given_up += 1;
-            self.uncancelled.push_back(call);
+            self.cancels.push(call);
             self.send_cancels();
         }
         Some(data)
@@ -351,7 +350,7 @@ impl<T> ClientConnection<T> {
     /// request was not written to the end, so that the server cannot have processed it.
     pub fn close(&mut self, mut each: impl FnMut(&mut T, bool)) {
         self.state = State::Closed;
-        self.uncancelled.clear();
+        self.cancels.clear();
         let written = self.outgoing.written();
         self.calls
             .close_above(0, |data, terms| each(data, terms.request_end > written));
@@ -365,7 +364,7 @@ impl<T> ClientConnection<T> {
         if self.calls.open() > 0 {
             self.liveness.note_call(now);
         }
-        if !self.uncancelled.is_empty() {
+        if self.cancels.waiting() > 0 {
             self.send_cancels();
         }
     }
@@ -403,8 +402,7 @@ impl<T> ClientConnection<T> {
             State::Opening { deadline, .. } => earlier(deadline, calls),
             State::Closed => None,
             State::Open(_) | State::Draining(_) => {
-                let cancels = (!self.uncancelled.is_empty()).then(|| self.cancels.next_at());
-                earlier(earlier(calls, self.liveness.due()), cancels)
+                earlier(earlier(calls, self.liveness.due()), self.cancels.due())
             }
         }
     }
@@ -452,12 +450,8 @@ impl<T> ClientConnection<T> {
 
     /// Sends as many cancels as the pace allows.
     fn send_cancels(&mut self) {
-        while let Some(call) = self.uncancelled.front()
-            && self.cancels.take(self.now)
-        {
-            let header = Header::new(Kind::Cancel, call.wire());
-            self.outgoing.control(header, &[]);
-            self.uncancelled.pop_front();
+        while let Some(call) = self.cancels.next(self.now) {
+            self.outgoing.control(Header::new(Kind::Cancel, call), &[]);
         }
     }
 
@@ -523,7 +517,7 @@ impl<T> ClientConnection<T> {
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
         if header.kind == Kind::Response {
             let Some(call) = self.calls.close(header.call) else {
-                return self.handle_late_answer();
+                return self.handle_late_answer(header.call);
             };
             return Ok(Some(self.replied(call, header, body)));
         }
@@ -554,10 +548,13 @@ impl<T> ClientConnection<T> {
         header: Header,
         body: Body<'_>,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if header.kind != Kind::Error && !self.control.take(self.now) {
+            return Err(TOO_MUCH_CONTROL);
+        }
         match header.kind {
             Kind::Error => {
                 let Some(call) = self.calls.close(header.call) else {
-                    return self.handle_late_answer();
+                    return self.handle_late_answer(header.call);
                 };
                 Ok(Some(ClientEvent::Failed {
                     call,
@@ -566,7 +563,7 @@ impl<T> ClientConnection<T> {
                 }))
             }
             Kind::Ping => {
-                self.outgoing.control(Header::new(Kind::Pong, 0), &body);
+                pong(&mut self.outgoing, &body)?;
                 Ok(None)
             }
             Kind::Pong => Ok(None),
@@ -590,7 +587,7 @@ impl<T> ClientConnection<T> {
             _ => return self.skip_unknown_frame(),
         }
         let Some(call) = self.calls.close(header.call) else {
-            return self.handle_late_answer();
+            return self.handle_late_answer(header.call);
         };
         let status = self.oversized_reply(header.length as usize);
         Ok(Some(failed(call, status)))
@@ -604,9 +601,14 @@ impl<T> ClientConnection<T> {
     }
 
     /// An answer to a call that was given up is expected once; others are counted.
-    fn handle_late_answer(&mut self) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+    fn handle_late_answer(
+        &mut self,
+        call: u32,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
         if self.given_up > 0 {
             self.given_up -= 1;
+            self.cancels.answered(call);
+            self.send_cancels();
             return Ok(None);
         }
         self.unknown_replies += 1;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::pace::TokenBucket;
-use super::{CANCELS_BURST_MAX, CANCELS_PER_SECOND_MAX, ConnectionError};
+use super::{
+    CANCELS_BURST_MAX, CANCELS_PER_SECOND_MAX, ConnectionError, TOO_MUCH_CONTROL, control_pace,
+};
 
-/// Frames that carry no call: pings, pongs, cancels.
-const CONTROL_FRAMES_PER_SECOND_MAX: u32 = 1000;
 /// A ping sooner than this after the last, without a request in between, is a strike.
 const PING_INTERVAL_MIN: Duration = Duration::from_secs(5);
 const PING_STRIKES_MAX: u32 = 3;
@@ -26,10 +26,9 @@ pub(super) struct FloodGuard {
 
 impl FloodGuard {
     pub(super) fn new(now: Instant) -> Self {
-        let control = CONTROL_FRAMES_PER_SECOND_MAX;
         Self {
             cancels: TokenBucket::new(CANCELS_PER_SECOND_MAX, CANCELS_BURST_MAX, now),
-            control: TokenBucket::new(control, control, now),
+            control: control_pace(now),
             last_ping: None,
             strikes: 0,
         }
@@ -55,9 +54,7 @@ impl FloodGuard {
         if self.control.take(now) {
             return Ok(());
         }
-        Err(ConnectionError::EnhanceYourCalm(
-            "more than 1000 control frames a second",
-        ))
+        Err(TOO_MUCH_CONTROL)
     }
 
     pub(super) fn note_ping(&mut self, now: Instant) -> Result<(), ConnectionError> {

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::guard::{FloodGuard, Progress};
 use super::ids::RisingIds;
 use super::liveness::{Check, KeepAlive, Liveness, earlier};
-use super::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_away_body, ping};
+use super::{
+    CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, cut_text, go_away_body, ping, pong,
+};
 use crate::codec::CodecError;
 use crate::wire::{
     Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, VERSION, Verdict,
@@ -572,7 +574,7 @@ impl<T> ServerConnection<T> {
             }
             Kind::Ping => {
                 self.floods.note_ping(self.now)?;
-                self.outgoing.control(Header::new(Kind::Pong, 0), body);
+                pong(&mut self.outgoing, body)?;
                 Ok(None)
             }
             Kind::Pong | Kind::GoAway => Ok(None),
