@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the runtime may import, beside itself and `rpc-core`: lower never imports
 /// higher, and client and server never import each other.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("clock", &[]),
+    ("contain", &[]),
     ("error", &[]),
     ("invoke", &[]),
     ("transport", &["error"]),
@@ -19,7 +20,10 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("resilience", &[]),
     ("context", &["transport", "clock"]),
     ("stream", &["context", "error", "clock"]),
-    ("middleware", &["context", "error"]),
+    (
+        "middleware",
+        &["context", "transport", "error", "clock", "contain"],
+    ),
     (
         "dispatch",
         &[
@@ -29,6 +33,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
             "invoke",
             "error",
             "clock",
+            "contain",
             "__private",
         ],
     ),
@@ -39,6 +44,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
             "discovery",
             "balance",
             "resilience",
+            "middleware",
             "context",
             "stream",
             "invoke",

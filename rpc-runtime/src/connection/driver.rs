@@ -294,8 +294,8 @@ impl<S: Side> Driver<S> {
             timer: Box::pin(tokio::time::sleep(Self::WRITE_STALL_MAX)),
         });
         if waiting < stall.waiting {
-            let later = tokio::time::Instant::now() + Self::WRITE_STALL_MAX;
-            stall.timer.as_mut().reset(later);
+            let later = clock::now() + Self::WRITE_STALL_MAX;
+            stall.timer.as_mut().reset(later.into());
         }
         stall.waiting = waiting;
         stall.timer.as_mut().poll(cx)
