@@ -202,7 +202,7 @@ fn two_workers() -> Runtime {
 }
 
 #[test]
-fn a_small_call_costs_one_write_on_each_side() {
+fn s1_4_a_small_call_costs_one_write_on_each_side() {
     const CALLS: u64 = 2_000;
     for (name, runtime) in [("one thread", current_thread()), ("two", two_workers())] {
         runtime.block_on(async {
@@ -217,7 +217,7 @@ fn a_small_call_costs_one_write_on_each_side() {
 }
 
 #[test]
-fn with_64_calls_in_flight_a_write_carries_16() {
+fn s2_5_with_64_calls_in_flight_a_write_carries_16() {
     const CALLS: u64 = 40_000;
     for (name, runtime) in [("one thread", current_thread()), ("two", two_workers())] {
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! S0-1, S0-26: one suite of behaviours, the same over every transport and without one.
+//! S0-1, S0-26, S4-1: one suite of behaviours, the same over every transport and without one.
 
 #[path = "suite/behaviours.rs"]
 mod behaviours;
@@ -112,8 +112,8 @@ over_every_transport! {
     failures::t14_a_panic_before_the_first_await
     failures::t14_a_panic_after_an_await
     failures::t14_a_panic_in_drop_of_a_local
-    failures::t14_a_panic_in_serialize_of_the_reply
-    failures::t14_a_panic_in_serialize_of_an_argument
+    failures::s1_4_t14_a_failing_serialize_of_the_reply
+    failures::s1_4_t14_a_failing_serialize_of_an_argument
     failures::t14_a_panic_of_a_oneway_handler
     failures::t14_a_panic_does_not_disturb_calls_beside_it
 }

@@ -141,7 +141,7 @@ pub(crate) async fn t14_a_panic_in_drop_of_a_local(pair: &Pair) {
     assert_panicked(&pair.client.panic(Panic::InDrop).await.unwrap_err());
 }
 
-pub(crate) async fn t14_a_panic_in_serialize_of_the_reply(pair: &Pair) {
+pub(crate) async fn s1_4_t14_a_failing_serialize_of_the_reply(pair: &Pair) {
     for (fragile, told) in [(1, "it is fragile"), (2, "")] {
         let status = pair.client.give(fragile).await.unwrap_err();
         assert_panicked(&status);
@@ -153,7 +153,7 @@ pub(crate) async fn t14_a_panic_in_serialize_of_the_reply(pair: &Pair) {
     assert!(matches!(pair.client.give(0).await, Ok(Fragile::Whole)));
 }
 
-pub(crate) async fn t14_a_panic_in_serialize_of_an_argument(pair: &Pair) {
+pub(crate) async fn s1_4_t14_a_failing_serialize_of_an_argument(pair: &Pair) {
     for fragile in [Fragile::Fails, Fragile::Panics] {
         let status = pair.client.take(fragile).await.unwrap_err();
         assert_eq!(status.code(), Code::Internal, "{status}");
