@@ -2,7 +2,7 @@
 //!
 //! Where are the sockets, tasks and locks? With the caller: it feeds [`ClientConnection`] or
 //! [`ServerConnection`] with what it read and with the current time, and writes what it finds in
-//! their [`Outgoing`](crate::wire::Outgoing) buffer.
+//! their [`Outgoing`] buffer.
 
 mod cancels;
 mod client;
