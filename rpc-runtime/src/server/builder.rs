@@ -214,7 +214,7 @@ impl ServerBuilder {
 
     /// The services without a server, for [`Channel::from_invoke`](crate::Channel::from_invoke).
     ///
-    /// Bodies are in bincode, and as nothing is sent, the limits on messages and calls do not apply.
+    /// Bodies are in bincode. Of the limits, those on requests and on running calls apply.
     ///
     /// # Errors
     /// A service is registered twice.
