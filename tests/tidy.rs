@@ -74,11 +74,6 @@ const IMPORTS: [(&str, &[&str]); 16] = [
 ];
 
 const LINES_MAX: usize = 450;
-/// Files that were longer before this rule and may only get shorter.
-const LONG: [(&str, usize); 2] = [
-    ("rpc-core/src/connection/client.rs", 571),
-    ("rpc-core/src/connection/server.rs", 573),
-];
 const EXAMPLE_LINES_MAX: usize = 80;
 const QUICKSTART_LINES_MAX: usize = 40;
 
@@ -357,17 +352,10 @@ fn every_rule_of_the_protocol_has_a_test() {
 
 fn length_findings(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
-    let known = LONG.iter().find(|(path, _)| *path == source.path);
-    let what = match known {
-        None if lines > LINES_MAX => {
-            format!("{lines} lines are more than {LINES_MAX}; one idea a file: split it")
-        }
-        Some((_, before)) if lines > *before => {
-            format!("{lines} lines; it was too long with {before} and may only get shorter")
-        }
-        Some(_) if lines <= LINES_MAX => "is short enough now; take it off LONG".to_owned(),
-        _ => return Vec::new(),
-    };
+    if lines <= LINES_MAX {
+        return Vec::new();
+    }
+    let what = format!("{lines} lines are more than {LINES_MAX}; one idea a file: split it");
     vec![source.finding(lines, what)]
 }
 
@@ -475,7 +463,6 @@ fn the_rules_find_what_they_forbid() {
     );
     let long = "\n".repeat(LINES_MAX + 1);
     assert_eq!(length_findings(&source("src/a.rs", &long)).len(), 1);
-    assert_eq!(length_findings(&source(LONG[0].0, "")).len(), 1);
     assert_eq!(
         example_findings(&source("examples/quickstart.rs", &"\n".repeat(41))).len(),
         1

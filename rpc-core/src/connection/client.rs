@@ -1,156 +1,24 @@
 //! The client's end: sends requests, matches answers.
 
-use std::time::{Duration, Instant};
+mod config;
+mod event;
+mod incoming;
+mod request;
+
+pub use config::ClientConfig;
+pub use event::{ClientEvent, Reply};
+pub use request::{RequestHead, StartError};
+
+use std::time::Instant;
 
 use super::cancels::Cancels;
-use super::liveness::{Check, KeepAlive, Liveness, earlier};
+use super::liveness::{Check, Liveness, earlier};
 use super::pace::TokenBucket;
 use super::slots::{Slots, Terms};
-use super::{
-    CallId, ConnectionError, Refusal, TOO_MUCH_CONTROL, UNKNOWN_FRAMES_MAX, control_pace, owned,
-    ping, pong, read_go_away,
-};
+use super::{CallId, ConnectionError, Refusal, control_pace, ping};
 use crate::codec::CodecError;
-use crate::wire::{
-    Ack, Body, Decoder, Flags, Frame, FrameError, Header, Hello, Kind, Outgoing, Verdict,
-    metadata_and_rest, read_ack,
-};
-use crate::{Code, Deadline, Metadata, MethodId, Status, WireTimeout};
-
-/// What a client wants of a connection.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClientConfig {
-    /// The id of the codec of all bodies.
-    pub codec: u8,
-    /// The longest reply that is accepted, in bytes.
-    pub message_bytes_max: u32,
-    /// How long the server may take to acknowledge.
-    pub handshake_timeout: Duration,
-    /// How to find out that the server has gone; `None` leaves that to the transport.
-    pub keep_alive: Option<KeepAlive>,
-    /// How long the connection may be without calls before it is closed; `None` is for ever.
-    pub idle_timeout: Option<Duration>,
-}
-
-impl ClientConfig {
-    /// The shipped limits with this codec.
-    #[must_use]
-    pub const fn new(codec: u8) -> Self {
-        Self {
-            codec,
-            message_bytes_max: crate::MESSAGE_BYTES_MAX,
-            handshake_timeout: crate::HANDSHAKE_TIMEOUT,
-            keep_alive: Some(KeepAlive::SHIPPED),
-            idle_timeout: None,
-        }
-    }
-}
-
-/// What goes in front of the arguments.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct RequestHead<'a> {
-    /// Which method.
-    pub method: MethodId,
-    /// The time that is left for the call.
-    pub timeout: Option<Duration>,
-    /// When the call is over here, answered or not.
-    pub deadline: Option<Instant>,
-    /// Metadata to send along.
-    pub metadata: Option<&'a Metadata>,
-}
-
-impl<'a> RequestHead<'a> {
-    /// A request without deadline and metadata.
-    #[must_use]
-    pub const fn new(method: MethodId) -> Self {
-        Self {
-            method,
-            timeout: None,
-            deadline: None,
-            metadata: None,
-        }
-    }
-
-    /// Tells the server the time that is left; this side waits without end.
-    #[must_use]
-    pub const fn with_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Ends the call at a deadline, here and at the server.
-    #[must_use]
-    pub fn with_deadline(mut self, deadline: Option<Deadline>, now: Instant) -> Self {
-        self.timeout = deadline.map(|deadline| deadline.remaining(now));
-        self.deadline = deadline.map(Deadline::instant);
-        self
-    }
-
-    /// Adds metadata.
-    #[must_use]
-    pub const fn with_metadata(mut self, metadata: Option<&'a Metadata>) -> Self {
-        self.metadata = metadata;
-        self
-    }
-}
-
-/// Why a call was not sent. In every case the server has not seen it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The connection takes no new calls: closed, or the server said go-away.
-    Closed,
-    /// As many calls are open as the table holds.
-    Full,
-    /// The arguments could not be encoded.
-    Encode(CodecError),
-    /// The arguments have more bytes than the server accepts.
-    TooLarge {
-        /// Bytes of the encoded arguments.
-        length: usize,
-        /// Bytes that the server accepts.
-        limit: usize,
-    },
-}
-
-/// The reply of a handler.
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reply<'a> {
-    /// Metadata of the response.
-    pub metadata: Metadata,
-    /// The encoded reply.
-    pub body: Body<'a>,
-}
-
-/// What came of the bytes that were fed in.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ClientEvent<'a> {
-    /// The server accepted; [`ClientConnection::peer`] tells what it said.
-    Opened,
-    /// A call succeeded. Its data stays until [`ClientConnection::release`].
-    Replied(CallId, Reply<'a>),
-    /// A call failed. Its data stays until [`ClientConnection::release`].
-    Failed {
-        /// Which call.
-        call: CallId,
-        /// Why.
-        status: Status,
-        /// The server knows no method with that id.
-        unknown_method: bool,
-    },
-    /// The server takes no calls above this id; the open ones above it are to be failed with
-    /// [`ClientConnection::close_above`].
-    GoAway {
-        /// The last id it accepted.
-        last: u64,
-        /// Why, in words.
-        reason: String,
-    },
-}
+use crate::wire::{Ack, Decoder, Flags, Frame, Header, Hello, Kind, Outgoing, Verdict, read_ack};
+use crate::{Metadata, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
 #[derive(Debug)]
@@ -509,177 +377,10 @@ impl<T> ClientConnection<T> {
         Ok(())
     }
 
-    #[inline]
-    fn handle_frame<'a>(
-        &mut self,
-        header: Header,
-        body: Body<'a>,
-    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
-        if header.kind == Kind::Response {
-            let Some(call) = self.calls.close(header.call) else {
-                return self.handle_late_answer(header.call);
-            };
-            return Ok(Some(self.replied(call, header, body)));
-        }
-        self.handle_rare_frame(header, body)
-    }
-
-    #[inline]
-    fn replied<'a>(&self, call: CallId, header: Header, body: Body<'a>) -> ClientEvent<'a> {
-        let (metadata, body) = if header.flags.contains(Flags::METADATA) {
-            match metadata_and_rest(body) {
-                Ok(parts) => parts,
-                Err(error) => {
-                    let status = Status::internal("the metadata of the reply is malformed");
-                    return failed(call, status.with_source(error));
-                }
-            }
-        } else {
-            (Metadata::new(), body)
-        };
-        if body.len() > self.config.message_bytes_max as usize {
-            return failed(call, self.oversized_reply(body.len()));
-        }
-        ClientEvent::Replied(call, Reply { metadata, body })
-    }
-
-    fn handle_rare_frame(
-        &mut self,
-        header: Header,
-        body: Body<'_>,
-    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        if header.kind != Kind::Error && !self.control.take(self.now) {
-            return Err(TOO_MUCH_CONTROL);
-        }
-        match header.kind {
-            Kind::Error => {
-                let Some(call) = self.calls.close(header.call) else {
-                    return self.handle_late_answer(header.call);
-                };
-                Ok(Some(ClientEvent::Failed {
-                    call,
-                    status: read_error(header, body),
-                    unknown_method: header.flags.contains(Flags::UNKNOWN_METHOD),
-                }))
-            }
-            Kind::Ping => {
-                pong(&mut self.outgoing, &body)?;
-                Ok(None)
-            }
-            Kind::Pong => Ok(None),
-            Kind::GoAway => {
-                let (last, reason) = read_go_away(&body)?;
-                self.drain();
-                Ok(Some(ClientEvent::GoAway { last, reason }))
-            }
-            Kind::Request | Kind::Cancel => Err(WRONG_DIRECTION),
-            _ => self.skip_unknown_frame(),
-        }
-    }
-
-    fn handle_oversized(
-        &mut self,
-        header: Header,
-    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        match header.kind {
-            Kind::Response | Kind::Error => {}
-            Kind::Request | Kind::Cancel => return Err(WRONG_DIRECTION),
-            _ => return self.skip_unknown_frame(),
-        }
-        let Some(call) = self.calls.close(header.call) else {
-            return self.handle_late_answer(header.call);
-        };
-        let status = self.oversized_reply(header.length as usize);
-        Ok(Some(failed(call, status)))
-    }
-
-    fn oversized_reply(&self, length: usize) -> Status {
-        let limit = self.config.message_bytes_max;
-        Status::resource_exhausted(format!(
-            "the reply has {length} bytes; this client accepts {limit}"
-        ))
-    }
-
-    /// An answer to a call that was given up is expected once; others are counted.
-    fn handle_late_answer(
-        &mut self,
-        call: u32,
-    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        if self.given_up > 0 {
-            self.given_up -= 1;
-            self.cancels.answered(call);
-            self.send_cancels();
-            return Ok(None);
-        }
-        self.unknown_replies += 1;
-        if self.unknown_replies > Self::UNKNOWN_REPLIES_MAX {
-            return Err(ConnectionError::Violation(
-                "answers to calls that are not open",
-            ));
-        }
-        Ok(None)
-    }
-
-    fn skip_unknown_frame<E>(&mut self) -> Result<Option<E>, ConnectionError> {
-        self.unknown_frames += 1;
-        if self.unknown_frames > UNKNOWN_FRAMES_MAX {
-            return Err(ConnectionError::Violation(
-                "too many frames of unknown kinds",
-            ));
-        }
-        Ok(None)
-    }
-
     fn drain(&mut self) {
         let state = std::mem::replace(&mut self.state, State::Closed);
         if let State::Open(ack) | State::Draining(ack) = state {
             self.state = State::Draining(ack);
         }
     }
-}
-
-impl FrameError<CodecError> {
-    fn into_start_error(self, limit: usize) -> StartError {
-        match self {
-            Self::Body(error) => StartError::Encode(error),
-            Self::TooLarge(length) => StartError::TooLarge { length, limit },
-        }
-    }
-}
-
-fn failed(call: CallId, status: Status) -> ClientEvent<'static> {
-    ClientEvent::Failed {
-        call,
-        status,
-        unknown_method: false,
-    }
-}
-
-/// Reads `[body.error]`; a malformed one still ends its call with its code.
-fn read_error(header: Header, body: Body<'_>) -> Status {
-    let code = Code::from_number(header.extra.min(u16::from(u8::MAX)) as u8);
-    let parts = error_parts(header, body);
-    let Some((metadata, text, rest)) = parts else {
-        return Status::new(code, "the server's error text is malformed");
-    };
-    let mut status = Status::new(code, text).with_metadata(metadata);
-    if header.flags.contains(Flags::NOT_PROCESSED) {
-        status = status.with_not_processed();
-    }
-    if header.flags.contains(Flags::TYPED) {
-        status = status.with_error_body(owned(&rest).unwrap_or_default());
-    }
-    status
-}
-
-fn error_parts(header: Header, body: Body<'_>) -> Option<(Metadata, String, Body<'_>)> {
-    let (metadata, body) = if header.flags.contains(Flags::METADATA) {
-        metadata_and_rest(body).ok()?
-    } else {
-        (Metadata::new(), body)
-    };
-    let (length, rest) = body.split_first_chunk()?;
-    let length = usize::from(u16::from_le_bytes(*length));
-    let text = String::from_utf8_lossy(rest.get(..length)?).into_owned();
-    Some((metadata, text, body.skip(2 + length)))
 }

@@ -1,0 +1,42 @@
+//! What a client learns from the bytes it is fed.
+
+use crate::connection::CallId;
+use crate::wire::Body;
+use crate::{Metadata, Status};
+
+/// The reply of a handler.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reply<'a> {
+    /// Metadata of the response.
+    pub metadata: Metadata,
+    /// The encoded reply.
+    pub body: Body<'a>,
+}
+
+/// What came of the bytes that were fed in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientEvent<'a> {
+    /// The server accepted; [`ClientConnection::peer`] tells what it said.
+    Opened,
+    /// A call succeeded. Its data stays until [`ClientConnection::release`].
+    Replied(CallId, Reply<'a>),
+    /// A call failed. Its data stays until [`ClientConnection::release`].
+    Failed {
+        /// Which call.
+        call: CallId,
+        /// Why.
+        status: Status,
+        /// The server knows no method with that id.
+        unknown_method: bool,
+    },
+    /// The server takes no calls above this id; the open ones above it are to be failed with
+    /// [`ClientConnection::close_above`].
+    GoAway {
+        /// The last id it accepted.
+        last: u64,
+        /// Why, in words.
+        reason: String,
+    },
+}

@@ -1,0 +1,168 @@
+//! The frames of the server, one after the other.
+
+use super::{ClientConnection, ClientEvent, Reply, WRONG_DIRECTION};
+use crate::connection::{
+    CallId, ConnectionError, TOO_MUCH_CONTROL, UNKNOWN_FRAMES_MAX, owned, pong, read_go_away,
+};
+use crate::wire::{Body, Flags, Header, Kind, metadata_and_rest};
+use crate::{Code, Metadata, Status};
+
+impl<T> ClientConnection<T> {
+    #[inline]
+    pub(super) fn handle_frame<'a>(
+        &mut self,
+        header: Header,
+        body: Body<'a>,
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        if header.kind == Kind::Response {
+            let Some(call) = self.calls.close(header.call) else {
+                return self.handle_late_answer(header.call);
+            };
+            return Ok(Some(self.replied(call, header, body)));
+        }
+        self.handle_rare_frame(header, body)
+    }
+
+    #[inline]
+    fn replied<'a>(&self, call: CallId, header: Header, body: Body<'a>) -> ClientEvent<'a> {
+        let (metadata, body) = if header.flags.contains(Flags::METADATA) {
+            match metadata_and_rest(body) {
+                Ok(parts) => parts,
+                Err(error) => {
+                    let status = Status::internal("the metadata of the reply is malformed");
+                    return failed(call, status.with_source(error));
+                }
+            }
+        } else {
+            (Metadata::new(), body)
+        };
+        if body.len() > self.config.message_bytes_max as usize {
+            return failed(call, self.oversized_reply(body.len()));
+        }
+        ClientEvent::Replied(call, Reply { metadata, body })
+    }
+
+    fn handle_rare_frame(
+        &mut self,
+        header: Header,
+        body: Body<'_>,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if header.kind != Kind::Error && !self.control.take(self.now) {
+            return Err(TOO_MUCH_CONTROL);
+        }
+        match header.kind {
+            Kind::Error => {
+                let Some(call) = self.calls.close(header.call) else {
+                    return self.handle_late_answer(header.call);
+                };
+                Ok(Some(ClientEvent::Failed {
+                    call,
+                    status: read_error(header, body),
+                    unknown_method: header.flags.contains(Flags::UNKNOWN_METHOD),
+                }))
+            }
+            Kind::Ping => {
+                pong(&mut self.outgoing, &body)?;
+                Ok(None)
+            }
+            Kind::Pong => Ok(None),
+            Kind::GoAway => {
+                let (last, reason) = read_go_away(&body)?;
+                self.drain();
+                Ok(Some(ClientEvent::GoAway { last, reason }))
+            }
+            Kind::Request | Kind::Cancel => Err(WRONG_DIRECTION),
+            _ => self.skip_unknown_frame(),
+        }
+    }
+
+    pub(super) fn handle_oversized(
+        &mut self,
+        header: Header,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        match header.kind {
+            Kind::Response | Kind::Error => {}
+            Kind::Request | Kind::Cancel => return Err(WRONG_DIRECTION),
+            _ => return self.skip_unknown_frame(),
+        }
+        let Some(call) = self.calls.close(header.call) else {
+            return self.handle_late_answer(header.call);
+        };
+        let status = self.oversized_reply(header.length as usize);
+        Ok(Some(failed(call, status)))
+    }
+
+    fn oversized_reply(&self, length: usize) -> Status {
+        let limit = self.config.message_bytes_max;
+        Status::resource_exhausted(format!(
+            "the reply has {length} bytes; this client accepts {limit}"
+        ))
+    }
+
+    /// An answer to a call that was given up is expected once; others are counted.
+    fn handle_late_answer(
+        &mut self,
+        call: u32,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if self.given_up > 0 {
+            self.given_up -= 1;
+            self.cancels.answered(call);
+            self.send_cancels();
+            return Ok(None);
+        }
+        self.unknown_replies += 1;
+        if self.unknown_replies > Self::UNKNOWN_REPLIES_MAX {
+            return Err(ConnectionError::Violation(
+                "answers to calls that are not open",
+            ));
+        }
+        Ok(None)
+    }
+
+    fn skip_unknown_frame<E>(&mut self) -> Result<Option<E>, ConnectionError> {
+        self.unknown_frames += 1;
+        if self.unknown_frames > UNKNOWN_FRAMES_MAX {
+            return Err(ConnectionError::Violation(
+                "too many frames of unknown kinds",
+            ));
+        }
+        Ok(None)
+    }
+}
+
+fn failed(call: CallId, status: Status) -> ClientEvent<'static> {
+    ClientEvent::Failed {
+        call,
+        status,
+        unknown_method: false,
+    }
+}
+
+/// Reads `[body.error]`; a malformed one still ends its call with its code.
+fn read_error(header: Header, body: Body<'_>) -> Status {
+    let code = Code::from_number(header.extra.min(u16::from(u8::MAX)) as u8);
+    let parts = error_parts(header, body);
+    let Some((metadata, text, rest)) = parts else {
+        return Status::new(code, "the server's error text is malformed");
+    };
+    let mut status = Status::new(code, text).with_metadata(metadata);
+    if header.flags.contains(Flags::NOT_PROCESSED) {
+        status = status.with_not_processed();
+    }
+    if header.flags.contains(Flags::TYPED) {
+        status = status.with_error_body(owned(&rest).unwrap_or_default());
+    }
+    status
+}
+
+fn error_parts(header: Header, body: Body<'_>) -> Option<(Metadata, String, Body<'_>)> {
+    let (metadata, body) = if header.flags.contains(Flags::METADATA) {
+        metadata_and_rest(body).ok()?
+    } else {
+        (Metadata::new(), body)
+    };
+    let (length, rest) = body.split_first_chunk()?;
+    let length = usize::from(u16::from_le_bytes(*length));
+    let text = String::from_utf8_lossy(rest.get(..length)?).into_owned();
+    Some((metadata, text, body.skip(2 + length)))
+}

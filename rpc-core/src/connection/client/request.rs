@@ -1,0 +1,84 @@
+//! What goes in front of the arguments, and why a call may not be sent.
+
+use std::time::{Duration, Instant};
+
+use crate::codec::CodecError;
+use crate::wire::FrameError;
+use crate::{Deadline, Metadata, MethodId};
+
+/// What goes in front of the arguments.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RequestHead<'a> {
+    /// Which method.
+    pub method: MethodId,
+    /// The time that is left for the call.
+    pub timeout: Option<Duration>,
+    /// When the call is over here, answered or not.
+    pub deadline: Option<Instant>,
+    /// Metadata to send along.
+    pub metadata: Option<&'a Metadata>,
+}
+
+impl<'a> RequestHead<'a> {
+    /// A request without deadline and metadata.
+    #[must_use]
+    pub const fn new(method: MethodId) -> Self {
+        Self {
+            method,
+            timeout: None,
+            deadline: None,
+            metadata: None,
+        }
+    }
+
+    /// Tells the server the time that is left; this side waits without end.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Ends the call at a deadline, here and at the server.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Deadline>, now: Instant) -> Self {
+        self.timeout = deadline.map(|deadline| deadline.remaining(now));
+        self.deadline = deadline.map(Deadline::instant);
+        self
+    }
+
+    /// Adds metadata.
+    #[must_use]
+    pub const fn with_metadata(mut self, metadata: Option<&'a Metadata>) -> Self {
+        self.metadata = metadata;
+        self
+    }
+}
+
+/// Why a call was not sent. In every case the server has not seen it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The connection takes no new calls: closed, or the server said go-away.
+    Closed,
+    /// As many calls are open as the table holds.
+    Full,
+    /// The arguments could not be encoded.
+    Encode(CodecError),
+    /// The arguments have more bytes than the server accepts.
+    TooLarge {
+        /// Bytes of the encoded arguments.
+        length: usize,
+        /// Bytes that the server accepts.
+        limit: usize,
+    },
+}
+
+impl FrameError<CodecError> {
+    pub(super) fn into_start_error(self, limit: usize) -> StartError {
+        match self {
+            Self::Body(error) => StartError::Encode(error),
+            Self::TooLarge(length) => StartError::TooLarge { length, limit },
+        }
+    }
+}
