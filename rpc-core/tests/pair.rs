@@ -20,6 +20,7 @@ mod pair {
     mod opening;
     mod progress;
     mod random;
+    mod random_life;
     mod raw;
     mod recorded;
     mod unsent;

@@ -57,6 +57,8 @@ enum State {
         hello: Vec<u8>,
         /// `None` if the timeout is longer than time is.
         deadline: Option<Instant>,
+        /// Why to go away as soon as there is somebody to tell.
+        drain: Option<String>,
     },
     Open,
     /// As `Open`, but new calls are refused.
@@ -76,6 +78,7 @@ impl<T> ServerConnection<T> {
             state: State::Opening {
                 hello: Vec::new(),
                 deadline: now.checked_add(config.handshake_timeout),
+                drain: None,
             },
             ids: RisingIds::default(),
             parked: HashMap::new(),
@@ -210,11 +213,16 @@ impl<T> ServerConnection<T> {
         let _ = self.refuse_hello(Verdict::TooManyConnections, 0, reason.to_owned());
     }
 
-    /// Announces that no further call is accepted, and why; the running ones may finish.
+    /// Announces that no further call is accepted, and why; the running ones may finish. Before the
+    /// hello is here, the announcement waits for it.
     pub fn drain(&mut self, reason: &str) {
-        if matches!(self.state, State::Open) {
-            self.say_go_away(reason);
-            self.state = State::Draining;
+        match &mut self.state {
+            State::Opening { drain, .. } => *drain = Some(reason.to_owned()),
+            State::Open => {
+                self.say_go_away(reason);
+                self.state = State::Draining;
+            }
+            State::Draining | State::Closed => {}
         }
     }
 

@@ -80,6 +80,21 @@ fn a_second_go_away_says_no_more_than_the_first() {
     }
 }
 
+#[test]
+fn a_server_that_goes_before_the_hello_tells_so_behind_the_ack() {
+    // [conn.go-away] [open.early]: nothing that comes with the hello is processed.
+    let mut pair = Pair::new();
+    pair.server.drain("moving");
+    assert!(!pair.server.is_drained() && pair.server.outgoing().is_empty());
+    pair.call(ECHO, 1, b"early");
+    pair.drive();
+    let reason = "moving".to_owned();
+    let opened = [ClientSaw::Opened, ClientSaw::GoAway { last: 0, reason }];
+    assert_eq!(pair.client_saw[..2], opened);
+    assert_eq!(pair.client_saw[2].code(), Some(Code::Unavailable));
+    assert!(pair.server.is_drained() && pair.client.is_drained());
+}
+
 /// One interleaving: `steps` pieces of the way before the call starts, of which each is carried
 /// either way in turn.
 fn race(call_at: usize, drain_at: usize, method: rpc_core::MethodId, heed: bool, cut: usize) {
@@ -144,8 +159,7 @@ fn race(call_at: usize, drain_at: usize, method: rpc_core::MethodId, heed: bool,
 fn a_call_at_every_step_around_a_go_away_ends_once() {
     // [conn.go-away] [call.once]: with its reply, or as not processed.
     for call_at in 0..16 {
-        // Before the hello was read there is nothing to say go-away to.
-        for drain_at in 1..16 {
+        for drain_at in 0..16 {
             for method in [ECHO, WAIT] {
                 for heed in [false, true] {
                     for cut in [1, 7, 1000] {

@@ -51,7 +51,14 @@ impl<T> ServerConnection<T> {
         ack.services.clone_from(&self.config.services);
         ack.encode(self.outgoing.raw());
         self.reply_bytes_max = hello.message_bytes_max as usize;
-        self.state = State::Open;
+        let opening = std::mem::replace(&mut self.state, State::Open);
+        if let State::Opening {
+            drain: Some(reason),
+            ..
+        } = opening
+        {
+            self.drain(&reason);
+        }
         Ok(ServerEvent::Opened { codec })
     }
 
