@@ -75,6 +75,11 @@ impl Life {
         let now = self.pair.now;
         let deadline = time.map(|ms| Deadline::after(now, MS * ms));
         let head = RequestHead::new(method).with_deadline(deadline, now);
+        // Some clients tell the time that is left and do not watch it.
+        let head = match choice {
+            ..200 => head,
+            _ => RequestHead::new(method).with_timeout(head.timeout),
+        };
         let serial = self.serial;
         let started = self.pair.client.start_call(head, serial, |out| {
             out.extend_from_slice(&serial.to_le_bytes());
