@@ -14,6 +14,8 @@ const REQUEST: u8 = 1;
 const CANCEL: u8 = 4;
 const PING: u8 = 8;
 const PONG: u8 = 9;
+/// A script of two bytes may start hundreds of calls.
+const CALLS_MAX: u64 = 10_000;
 
 struct Client {
     connection: ClientConnection<u64>,
@@ -114,6 +116,9 @@ impl Client {
     }
 
     fn start(&mut self, deadline: Option<Deadline>, body: &[u8], metadata: &Metadata) {
+        if self.serial >= CALLS_MAX {
+            return;
+        }
         self.serial += 1;
         let head = head()
             .with_deadline(deadline, self.now)
