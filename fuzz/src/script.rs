@@ -53,6 +53,8 @@ impl<'a> Script<'a> {
 /// Cuts what a side has written into frames: kind, flags, low bits of the call id, body.
 pub(crate) struct Written {
     bytes: Vec<u8>,
+    /// How many of them were cut off: read <= bytes.len()
+    read: usize,
     /// Bytes of hello or ack are still to come.
     opening: bool,
 }
@@ -61,26 +63,28 @@ impl Written {
     pub(crate) fn new() -> Self {
         Self {
             bytes: Vec::new(),
+            read: 0,
             opening: true,
         }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.read);
+        self.read = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
     pub(crate) fn is_between_frames(&self) -> bool {
-        self.bytes.is_empty()
+        self.read == self.bytes.len()
     }
 
     pub(crate) fn next(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
-        let header: [u8; 16] = *self.bytes.first_chunk()?;
+        let header: [u8; 16] = *self.bytes[self.read..].first_chunk()?;
         let field = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
         let length = if self.opening { field(12) } else { field(0) } as usize;
-        if self.bytes.len() < 16 + length {
-            return None;
-        }
-        let body = self.bytes.drain(..16 + length).skip(16).collect();
+        let end = self.read + 16 + length;
+        let body = self.bytes.get(self.read + 16..end)?.to_vec();
+        self.read = end;
         if std::mem::take(&mut self.opening) {
             assert_eq!(&header[..4], b"\x93rpc");
             return self.next();
