@@ -18,6 +18,9 @@ pub use rpc_runtime::{
     ServerLoad, Service, TraceParent, capture_metadata, transport,
 };
 
+/// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].
+pub use bytes::Bytes;
+
 /// Lets a type implement [`Interceptor`], [`Invoke`] and the transport traits.
 pub use async_trait::async_trait;
 

@@ -60,11 +60,14 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Counting<W> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // Counted before: the peer may see the bytes, and the test read the count, before this
+        // thread runs on.
+        self.written.writes.fetch_add(1, Relaxed);
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(count)) = written {
-            self.written.writes.fetch_add(1, Relaxed);
-            self.written.bytes.fetch_add(count as u64, Relaxed);
-        }
+        match written {
+            Poll::Ready(Ok(count)) => self.written.bytes.fetch_add(count as u64, Relaxed),
+            _ => self.written.writes.fetch_sub(1, Relaxed),
+        };
         written
     }
 

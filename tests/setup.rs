@@ -220,6 +220,9 @@ async fn s3_4_one_type_serves_under_two_names_beside_plain_functions() {
     let hello: String = channel.call("Greeter.hello", &name).await.unwrap();
     let moin: String = channel.call("pkg.v1.Greeter.hello", &name).await.unwrap();
     assert_eq!((&*hello, &*moin), ("Hello, Ann!", "Moin, Ann!"));
+    let named = rpc::CallOptions::new().with_service_name("pkg.v1.Greeter");
+    let typed = GreeterClient::new(channel.with_options(named));
+    assert_eq!(typed.hello("Ann".into()).await.unwrap(), "Moin, Ann!");
     let sum: i64 = channel.call("Math.add", &(&2_i64, &3_i64)).await.unwrap();
     assert_eq!(sum, 5);
     let status = channel.call::<_, ()>("Math.fail", &()).await.unwrap_err();
@@ -234,7 +237,7 @@ async fn s3_4_one_type_serves_under_two_names_beside_plain_functions() {
     assert_eq!(server.method_stats("Greeter.hello").unwrap().calls, 1);
     assert_eq!(
         server.method_stats("pkg.v1.Greeter.hello").unwrap().calls,
-        1
+        2
     );
     assert_eq!(server.method_stats("Math.fail").unwrap().errors, 1);
     assert!(server.method_stats("Math.absent").is_none());

@@ -71,6 +71,17 @@ impl<'a> MethodRef<'a> {
     }
 }
 
+impl<'a> MethodRef<'a> {
+    /// The method of the same name of another service.
+    fn of_service(self, service: &'a str) -> Self {
+        Self {
+            service,
+            id: MethodId::of(service, self.name),
+            ..self
+        }
+    }
+}
+
 impl From<&'static MethodDescriptor> for MethodRef<'static> {
     fn from(method: &'static MethodDescriptor) -> Self {
         Self {
@@ -119,6 +130,10 @@ impl Channel {
     #[inline]
     fn outbound<'a>(&'a self, method: MethodRef<'a>, oneway: bool) -> Outbound<'a> {
         let ambient = context::ambient();
+        let method = match self.options.service_name() {
+            Some(service) => method.of_service(service),
+            None => method,
+        };
         let timeout = self.options.timeout().or(method.timeout);
         let timeout = timeout.or(self.inner.settings.default_timeout);
         let timed = timeout.is_some() || ambient.deadline.is_some();

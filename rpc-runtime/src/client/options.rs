@@ -19,6 +19,7 @@ use crate::transport::{Connector, Target, connector};
 pub struct CallOptions {
     timeout: Option<Duration>,
     wait_for_ready: bool,
+    service: Option<Arc<str>>,
     metadata: Metadata,
 }
 
@@ -44,6 +45,20 @@ impl CallOptions {
     pub const fn with_wait_for_ready(mut self, wait: bool) -> Self {
         self.wait_for_ready = wait;
         self
+    }
+
+    /// Calls the service that is registered under this name instead of the name of its trait; see
+    /// [`ServerBuilder::add_service_as`](crate::ServerBuilder::add_service_as).
+    #[must_use]
+    pub fn with_service_name(mut self, name: &str) -> Self {
+        self.service = Some(name.into());
+        self
+    }
+
+    /// The name under which the service is called, if it is not that of its trait.
+    #[must_use]
+    pub fn service_name(&self) -> Option<&str> {
+        self.service.as_deref()
     }
 
     /// Whether a call waits for a server.

@@ -156,9 +156,6 @@ impl<S: Side> Driver<S> {
             return self.yield_now(cx);
         }
         loop {
-            if let Err(error) = self.poll_timer(cx) {
-                return Poll::Ready(Closed::Protocol(error));
-            }
             let flushed = match self.poll_flush(cx) {
                 Poll::Ready(Ok(finished)) if finished => return Poll::Ready(Closed::Finished),
                 Poll::Ready(Ok(_)) => true,
@@ -168,11 +165,20 @@ impl<S: Side> Driver<S> {
             if !flushed && self.poll_stall(cx).is_ready() {
                 return Poll::Ready(Closed::Io(io::ErrorKind::TimedOut.into()));
             }
-            if !flushed && S::READS_ONLY_WHEN_FLUSHED {
-                return Poll::Pending;
-            }
-            match self.poll_input(cx) {
-                Poll::Pending => return Poll::Pending,
+            let reads = flushed || !S::READS_ONLY_WHEN_FLUSHED;
+            let input = if reads {
+                self.poll_input(cx)
+            } else {
+                Poll::Pending
+            };
+            match input {
+                // The time counts only when all that has arrived is seen: a process that was paused
+                // finds the answers in its socket before it finds its timers expired.
+                Poll::Pending => match self.poll_timer(cx) {
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Pending,
+                    Err(error) => return Poll::Ready(Closed::Protocol(error)),
+                },
                 Poll::Ready(Ok(progress)) if progress.woke_many => return self.yield_now(cx),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(why)) => return Poll::Ready(why),
@@ -260,8 +266,10 @@ impl<S: Side> Driver<S> {
         progress.map_err(Closed::Protocol)
     }
 
-    /// Keeps the timer at what the protocol asks for, and tells it when that moment has come.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+    /// Keeps the timer at what the protocol asks for, and tells it when that moment has come; true
+    /// if it had, and there may be something to write.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+        let mut acted = false;
         loop {
             let due = {
                 let mut state = self.shared.lock();
@@ -270,7 +278,7 @@ impl<S: Side> Driver<S> {
             };
             let Some(due) = due else {
                 self.timer = None;
-                return Ok(());
+                return Ok(acted);
             };
             let due = tokio::time::Instant::from_std(due);
             let timer = self
@@ -280,8 +288,9 @@ impl<S: Side> Driver<S> {
                 timer.as_mut().reset(due);
             }
             if timer.as_mut().poll(cx).is_pending() {
-                return Ok(());
+                return Ok(acted);
             }
+            acted = true;
             self.side.handle_timeout(&self.shared, clock::now())?;
         }
     }

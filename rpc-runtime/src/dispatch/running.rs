@@ -235,7 +235,7 @@ async fn intercepted(
                 None => responder.fail(&Status::internal("the service did not dispatch the call")),
             }
         }
-        Err(status) => responder.fail(&status),
+        Err(status) => responder.fail(&status.with_not_processed()),
     };
     chain.after(&info, answered);
     answered

@@ -70,8 +70,8 @@ impl ServerBuilder {
 
     /// Adds a service under a name of its own, so that one type can serve twice.
     ///
-    /// It is reached with [`Channel::call_raw`](crate::Channel::call_raw): a typed client calls the
-    /// service that has the name of its trait.
+    /// A client reaches it with
+    /// [`CallOptions::with_service_name`](crate::CallOptions::with_service_name).
     #[must_use]
     pub fn add_service_as(mut self, name: &str, service: impl Service) -> Self {
         self.router.add(Arc::new(service), Some(name));

@@ -162,8 +162,7 @@ impl Protocol for Serving {
     }
 
     fn is_finished(&self) -> bool {
-        let drained = self.draining && self.core.running() == 0;
-        self.abandoned || drained || self.core.is_drained()
+        self.abandoned || self.core.is_drained()
     }
 }
 
