@@ -61,7 +61,7 @@ async fn s0_4_accept_errors_pause_the_server_and_do_not_end_it() {
         .collect();
     assert_eq!(
         pauses[..11],
-        [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000]
+        [5, 10, 20, 40, 80, 160, 320, 500, 500, 500, 500]
     );
 }
 

@@ -27,7 +27,7 @@ impl Acceptor {
     /// The pause after a first failure, for example because no file descriptor is left; it doubles
     /// with each further failure, as in Go's net/http.
     const PAUSE_MIN: Duration = Duration::from_millis(5);
-    const PAUSE_MAX: Duration = Duration::from_secs(1);
+    const PAUSE_MAX: Duration = Duration::from_millis(500);
 
     pub(super) async fn run(mut self) {
         let mut pause = Self::PAUSE_MIN;
