@@ -1,6 +1,8 @@
 //! What several test files need: places to listen on, and a network that a test controls.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod process;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
