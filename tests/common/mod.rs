@@ -224,3 +224,108 @@ pub(crate) mod raw {
         (header, body)
     }
 }
+
+/// A place that never answers.
+#[derive(Debug)]
+pub(crate) struct Blackhole;
+
+#[async_trait]
+impl Connector for Blackhole {
+    async fn connect(&self) -> io::Result<Duplex> {
+        std::future::pending().await
+    }
+
+    fn target(&self) -> String {
+        "test://blackhole".into()
+    }
+}
+
+/// A place that is far away: connecting takes a while.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote(pub(crate) Wires, pub(crate) Duration);
+
+#[async_trait]
+impl Connector for Remote {
+    async fn connect(&self) -> io::Result<Duplex> {
+        tokio::time::sleep(self.1).await;
+        self.0.connect().await
+    }
+
+    fn target(&self) -> String {
+        self.0.target()
+    }
+}
+
+/// Passes as many bytes as it was told in its direction, then nothing, without an end.
+pub(crate) struct Stuck<T> {
+    pub(crate) inner: T,
+    pub(crate) left: usize,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Stuck<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            return Poll::Pending;
+        }
+        let mut part = out.take(this.left);
+        let polled = Pin::new(&mut this.inner).poll_read(cx, &mut part);
+        let count = part.filled().len();
+        this.left -= count;
+        out.set_filled(out.filled().len() + count);
+        polled
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Stuck<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            return Poll::Pending;
+        }
+        let part = &bytes[..bytes.len().min(this.left)];
+        let written = std::task::ready!(Pin::new(&mut this.inner).poll_write(cx, part))?;
+        this.left -= written;
+        Poll::Ready(Ok(written))
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Counts what happens in handlers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+    /// Counts when it is dropped.
+    pub(crate) fn on_drop(&self) -> CountDrop {
+        CountDrop(self.clone())
+    }
+}
+
+/// Counts its end.
+pub(crate) struct CountDrop(Count);
+
+impl Drop for CountDrop {
+    fn drop(&mut self) {
+        self.0.add();
+    }
+}

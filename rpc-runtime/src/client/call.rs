@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,13 +36,18 @@ pub(super) struct Outbound<'a> {
     pub(super) method: MethodRef<'a>,
     pub(super) oneway: bool,
     pub(super) deadline: Option<Deadline>,
-    /// When the deadline was worked out; meaningless without one.
+    /// When it was last asked how much time is left; meaningless without a deadline.
     now: Option<Instant>,
     metadata: Cow<'a, Metadata>,
     pub(super) resend: ResendPolicy,
 }
 
 impl Outbound<'_> {
+    /// Takes note that time has passed: the server is to know what is left.
+    pub(super) fn renew(&mut self) {
+        self.now = self.deadline.map(|_| clock::now());
+    }
+
     #[inline]
     pub(super) fn head(&self) -> RequestHead<'_> {
         let head = RequestHead::new(self.method.id).with_metadata(Some(&*self.metadata));
@@ -110,7 +116,7 @@ impl Channel {
     {
         let mut call = self.outbound(method, oneway);
         let answer = if self.inner.settings.interceptors.is_empty() {
-            self.send(&call, &encode).await
+            self.send(&mut call, &encode).await
         } else {
             Box::pin(self.send_intercepted(&mut call, &encode)).await
         };
@@ -162,13 +168,13 @@ impl Channel {
     }
 
     #[inline]
-    async fn send<F>(&self, call: &Outbound<'_>, encode: &F) -> Answer
+    async fn send<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
         if call.is_overdue() {
-            let text = "the deadline had passed before the call was made";
-            return Err(Status::deadline_exceeded(text).with_not_processed().into());
+            let status = late("the deadline had passed before the call was made");
+            return Err(status.with_not_processed().into());
         }
         match &self.inner.route {
             Route::Remote(remote) => remote.exchange(call, encode).await,
@@ -189,9 +195,11 @@ impl Channel {
             deadline: call.deadline,
         };
         let mut chain = Chain::new(&self.inner.settings.interceptors);
-        let answer = match chain.before(&mut info).await {
+        let admitted = in_time(call.deadline, chain.before(&mut info)).await;
+        let answer = match admitted.unwrap_or_else(|| Err(late("the interceptors took too long"))) {
             Ok(()) => {
                 call.metadata = Cow::Owned(info.metadata.clone());
+                call.renew();
                 self.send(call, encode).await
             }
             Err(status) => Err(status.with_not_processed().into()),
@@ -256,6 +264,19 @@ fn carry_trace(metadata: &mut Metadata, trace: TraceParent, state: Option<String
     }
 }
 
+/// What a future gives, unless the deadline comes before.
+pub(super) async fn in_time<F: Future>(deadline: Option<Deadline>, future: F) -> Option<F::Output> {
+    let Some(deadline) = deadline else {
+        return Some(future.await);
+    };
+    let deadline = tokio::time::Instant::from_std(deadline.instant());
+    tokio::time::timeout_at(deadline, future).await.ok()
+}
+
+fn late(text: &'static str) -> Status {
+    Status::deadline_exceeded(text)
+}
+
 /// Lets somebody other than a connection answer, until the deadline.
 async fn invoke_in_time<F>(invoke: &dyn Invoke, call: &Outbound<'_>, encode: &F) -> Answer
 where
@@ -272,15 +293,8 @@ where
     request.oneway = call.oneway;
     request.timeout = call.head().timeout;
     request.metadata = call.metadata.clone().into_owned();
-    let response = invoke.invoke(request);
-    let response = match call.deadline {
-        Some(deadline) => {
-            let deadline = tokio::time::Instant::from_std(deadline.instant());
-            let in_time = tokio::time::timeout_at(deadline, response).await;
-            in_time.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
-        }
-        None => response.await,
-    };
+    let response = in_time(call.deadline, invoke.invoke(request)).await;
+    let response = response.unwrap_or_else(|| Err(late("no answer in time")));
     let response = response.map_err(Failure::from)?;
     Ok(RawReply {
         metadata: response.metadata,

@@ -11,7 +11,7 @@ use rpc_core::connection::{ClientConfig, ConnectionError};
 use rpc_core::{Code, Codec, Status};
 
 use super::attempt::Attempt;
-use super::call::Outbound;
+use super::call::{Outbound, in_time};
 use super::connection::{Connection, Opened};
 use super::resend::{self, Resend};
 use super::slot::{Answer, Failure};
@@ -94,7 +94,7 @@ impl Remote {
 
     /// Makes a call on the current connection, or on a new one if that is closed.
     #[inline]
-    pub(super) async fn exchange<F>(&self, call: &Outbound<'_>, encode: &F) -> Answer
+    pub(super) async fn exchange<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
     {
@@ -128,15 +128,12 @@ impl Remote {
     async fn dial(
         &self,
         stale: Option<&Arc<Connection>>,
-        call: &Outbound<'_>,
+        call: &mut Outbound<'_>,
     ) -> Result<Arc<Connection>, Failure> {
         let dial = self.dial_patiently(stale, call.resend.wait_for_ready);
-        let Some(deadline) = call.deadline else {
-            return dial.await;
-        };
-        let deadline = tokio::time::Instant::from_std(deadline.instant());
-        let within = tokio::time::timeout_at(deadline, dial).await;
-        within.unwrap_or_else(|_| {
+        let dialed = in_time(call.deadline, dial).await;
+        call.renew();
+        dialed.unwrap_or_else(|| {
             let text = format!("not connected to {} in time", self.connector.target());
             Err(Status::deadline_exceeded(text).with_not_processed().into())
         })
