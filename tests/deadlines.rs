@@ -1,6 +1,10 @@
 //! Deadlines: who sets them, where they hold, what is left on the next hop, what they leave behind.
 
 mod common;
+#[path = "deadlines/places.rs"]
+mod places;
+#[path = "deadlines/storms.rs"]
+mod storms;
 #[path = "deadlines/terms.rs"]
 mod terms;
 

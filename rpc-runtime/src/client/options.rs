@@ -136,7 +136,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// How long connecting may take.
+    /// How long connecting may take, up to the first byte sent; zero is for ever. What the server
+    /// takes to answer is limited by [`handshake_timeout`](Self::handshake_timeout).
     #[must_use]
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{ClientConfig, ConnectionError};
-use rpc_core::{Code, Codec, Status};
+use rpc_core::{Code, Codec, Deadline, Status};
 
 use super::attempt::Attempt;
 use super::call::{Outbound, in_time};
@@ -205,13 +205,13 @@ impl Remote {
             let target = self.connector.target();
             Error::new(Kind::Connect, format!("cannot connect to {target}"))
         };
-        let connect = tokio::time::timeout(self.connect_timeout, self.connector.connect());
-        let duplex = match connect.await {
-            Ok(Ok(duplex)) => duplex,
-            Ok(Err(cause)) => return Err(error().with_source(cause)),
-            Err(_) => {
+        let within = self.connect_timeout;
+        let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
+        let duplex = match in_time(limit, self.connector.connect()).await {
+            Some(Ok(duplex)) => duplex,
+            Some(Err(cause)) => return Err(error().with_source(cause)),
+            None => {
                 let target = self.connector.target();
-                let within = self.connect_timeout;
                 let attempt = format!("connect timeout: {target} not reached within {within:?}");
                 return Err(Error::new(Kind::Connect, attempt));
             }
@@ -223,6 +223,10 @@ impl Remote {
         let target = self.connector.target();
         match closed {
             Closed::Protocol(cause) => {
+                if let ConnectionError::HandshakeTimeout(_) = cause {
+                    let attempt = format!("connect timeout: {target} does not answer");
+                    return Error::new(Kind::Connect, attempt).with_source(cause);
+                }
                 let ours = &self.config;
                 let attempt = format!(
                     "no connection to {target}; this client speaks version {} with codec {} ({})",
@@ -230,11 +234,7 @@ impl Remote {
                     self.codec.name(),
                     ours.codec,
                 );
-                let kind = match cause {
-                    ConnectionError::HandshakeTimeout(_) => Kind::Connect,
-                    _ => Kind::Refused,
-                };
-                Error::new(kind, attempt).with_source(cause)
+                Error::new(Kind::Refused, attempt).with_source(cause)
             }
             other => Error::new(
                 Kind::Connect,
