@@ -43,9 +43,15 @@ struct Inner {
     peer: Option<Peer>,
     deadline: Option<Deadline>,
     metadata: Metadata,
-    response: Mutex<Metadata>,
     /// The trace of the request, continued by a span of this call's own.
     trace: OnceLock<Option<TraceParent>>,
+    call: Arc<Call>,
+}
+
+/// What a context shares with those made from it: the end of the call, and its response.
+#[derive(Default)]
+struct Call {
+    response: Mutex<Metadata>,
     cancelled: AtomicBool,
     cancelling: Notify,
 }
@@ -140,7 +146,7 @@ impl Context {
     pub async fn cancelled(&self) {
         loop {
             // Created before looking: a notification in between is not lost.
-            let cancelling = self.inner.cancelling.notified();
+            let cancelling = self.inner.call.cancelling.notified();
             if self.is_cancelled() {
                 return;
             }
@@ -151,7 +157,7 @@ impl Context {
     /// True once the call is given up; see [`cancelled`](Self::cancelled).
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.cancelled.load(Ordering::Acquire)
+        self.inner.call.cancelled.load(Ordering::Acquire)
     }
 
     /// Runs a future in this context.
@@ -162,22 +168,24 @@ impl Context {
     }
 
     fn cancel(&self) {
-        self.inner.cancelled.store(true, Ordering::Release);
-        self.inner.cancelling.notify_waiters();
+        self.inner.call.cancelled.store(true, Ordering::Release);
+        self.inner.call.cancelling.notify_waiters();
     }
 
     fn response(&self) -> std::sync::MutexGuard<'_, Metadata> {
-        let response = self.inner.response.lock();
+        let response = self.inner.call.response.lock();
         response.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self, change: impl FnOnce(&mut Inner)) -> Self {
+        // The span of the call is chosen once.
+        let _ = self.trace_parent();
         let mut inner = Inner {
             peer: self.inner.peer.clone(),
             deadline: self.inner.deadline,
             metadata: self.inner.metadata.clone(),
             trace: self.inner.trace.clone(),
-            ..Inner::default()
+            call: self.inner.call.clone(),
         };
         change(&mut inner);
         Self {

@@ -1,7 +1,7 @@
 //! The context of the future that is being polled on this thread.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 
 use rpc_core::{Deadline, Metadata};
 
@@ -64,7 +64,6 @@ impl Frame {
                 peer: self.peer.take(),
                 deadline: self.deadline,
                 metadata: std::mem::take(&mut self.metadata),
-                response: Mutex::default(),
                 ..Inner::default()
             }),
         });
@@ -142,7 +141,14 @@ pub(crate) fn replace_metadata(metadata: Metadata) {
             return;
         };
         match &mut frame.context {
-            Some(context) => *context = context.changed(|inner| inner.metadata = metadata),
+            Some(context) => {
+                *context = context.changed(|inner| {
+                    if metadata.get(trace::TRACEPARENT) != inner.metadata.get(trace::TRACEPARENT) {
+                        inner.trace = OnceLock::new();
+                    }
+                    inner.metadata = metadata;
+                });
+            }
             None => frame.metadata = metadata,
         }
     });
