@@ -2,7 +2,11 @@
 
 #[path = "cancellation/causes.rs"]
 mod causes;
+#[path = "cancellation/chain.rs"]
+mod chain;
 mod common;
+#[path = "cancellation/places.rs"]
+mod places;
 
 use std::sync::Arc;
 use std::time::Duration;
