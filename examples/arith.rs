@@ -62,11 +62,12 @@ impl Words for Office {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let socket = format!("unix:///tmp/rpc-arith-{}.sock", std::process::id());
+    let socket = std::env::temp_dir().join(format!("arith-{}.sock", std::process::id()));
+    let socket = format!("unix://{}", socket.display());
     for target in ["tcp://127.0.0.1:0", &socket] {
         let server = Server::builder().add_service(ArithServer::new(Office));
         let server = server.add_service(WordsServer::new(Office));
-        let server = server.bind(target).await?;
+        let server = server.bind(target).await?; // Port 0: the system chooses.
         println!("over {}", server.uri());
         let channel = Channel::connect(server.uri()).await?; // One connection for both clients.
         let arith = ArithClient::new(channel.clone());

@@ -233,6 +233,15 @@ impl Status {
         self
     }
 
+    /// Takes back that the call was provably not processed.
+    #[must_use]
+    pub fn with_maybe_processed(mut self) -> Self {
+        if let Some(details) = &mut self.details {
+            details.not_processed = false;
+        }
+        self
+    }
+
     /// Keeps the cause, for [`Error::source`]; it stays in this process.
     #[must_use]
     pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {

@@ -222,6 +222,8 @@ impl<T> ClientConnection<T> {
         let written = self.outgoing.written();
         self.calls
             .close_above(0, |data, terms| each(data, terms.request_end > written));
+        // A request that was just said to be unsent must not be sent after all.
+        self.outgoing.discard();
     }
 
     /// Notes that bytes have arrived; to be told before they are fed in.

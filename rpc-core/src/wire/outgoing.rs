@@ -94,6 +94,12 @@ impl Outgoing {
         *self = earlier;
     }
 
+    /// Forgets what waits.
+    pub(crate) fn discard(&mut self) {
+        self.written = self.buffer.len();
+        self.reset();
+    }
+
     /// Bytes outside of any frame: hello and ack.
     pub(crate) fn raw(&mut self) -> &mut Vec<u8> {
         &mut self.buffer

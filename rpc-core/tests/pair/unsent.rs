@@ -29,6 +29,17 @@ fn assert_exact(mut pair: Pair, ends: &[usize], written: usize) {
 }
 
 #[test]
+fn what_was_called_unsent_is_not_sent_after_all() {
+    // [call.unsent]
+    let mut pair = Pair::open();
+    pair.call(ECHO, 1, b"late");
+    let mut unsent = Vec::new();
+    pair.client.close(|_, flag| unsent.push(flag));
+    assert_eq!(unsent, [true]);
+    assert!(pair.client.outgoing().is_empty());
+}
+
+#[test]
 fn f18_the_flag_is_exact_wherever_writing_stopped() {
     // [call.unsent]
     let (_, ends) = queued();

@@ -294,9 +294,9 @@ impl Side for ClientSide {
         handled
     }
 
-    fn ending(&mut self, shared: &Shared<Client>, error: &ConnectionError) {
-        let mut status = self.unavailable(error);
-        if let ConnectionError::Refused(_) = error {
+    fn ending(&mut self, shared: &Shared<Client>, why: &Closed) {
+        let mut status = self.unavailable(why);
+        if let Closed::Protocol(ConnectionError::Refused(_)) = why {
             status = status.with_not_processed();
         }
         self.fail_all(shared, &status);

@@ -103,12 +103,16 @@ impl Remote {
             None => self.dial(None, call).await?,
         };
         let mut resent = 0;
+        // An earlier attempt of an idempotent call may have been processed, whatever the last says.
+        let mut maybe_processed = false;
         loop {
             let answer = attempt(&connection, call, encode).await;
             let failure = match answer {
                 Ok(reply) => return Ok(reply),
+                Err(failure) if maybe_processed => failure.maybe_processed(),
                 Err(failure) => failure,
             };
+            maybe_processed |= !failure.status.is_not_processed();
             if connection.accepts_calls() {
                 return Err(name_missing_service(&connection, call, failure));
             }

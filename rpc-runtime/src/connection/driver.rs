@@ -43,7 +43,7 @@ pub(crate) trait Side: Send + Unpin + 'static {
     ) -> Result<(), ConnectionError>;
 
     /// The connection cannot go on; what is still queued will be written.
-    fn ending(&mut self, shared: &Shared<Self::Protocol>, error: &ConnectionError);
+    fn ending(&mut self, shared: &Shared<Self::Protocol>, why: &Closed);
 
     /// The connection is over.
     fn closed(&mut self, shared: &Shared<Self::Protocol>, why: Closed);
@@ -139,11 +139,10 @@ impl<S: Side> Driver<S> {
         }
         match self.poll_work(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Closed::Protocol(error)) => {
-                self.side.ending(&self.shared, &error);
-                self.end(Closed::Protocol(error), cx)
+            Poll::Ready(why @ (Closed::Protocol(_) | Closed::Finished)) => {
+                self.side.ending(&self.shared, &why);
+                self.end(why, cx)
             }
-            Poll::Ready(Closed::Finished) => self.end(Closed::Finished, cx),
             // There is nobody left to say anything to.
             Poll::Ready(why) => Poll::Ready(why),
         }

@@ -304,9 +304,9 @@ impl Side for ServerSide {
         handled
     }
 
-    fn ending(&mut self, shared: &ServerShared, error: &ConnectionError) {
-        tracing::debug!(peer = %self.peer, %error, "closing a connection");
-        let parked = shared.lock().protocol.core.close(&error.to_string());
+    fn ending(&mut self, shared: &ServerShared, why: &Closed) {
+        tracing::debug!(peer = %self.peer, %why, "closing a connection");
+        let parked = shared.lock().protocol.core.close(&why.to_string());
         parked.into_iter().for_each(stop);
     }
 

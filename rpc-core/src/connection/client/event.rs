@@ -18,11 +18,11 @@ pub struct Reply<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent<'a> {
-    /// The server accepted; [`ClientConnection::peer`] tells what it said.
+    /// The server accepted; [`peer`](super::ClientConnection::peer) tells what it said.
     Opened,
-    /// A call succeeded. Its data stays until [`ClientConnection::release`].
+    /// A call succeeded. Its data stays until [`release`](super::ClientConnection::release).
     Replied(CallId, Reply<'a>),
-    /// A call failed. Its data stays until [`ClientConnection::release`].
+    /// A call failed. Its data stays until [`release`](super::ClientConnection::release).
     Failed {
         /// Which call.
         call: CallId,
@@ -32,7 +32,7 @@ pub enum ClientEvent<'a> {
         unknown_method: bool,
     },
     /// The server takes no calls above this id; the open ones above it are to be failed with
-    /// [`ClientConnection::close_above`].
+    /// [`close_above`](super::ClientConnection::close_above).
     GoAway {
         /// The last id it accepted.
         last: u64,

@@ -1,0 +1,271 @@
+//! What really happened, kept outside of the simulated hosts: it outlives their crashes.
+
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rpc::{Code, Status};
+
+/// Clocks tick in milliseconds, and a deadline on the wire is rounded.
+const SLACK: Duration = Duration::from_millis(3);
+
+/// Who calls what, on what terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A method that may run once.
+    Once,
+    /// A method that is marked idempotent.
+    Again,
+    /// A method that fails with a status of its own.
+    Fail,
+    Oneway,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) kind: Kind,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) wait_for_ready: bool,
+    /// The caller closed the channel while the call was open.
+    pub(crate) closes: bool,
+}
+
+/// How a call ended, as its caller saw it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The nonce in the reply; none for a oneway call.
+    Reply(Option<u64>),
+    Failed(Status),
+    /// The caller dropped the future.
+    GivenUp,
+    /// The host of the caller crashed.
+    Died,
+}
+
+#[derive(Debug)]
+struct Call {
+    terms: Terms,
+    executions: u32,
+    outcome: Option<Outcome>,
+}
+
+/// Everything that one simulation did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    calls: Vec<Call>,
+    trace: Vec<String>,
+    violations: Vec<String>,
+}
+
+/// Counts over many seeds: a simulation in which nothing happens proves nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) calls: u64,
+    pub(crate) replies: u64,
+    pub(crate) unavailable: u64,
+    pub(crate) not_processed: u64,
+    pub(crate) deadline_exceeded: u64,
+    pub(crate) no_room: u64,
+    pub(crate) given_up: u64,
+    pub(crate) died: u64,
+    pub(crate) executed_again: u64,
+}
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("nothing panics in here")
+    }
+
+    /// Takes down an event with the simulated time.
+    pub(crate) fn note(&self, what: &str) {
+        let at = turmoil::sim_elapsed().unwrap_or_default();
+        let line = format!("{:>9.3} {what}", at.as_secs_f64() * 1e3);
+        self.lock().trace.push(line);
+    }
+
+    pub(crate) fn violation(&self, what: String) {
+        self.note(&what);
+        self.lock().violations.push(what);
+    }
+
+    /// A call begins; gives its nonce.
+    pub(crate) fn begin(&self, who: &str, terms: Terms) -> u64 {
+        let nonce = {
+            let mut inner = self.lock();
+            inner.calls.push(Call {
+                terms,
+                executions: 0,
+                outcome: None,
+            });
+            inner.calls.len() as u64 - 1
+        };
+        self.note(&format!("{who} calls {nonce}: {terms:?}"));
+        nonce
+    }
+
+    /// A handler begins to run.
+    pub(crate) fn execute(&self, nonce: u64) {
+        self.note(&format!("runs {nonce}"));
+        let known = {
+            let mut inner = self.lock();
+            let call = inner.calls.get_mut(nonce as usize);
+            call.map(|call| call.executions += 1).is_some()
+        };
+        if !known {
+            self.violation(format!("a nonce that nobody sent: {nonce}"));
+        }
+    }
+
+    /// A handler was stopped or finished this long after the deadline it knew of.
+    pub(crate) fn overdue(&self, nonce: u64, late: Duration) {
+        if late > SLACK {
+            self.violation(format!("the handler of {nonce} ran on for {late:?}"));
+        }
+    }
+
+    /// A call ends.
+    pub(crate) fn end(&self, nonce: u64, took: Duration, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Died) {
+            // In which order the tasks of a crashed host are dropped is left open.
+            self.note(&format!("ends {nonce} after {took:?}: {outcome:?}"));
+        }
+        let (terms, twice) = {
+            let mut inner = self.lock();
+            let call = &mut inner.calls[nonce as usize];
+            (call.terms, call.outcome.is_some())
+        };
+        if twice {
+            self.violation(format!("{nonce} ended twice"));
+        }
+        if let Some(mistake) = mistake(nonce, terms, took, &outcome) {
+            self.violation(format!("{nonce} {terms:?} after {took:?}: {mistake}"));
+        }
+        self.lock().calls[nonce as usize].outcome = Some(outcome);
+    }
+
+    /// What can only be said when all is over.
+    pub(crate) fn audit(&self) -> Tally {
+        let mut tally = Tally::default();
+        let mut wrong = Vec::new();
+        for (nonce, call) in self.lock().calls.iter().enumerate() {
+            let mut violation = |what: &str| wrong.push(format!("{nonce}: {what}: {call:?}"));
+            let runs = call.executions;
+            tally.calls += 1;
+            tally.executed_again += u64::from(runs > 1);
+            if call.terms.kind != Kind::Again && runs > 1 {
+                violation("ran more than once, unmarked");
+            }
+            if !call.terms.wait_for_ready && runs > 2 {
+                violation("was sent again more than once");
+            }
+            match &call.outcome {
+                None => violation("never ended"),
+                Some(Outcome::Reply(_)) => {
+                    tally.replies += 1;
+                    if runs == 0 && call.terms.kind != Kind::Oneway {
+                        violation("has a reply, but no handler ran");
+                    }
+                }
+                Some(Outcome::Failed(status)) => {
+                    tally.count(status);
+                    if status.is_not_processed() && runs > 0 {
+                        violation("is said to be not processed, but ran");
+                    }
+                }
+                Some(Outcome::GivenUp) => tally.given_up += 1,
+                Some(Outcome::Died) => tally.died += 1,
+            }
+        }
+        wrong.into_iter().for_each(|what| self.violation(what));
+        tally
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.lock().violations.clone()
+    }
+
+    pub(crate) fn trace(&self) -> Vec<String> {
+        self.lock().trace.clone()
+    }
+
+    /// One number for the whole trace.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.lock().trace.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// What is wrong with an outcome, as far as the caller alone can tell.
+fn mistake(nonce: u64, terms: Terms, took: Duration, outcome: &Outcome) -> Option<String> {
+    if let Some(timeout) = terms.timeout
+        && took > timeout + SLACK
+    {
+        return Some("ended after its deadline".into());
+    }
+    match outcome {
+        Outcome::Reply(Some(reply)) if *reply != nonce => {
+            Some(format!("the reply of another call: {reply}"))
+        }
+        Outcome::Reply(None) if terms.kind != Kind::Oneway => Some("an empty reply".into()),
+        Outcome::Reply(_) if terms.kind == Kind::Fail => Some("a reply of a failure".into()),
+        Outcome::Reply(_) | Outcome::GivenUp | Outcome::Died => None,
+        Outcome::Failed(status) => wrong_status(nonce, terms, took, status),
+    }
+}
+
+fn wrong_status(nonce: u64, terms: Terms, took: Duration, status: &Status) -> Option<String> {
+    let allowed = match status.code() {
+        Code::Unavailable => true,
+        Code::DeadlineExceeded => terms.timeout.is_some_and(|timeout| took + SLACK >= timeout),
+        // The server had no place, hence nothing ran; of a call that was sent again, the last time.
+        Code::ResourceExhausted => status.is_not_processed() || terms.kind == Kind::Again,
+        Code::Aborted => terms.kind == Kind::Fail && status.message() == nonce.to_string(),
+        _ => false,
+    };
+    if !allowed {
+        return Some(format!("an outcome that is not allowed: {status}"));
+    }
+    let waits = terms.wait_for_ready && !terms.closes;
+    if waits && status.code() == Code::Unavailable && status.is_not_processed() {
+        return Some(format!("waits for a server, and still: {status}"));
+    }
+    None
+}
+
+impl Tally {
+    fn count(&mut self, status: &Status) {
+        match status.code() {
+            Code::Unavailable => self.unavailable += 1,
+            Code::DeadlineExceeded => self.deadline_exceeded += 1,
+            Code::ResourceExhausted => self.no_room += 1,
+            _ => self.replies += 1,
+        }
+        self.not_processed += u64::from(status.is_not_processed());
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.replies += other.replies;
+        self.unavailable += other.unavailable;
+        self.not_processed += other.not_processed;
+        self.deadline_exceeded += other.deadline_exceeded;
+        self.no_room += other.no_room;
+        self.given_up += other.given_up;
+        self.died += other.died;
+        self.executed_again += other.executed_again;
+    }
+}
+
+/// The end of a trace, for a person.
+pub(crate) fn tail(trace: &[String], lines: usize) -> String {
+    let mut text = String::new();
+    for line in &trace[trace.len().saturating_sub(lines)..] {
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
