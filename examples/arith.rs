@@ -2,10 +2,9 @@
 //!
 //! Run it with `cargo run --example arith`.
 
-use std::{error::Error, fmt};
-
 use rpc::{Channel, Code, ErrorCode, Server, Status};
 use serde::{Deserialize, Serialize};
+use std::{error::Error, fmt};
 
 #[rpc::service]
 trait Arith {

@@ -115,7 +115,8 @@ impl Channel {
         }
     }
 
-    /// Closes the channel and its clones: open calls fail at once, later calls are not sent.
+    /// Closes the channel and its clones: open calls fail at once, and neither later calls nor those
+    /// that still waited to be written, oneway calls among them, are sent.
     ///
     /// Closing twice is closing once. Dropping the last clone closes the connection as well, but
     /// only when the last call on it has ended.

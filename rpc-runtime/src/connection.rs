@@ -30,6 +30,8 @@ pub(crate) trait Protocol: Send + 'static {
     fn poll_timeout(&self) -> Option<Instant>;
     /// True when the connection is to end as soon as everything is written.
     fn is_finished(&self) -> bool;
+    /// True when the connection is to end now, whatever waits to be written.
+    fn is_abandoned(&self) -> bool;
     /// Everything is written: the task to wake because it waits for that.
     fn handle_flushed(&mut self) -> Option<Waker> {
         None

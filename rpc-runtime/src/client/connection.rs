@@ -182,6 +182,11 @@ impl Protocol for Client {
         self.abandoned || self.core.is_drained()
     }
 
+    fn is_abandoned(&self) -> bool {
+        // Oneway calls are still written when nobody holds the connection any more.
+        self.abandoned && self.closed.is_some()
+    }
+
     /// Oneway calls are not answered, so that no answer would wake who waits for their bytes.
     #[inline]
     fn handle_flushed(&mut self) -> Option<Waker> {

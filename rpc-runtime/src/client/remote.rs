@@ -107,15 +107,21 @@ impl Remote {
         let mut maybe_processed = false;
         loop {
             let answer = attempt(&connection, call, encode).await;
-            let failure = match answer {
+            let mut failure = match answer {
                 Ok(reply) => return Ok(reply),
-                Err(failure) if maybe_processed => failure.maybe_processed(),
                 Err(failure) => failure,
             };
-            maybe_processed |= !failure.status.is_not_processed();
-            if connection.accepts_calls() {
-                return Err(name_missing_service(&connection, call, failure));
+            let open = connection.accepts_calls();
+            if open {
+                failure = name_missing_service(&connection, call, failure);
             }
+            if maybe_processed {
+                failure.status = failure.status.with_maybe_processed();
+            }
+            if open {
+                return Err(failure);
+            }
+            maybe_processed = !failure.status.is_not_processed();
             match resend::decide(&failure.status, call.resend, resent) {
                 Resend::No => return Err(failure),
                 Resend::Yes => resent += 1,

@@ -32,14 +32,6 @@ pub(crate) struct Failure {
     pub(crate) unknown_method: bool,
 }
 
-impl Failure {
-    /// The same failure of a call of which another attempt may have been processed.
-    pub(crate) fn maybe_processed(mut self) -> Self {
-        self.status = self.status.with_maybe_processed();
-        self
-    }
-}
-
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Self {

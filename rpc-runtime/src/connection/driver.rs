@@ -233,6 +233,9 @@ impl<S: Side> Driver<S> {
                     // The stream wakes this task; appending alone is enough until then.
                     state.armed = true;
                     state.register(cx);
+                    if state.protocol.is_abandoned() {
+                        return Poll::Ready(Ok(true));
+                    }
                     return Poll::Pending;
                 }
             }

@@ -164,6 +164,10 @@ impl Protocol for Serving {
     fn is_finished(&self) -> bool {
         self.abandoned || self.core.is_drained()
     }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned
+    }
 }
 
 /// The driver's half of the server.
