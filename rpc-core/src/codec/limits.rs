@@ -117,11 +117,11 @@ impl Budget {
         }
     }
 
-    /// Every element costs one byte at least: what cannot end well fails before it starts.
+    /// What cannot end well fails before it starts: at least so many bytes are still to be charged.
     #[inline]
-    fn foresee<E: Error>(&self, elements: Option<usize>) -> Result<(), E> {
-        match elements {
-            Some(elements) if elements > self.element_bytes_left.get() => Err(self.too_large()),
+    fn foresee<E: Error>(&self, bytes: Option<usize>) -> Result<(), E> {
+        match bytes {
+            Some(bytes) if bytes > self.element_bytes_left.get() => Err(self.too_large()),
             _ => Ok(()),
         }
     }

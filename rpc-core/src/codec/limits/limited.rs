@@ -57,21 +57,27 @@ impl<'b, T> Limited<'b, T> {
             _ if !self.collects => Ok(()),
             Some(0) => Ok(()),
             elements => {
+                // Every element costs one byte at least.
                 self.budget.foresee(elements)?;
                 self.budget.charge(ALLOCATION_BYTES)
             }
         }
     }
 
+    /// Charges an element, and fails at once if the `rest` that is announced cannot be paid for: a
+    /// body that will be refused is not decoded to its bitter end.
     #[inline]
-    fn charge_element<V, E: Error>(&self, factor: usize) -> Result<(), E> {
+    fn charge_element<V, E: Error>(&self, factor: usize, rest: Option<usize>) -> Result<(), E> {
         if !self.collects {
             return Ok(());
         }
-        self.budget.charge(match size_of::<V>() {
+        let each = match size_of::<V>() {
             0 => EMPTY_ELEMENT_BYTES,
             size => size.saturating_mul(factor),
-        })
+        };
+        self.budget.charge(each)?;
+        self.budget
+            .foresee(rest.map(|rest| rest.saturating_mul(each)))
     }
 
     #[inline]
@@ -246,7 +252,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
         let seed = self.with(seed, false);
         let element = self.inner.next_element_seed(seed)?;
         if element.is_some() {
-            self.charge_element::<S::Value, _>(1)?;
+            self.charge_element::<S::Value, _>(1, self.inner.size_hint())?;
         }
         Ok(element)
     }
@@ -268,7 +274,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
         let seed = self.with(seed, false);
         let key = self.inner.next_key_seed(seed)?;
         if key.is_some() {
-            self.charge_element::<S::Value, _>(MAP_FACTOR)?;
+            self.charge_element::<S::Value, _>(MAP_FACTOR, self.inner.size_hint())?;
         }
         Ok(key)
     }
@@ -277,7 +283,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         let seed = self.with(seed, false);
         let value = self.inner.next_value_seed(seed)?;
-        self.charge_element::<S::Value, _>(MAP_FACTOR)?;
+        self.charge_element::<S::Value, _>(MAP_FACTOR, self.inner.size_hint())?;
         Ok(value)
     }
 
