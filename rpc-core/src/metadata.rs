@@ -173,10 +173,14 @@ fn check_pair(key: &str, value: &str) -> Result<(), MetadataError> {
 
 /// Keys whose values never reach a log.
 fn is_secret(key: &str) -> bool {
-    matches!(key, "authorization" | "cookie" | "set-cookie") || key.ends_with("-bin")
+    let named = matches!(
+        key,
+        "authorization" | "proxy-authorization" | "cookie" | "set-cookie"
+    );
+    named || key.ends_with("-bin")
 }
 
-/// Values of `authorization`, cookies and `*-bin` keys are masked.
+/// Values of `authorization`, `proxy-authorization`, cookies and `*-bin` keys are masked.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self
