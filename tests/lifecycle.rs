@@ -1,6 +1,8 @@
 //! The life of a channel and of a server: close, reconnect, keep-alive, drain, limits, secrets.
 
 mod common;
+#[path = "lifecycle/limits.rs"]
+mod limits;
 #[path = "lifecycle/secrets.rs"]
 mod secrets;
 

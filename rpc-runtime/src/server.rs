@@ -133,7 +133,7 @@ pub struct ServerLoad {
     pub connections_refused: u64,
     /// Calls that run.
     pub calls_in_flight: usize,
-    /// Calls refused so far because of the limit on calls in flight on the whole server.
+    /// Calls refused so far because too many were in flight, on the server or on a connection.
     pub calls_refused: u64,
 }
 

@@ -32,6 +32,8 @@ pub struct ServerConnection<T> {
     decoder: Decoder,
     outgoing: Outgoing,
     unknown_frames: u32,
+    /// Requests above `calls_max` that nobody has asked about.
+    refused: u64,
     reply_bytes_max: usize,
     /// The time as it was last told.
     now: Instant,
@@ -86,6 +88,7 @@ impl<T> ServerConnection<T> {
             decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing: Outgoing::default(),
             unknown_frames: 0,
+            refused: 0,
             reply_bytes_max: 0,
             now,
             liveness: Liveness::new(config.keep_alive, config.idle_timeout, now),
@@ -114,6 +117,12 @@ impl<T> ServerConnection<T> {
     #[must_use]
     pub const fn running(&self) -> usize {
         self.running
+    }
+
+    /// How many requests were refused since the last question because too many were in flight.
+    #[inline]
+    pub const fn take_refused(&mut self) -> u64 {
+        std::mem::replace(&mut self.refused, 0)
     }
 
     /// True between two frames, with nothing running and nothing to write.

@@ -33,6 +33,12 @@ impl Admission {
         false
     }
 
+    /// Calls were refused by their connection already.
+    #[cold]
+    pub(crate) fn note_refused(&self, calls: u64) {
+        self.refused.fetch_add(calls, Relaxed);
+    }
+
     #[inline]
     pub(super) fn leave(&self) {
         self.running.fetch_sub(1, Relaxed);

@@ -274,6 +274,10 @@ impl Side for ServerSide {
                     return Ok(Progress::default());
                 }
                 let event = state.protocol.core.handle_input(input)?;
+                let refused = state.protocol.core.take_refused();
+                if refused > 0 {
+                    self.router.admission().note_refused(refused);
+                }
                 if let Some(ServerEvent::Request(request)) = &event {
                     state.protocol.inline = Some(request.id);
                 }

@@ -103,7 +103,7 @@ impl<T> ServerConnection<T> {
 
     #[inline]
     fn admit<'a>(
-        &self,
+        &mut self,
         id: CallId,
         header: Header,
         body: Body<'a>,
@@ -117,6 +117,7 @@ impl<T> ServerConnection<T> {
             return Err(Status::unavailable("the server takes no new calls"));
         }
         if self.running >= self.config.calls_max as usize {
+            self.refused += 1;
             return Err(Status::resource_exhausted(format!(
                 "{} calls are in flight on this connection; that is the limit",
                 self.running
