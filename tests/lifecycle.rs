@@ -1,5 +1,7 @@
 //! The life of a channel and of a server: close, reconnect, keep-alive, drain, limits, secrets.
 
+#[path = "lifecycle/closing.rs"]
+mod closing;
 mod common;
 #[path = "lifecycle/limits.rs"]
 mod limits;

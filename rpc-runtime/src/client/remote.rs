@@ -1,14 +1,18 @@
 //! The way to one server: connects when needed, keeps the connection, connects again.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{ClientConfig, ConnectionError};
 use rpc_core::{Code, Codec, Deadline, Status};
+use tokio::sync::Notify;
 
 use super::attempt::Attempt;
 use super::call::{Outbound, in_time};
@@ -31,6 +35,7 @@ pub(super) struct Remote {
     /// Held while connecting, so that many callers make one connection.
     dialing: tokio::sync::Mutex<Dialing>,
     closed: AtomicBool,
+    closing: Notify,
 }
 
 #[derive(Default)]
@@ -55,6 +60,7 @@ impl Remote {
             current: ArcSwapOption::empty(),
             dialing: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
         }
     }
 
@@ -72,7 +78,8 @@ impl Remote {
 
     /// Ends the connection, its calls, and every later call.
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
+        self.closing.notify_waiters();
         if let Some(current) = self.current.swap(None) {
             current.close(&closed_by_user());
         }
@@ -141,12 +148,33 @@ impl Remote {
         call: &mut Outbound<'_>,
     ) -> Result<Arc<Connection>, Failure> {
         let dial = self.dial_patiently(stale, call.resend.wait_for_ready);
-        let dialed = in_time(call.deadline, dial).await;
+        let dialed = in_time(call.deadline, self.unless_closed(dial)).await;
         call.renew();
         dialed.unwrap_or_else(|| {
             let text = format!("not connected to {} in time", self.connector.target());
             Err(Status::deadline_exceeded(text).with_not_processed().into())
         })
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Stops waiting for a connection when the channel is closed.
+    async fn unless_closed<T>(
+        &self,
+        dial: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        // Created before the dialing looks: a notification in between is not lost.
+        let mut closing = pin!(self.closing.notified());
+        let mut dial = pin!(dial);
+        poll_fn(|cx| {
+            if closing.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(closed_by_user().with_not_processed().into()));
+            }
+            dial.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// Tries once, or until it succeeds if the caller waits; between attempts the backoff holds.
@@ -157,7 +185,7 @@ impl Remote {
     ) -> Result<Arc<Connection>, Failure> {
         loop {
             let mut dialing = self.dialing.lock().await;
-            if self.closed.load(Ordering::Acquire) {
+            if self.is_closed() {
                 return Err(closed_by_user().with_not_processed().into());
             }
             if let Some(current) = self.usable(stale, &mut dialing) {
@@ -175,6 +203,10 @@ impl Remote {
                 Ok((connection, _)) => {
                     let connection = Arc::new(connection);
                     self.current.store(Some(connection.clone()));
+                    if self.is_closed() {
+                        // Closed by another thread, which may not have found this one.
+                        self.close();
+                    }
                     return Ok(connection);
                 }
                 Err(error) => {
