@@ -5,6 +5,8 @@ mod closing;
 mod common;
 #[path = "lifecycle/limits.rs"]
 mod limits;
+#[path = "lifecycle/reconnecting.rs"]
+mod reconnecting;
 #[path = "lifecycle/secrets.rs"]
 mod secrets;
 

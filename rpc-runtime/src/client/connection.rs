@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rpc_core::Status;
 use rpc_core::connection::{ClientConfig, ClientConnection, ClientEvent, ConnectionError};
@@ -20,6 +20,7 @@ use crate::transport::{Duplex, Peer};
 pub(crate) struct Connection {
     pub(super) shared: Arc<Shared<Client>>,
     pub(super) peer: Peer,
+    started: Instant,
 }
 
 /// What callers and the driver share.
@@ -29,7 +30,9 @@ pub(super) struct Client {
     /// Why no further call can be made.
     pub(super) closed: Option<Status>,
     /// The server has accepted.
-    pub(super) opened: bool,
+    opened: bool,
+    /// A call has been processed.
+    answered: bool,
     /// Nobody holds the connection any more.
     abandoned: bool,
 }
@@ -38,6 +41,9 @@ pub(super) struct Client {
 pub(super) type Opened = oneshot::Receiver<Result<(), Closed>>;
 
 impl Connection {
+    /// A connection that lasts as long was worth making, also without a call.
+    const USEFUL_AGE: Duration = Duration::from_secs(1);
+
     /// Starts a connection on a stream. Calls may be made before the server has answered.
     pub(super) fn start(duplex: Duplex, config: ClientConfig) -> (Self, Opened) {
         let Duplex {
@@ -45,11 +51,13 @@ impl Connection {
             writer,
             peer,
         } = duplex;
+        let started = clock::now();
         let client = Client {
-            core: ClientConnection::new(config, clock::now()),
+            core: ClientConnection::new(config, started),
             waiters: Waiters::default(),
             closed: None,
             opened: false,
+            answered: false,
             abandoned: false,
         };
         let shared = Arc::new(Shared::new(client, writer));
@@ -61,7 +69,11 @@ impl Connection {
         };
         shared.flush_soon(shared.lock(), false);
         tokio::spawn(Driver::new(shared.clone(), side, reader));
-        let connection = Self { shared, peer };
+        let connection = Self {
+            shared,
+            peer,
+            started,
+        };
         (connection, opened)
     }
 
@@ -74,6 +86,12 @@ impl Connection {
     /// True once the server has accepted, also after the connection has ended.
     pub(super) fn was_opened(&self) -> bool {
         self.shared.lock().protocol.opened
+    }
+
+    /// True if the connection was worth making: it answered a call, or lasted for a while.
+    pub(super) fn was_of_use(&self) -> bool {
+        let age = clock::now().saturating_duration_since(self.started);
+        self.shared.lock().protocol.answered || age >= Self::USEFUL_AGE
     }
 
     /// Why no further call can be made, in words.
@@ -230,12 +248,16 @@ impl Side for ClientSide {
         client.core.handle_receipt(now);
         while let Some(event) = client.core.handle_input(input)? {
             let (call, answer) = match event {
-                ClientEvent::Replied(call, reply) => (call, Ok(reply.into())),
+                ClientEvent::Replied(call, reply) => {
+                    client.answered = true;
+                    (call, Ok(reply.into()))
+                }
                 ClientEvent::Failed {
                     call,
                     status,
                     unknown_method,
                 } => {
+                    client.answered |= !status.is_not_processed();
                     let failure = Failure {
                         status,
                         unknown_method,

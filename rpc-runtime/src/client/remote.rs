@@ -43,6 +43,8 @@ struct Dialing {
     backoff: Backoff,
     /// Why the last attempt failed.
     failure: Option<String>,
+    /// The last connection was accepted and of no use.
+    was_sent_away: bool,
 }
 
 impl Remote {
@@ -235,7 +237,7 @@ impl Remote {
         // as one that does not listen.
         self.current.store(None);
         if current.was_opened() {
-            dialing.backoff.note_success();
+            dialing.note_opened(&current);
         } else {
             dialing.note_failure(current.why_closed());
         }
@@ -287,6 +289,17 @@ impl Remote {
 }
 
 impl Dialing {
+    /// A server may go at any time, so once is no failure. Who accepts again and again only to send
+    /// everybody away is as good as one that does not listen.
+    fn note_opened(&mut self, connection: &Connection) {
+        let was_of_use = connection.was_of_use();
+        if !was_of_use && self.was_sent_away {
+            return self.note_failure(connection.why_closed());
+        }
+        self.was_sent_away = !was_of_use;
+        self.backoff.note_success();
+    }
+
     fn note_failure(&mut self, failure: String) {
         self.backoff.note_failure(clock::now(), fastrand::f64());
         self.failure = Some(failure);
