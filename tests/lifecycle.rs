@@ -3,12 +3,16 @@
 #[path = "lifecycle/closing.rs"]
 mod closing;
 mod common;
+#[path = "lifecycle/draining.rs"]
+mod draining;
 #[path = "lifecycle/limits.rs"]
 mod limits;
 #[path = "lifecycle/reconnecting.rs"]
 mod reconnecting;
 #[path = "lifecycle/secrets.rs"]
 mod secrets;
+#[path = "lifecycle/silence.rs"]
+mod silence;
 
 use std::io;
 use std::sync::{Arc, Mutex};
