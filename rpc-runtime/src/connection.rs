@@ -28,6 +28,8 @@ pub(crate) trait Protocol: Send + 'static {
     fn outgoing(&mut self) -> &mut Outgoing;
     /// When the driver has to act because of the time.
     fn poll_timeout(&self) -> Option<Instant>;
+    /// The peer took some of a great deal of bytes: it is there.
+    fn handle_progress(&mut self, now: Instant);
     /// True when the connection is to end as soon as everything is written.
     fn is_finished(&self) -> bool;
     /// True when the connection is to end now, whatever waits to be written.

@@ -239,6 +239,11 @@ impl<T> ClientConnection<T> {
         }
     }
 
+    /// Notes that the server took bytes: a sign of life, also if it has nothing to answer yet.
+    pub fn handle_progress(&mut self, now: Instant) {
+        self.liveness.heard(now);
+    }
+
     /// The next event in `input`, which moves past it; `None` with `input` used up.
     ///
     /// # Errors

@@ -255,6 +255,11 @@ impl<T> ServerConnection<T> {
         self.progress.note_bytes(bytes);
     }
 
+    /// Notes that the client took bytes: a sign of life, also if nothing is read from it.
+    pub fn handle_progress(&mut self, now: Instant) {
+        self.liveness.heard(now);
+    }
+
     /// The next event in `input`, which moves past it; `None` with `input` used up.
     ///
     /// # Errors

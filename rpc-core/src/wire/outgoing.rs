@@ -55,7 +55,8 @@ impl Outgoing {
     }
 
     /// Up to where the stream was written, or at least taken out to be written.
-    pub(crate) const fn written(&self) -> u64 {
+    #[must_use]
+    pub const fn written(&self) -> u64 {
         self.base + self.written as u64
     }
 

@@ -196,6 +196,10 @@ impl Protocol for Client {
         earlier(self.core.poll_timeout(), self.waiters.earliest_deadline())
     }
 
+    fn handle_progress(&mut self, now: Instant) {
+        self.core.handle_progress(now);
+    }
+
     fn is_finished(&self) -> bool {
         self.abandoned || self.core.is_drained()
     }

@@ -97,8 +97,8 @@ pub(crate) struct Driver<S: Side> {
 }
 
 struct Stall {
-    /// Bytes that waited when the timer was set.
-    waiting: usize,
+    /// How far the stream was written when the timer was set.
+    written: u64,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -299,16 +299,21 @@ impl<S: Side> Driver<S> {
 
     /// Ready when the peer has taken nothing for too long.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let waiting = self.shared.lock().protocol.outgoing().len();
+        let mut state = self.shared.lock();
+        let written = state.protocol.outgoing().written();
         let stall = self.stall.get_or_insert_with(|| Stall {
-            waiting,
+            written,
             timer: Box::pin(tokio::time::sleep(Self::WRITE_STALL_MAX)),
         });
-        if waiting < stall.waiting {
-            let later = clock::now() + Self::WRITE_STALL_MAX;
+        if written > stall.written {
+            stall.written = written;
+            let now = clock::now();
+            // While much is written to it, a peer may have nothing to say, or nobody listens.
+            state.protocol.handle_progress(now);
+            let later = now + Self::WRITE_STALL_MAX;
             stall.timer.as_mut().reset(later.into());
         }
-        stall.waiting = waiting;
+        drop(state);
         stall.timer.as_mut().poll(cx)
     }
 

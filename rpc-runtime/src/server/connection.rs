@@ -161,6 +161,10 @@ impl Protocol for Serving {
         self.core.poll_timeout()
     }
 
+    fn handle_progress(&mut self, now: Instant) {
+        self.core.handle_progress(now);
+    }
+
     fn is_finished(&self) -> bool {
         self.abandoned || self.core.is_drained()
     }
