@@ -1,9 +1,10 @@
 //! TCP, over IPv4 and IPv6, without Nagle's delay.
 
 use std::io;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs};
 
 use super::{Connector, Duplex, Listener, Peer};
 
@@ -48,10 +49,35 @@ impl TcpListener {
     /// # Errors
     /// As the operating system says; most often the address is in use.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let inner = tokio::net::TcpListener::bind(address).await?;
-        let target = format!("tcp://{}", inner.local_addr()?);
-        Ok(Self { inner, target })
+        let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for address in tokio::net::lookup_host(address).await? {
+            match listen(address) {
+                Ok(inner) => {
+                    let target = format!("tcp://{}", inner.local_addr()?);
+                    return Ok(Self { inner, target });
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
+}
+
+/// Connections that wait to be accepted. With the 128 that are usual, the clients of a server that
+/// restarts find its queue full, and ask again only after a second.
+const BACKLOG: u32 = 1024;
+
+fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // The connections of a server that is gone do not keep the next one from its port. On Windows
+    // the option means something else.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[async_trait]
