@@ -1,0 +1,188 @@
+//! T10, T11: more of something than any client needs.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::common::{network, raw, soon, until};
+use crate::{PING, PONG, UNKNOWN, header, last_words, method, open, opened, served};
+use crate::{Work, WorkClient, Worker, builder};
+
+/// Writes until the server hangs up or nobody can be that patient; gives its last words and when
+/// they were there.
+async fn flood(mut stream: TcpStream, bytes: Vec<u8>) -> (String, Duration) {
+    let begin = Instant::now();
+    let (mut reader, mut writer) = stream.split();
+    let write = async {
+        while begin.elapsed() < Duration::from_secs(8) {
+            if writer.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = write => unreachable!(),
+        words = last_words(&mut reader) => (words, begin.elapsed()),
+    }
+}
+
+/// Answers a call every now and then while something else goes on; gives the slowest.
+async fn canary(client: WorkClient, mut ended: tokio::sync::oneshot::Receiver<()>) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for nonce in 0_u64.. {
+        let begin = Instant::now();
+        assert_eq!(soon(client.echo(nonce)).await.unwrap(), nonce);
+        slowest = slowest.max(begin.elapsed());
+        if ended.try_recv().is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    slowest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t10_a_client_that_floods_with_cancels_is_cut_off() {
+    let worker = Worker::default();
+    let (server, address) = served(builder(&worker)).await;
+    let client = WorkClient::connect(server.uri()).await.unwrap();
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let canary = tokio::spawn(canary(client, ended));
+    let mut pairs = Vec::new();
+    for call in 1..=10_000 {
+        pairs.extend(raw::request(call, 0, method("wait"), 0));
+        pairs.extend(header(raw::CANCEL, call, 0));
+    }
+    let stream = opened(&address).await;
+    let (words, cut) = soon(flood(stream, pairs)).await;
+    let _ = end.send(());
+    let slowest = soon(canary).await.unwrap();
+    let most = worker.waiting_most.load(SeqCst);
+    println!("cancel flood: cut after {cut:?}, {most} handlers at once, canary {slowest:?}");
+    // If the last words were lost to a reset, so was the connection.
+    assert!(
+        words.is_empty() || words.contains("enhance your calm"),
+        "{words}"
+    );
+    assert!(cut <= Duration::from_secs(2), "{cut:?}");
+    assert!(most <= 256, "{most}");
+    assert!(slowest <= Duration::from_millis(500), "{slowest:?}");
+    until(|| worker.waiting.load(SeqCst) == 0).await;
+    assert_eq!(server.load().calls_in_flight, 0);
+}
+
+/// 200 cancels at once are taken, one more is not; a client that reads learns why.
+#[tokio::test(start_paused = true)]
+async fn t10_the_reason_arrives_and_slow_cancels_are_taken() {
+    let worker = Worker::default();
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder(&worker).serve(exchange).unwrap();
+    let mut stream = wires.dial().await;
+    open(&mut stream).await;
+    let cancels =
+        |from, to| -> Vec<u8> { (from..=to).flat_map(|call| header(4, call, 0)).collect() };
+    stream.write_all(&cancels(1, 200)).await.unwrap();
+    for call in 1..=1000 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        stream.write_all(&cancels(call, call)).await.unwrap();
+    }
+    stream
+        .write_all(&raw::request(1, 0, method("echo"), 1))
+        .await
+        .unwrap();
+    stream.write_all(&[7]).await.unwrap();
+    let (answer, _) = raw::read_frame(&mut stream).await;
+    assert_eq!(answer[8], 2, "still open");
+    stream.write_all(&cancels(1, 300)).await.unwrap();
+    let words = last_words(&mut stream).await;
+    assert!(
+        words.contains("enhance your calm: the peer cancels"),
+        "{words}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t11_floods_of_frames_without_calls_are_cut() {
+    let (server, address) = served(builder(&Worker::default())).await;
+    let client = WorkClient::connect(server.uri()).await.unwrap();
+    for (kind, length, reason) in [
+        (PING, 8, "pings sooner than"),
+        (PONG, 8, "control frames"),
+        (UNKNOWN, 0, "control frames"),
+        (UNKNOWN, 100, "control frames"),
+    ] {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let canary = tokio::spawn(canary(client.clone(), ended));
+        let frame = [header(kind, 0, length), vec![0; length as usize]].concat();
+        let stream = opened(&address).await;
+        let (words, cut) = soon(flood(stream, frame.repeat(500))).await;
+        let _ = end.send(());
+        let slowest = soon(canary).await.unwrap();
+        println!("flood of kind {kind}: cut after {cut:?}, canary {slowest:?}");
+        assert!(words.is_empty() || words.contains(reason), "{words}");
+        assert!(cut <= Duration::from_secs(2), "{cut:?}");
+        assert!(slowest <= Duration::from_millis(500), "{slowest:?}");
+    }
+    until(|| server.connection_count() == 1).await;
+}
+
+/// Unknown frames as slow as pings are allowed to be, but without end.
+#[tokio::test(start_paused = true)]
+async fn t11_a_thousand_unknown_frames_are_enough() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder(&Worker::default()).serve(exchange).unwrap();
+    let mut stream = wires.dial().await;
+    open(&mut stream).await;
+    let mut sent = 0;
+    while stream.write_all(&header(UNKNOWN, 0, 0)).await.is_ok() && sent < 2000 {
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let words = last_words(&mut stream).await;
+    assert!(
+        words.contains("too many frames of unknown kinds"),
+        "{words}"
+    );
+    assert!((1001..1200).contains(&sent), "{sent}");
+}
+
+/// A client that asks without end for what is answered at once, and reads nothing: the server stops
+/// reading, so that little waits to be answered.
+#[tokio::test(start_paused = true)]
+async fn t11_answers_do_not_pile_up_for_a_client_that_does_not_read() {
+    let missing = 0x0bad_0bad;
+    for (calls, method, length) in [(true, missing, 0), (true, method("echo"), 1), (false, 0, 8)] {
+        let (wires, exchange) = network(|_, ends| ends);
+        let _server = builder(&Worker::default()).serve(exchange).unwrap();
+        let mut stream = wires.dial().await;
+        open(&mut stream).await;
+        let mut sent = 0_u32;
+        while sent < 40_000 {
+            let mut frame = raw::request(sent + 1, 0, method, length);
+            if !calls {
+                frame[8] = PING;
+                // What keeps the pings from being a nuisance.
+                frame.splice(0..0, raw::request(sent + 1, raw::ONEWAY, missing, 0));
+            }
+            frame.extend(vec![7; length as usize]);
+            let written = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&frame));
+            if !matches!(written.await, Ok(Ok(()))) {
+                break;
+            }
+            sent += 1;
+        }
+        // 64 KiB in each direction are in the pipe, and one read at the server. Too many pings end
+        // the connection, and what comes then is thrown away.
+        println!("{sent} frames were taken");
+        assert!(!calls || sent < 40_000, "{sent}");
+        let mut rest = Vec::new();
+        let read = soon(stream.read_to_end(&mut rest));
+        let _ = tokio::time::timeout(Duration::from_secs(5), read).await;
+        println!("and answered with {} bytes", rest.len());
+        assert!(rest.len() <= 1 << 20, "{}", rest.len());
+    }
+}
