@@ -193,7 +193,7 @@ async fn a_refusal_on_either_side_runs_nothing_behind_it() {
         let status = client.fail().await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
         assert_eq!(status.message(), "not you");
-        assert_eq!(status.is_not_processed(), on_client);
+        assert!(status.is_not_processed());
         assert_eq!(cellar.ran.get(), 0);
         assert_eq!(wires.opened(), usize::from(!on_client), "sent");
         until(|| log.lock().unwrap().len() == 4).await;
