@@ -7,6 +7,8 @@ mod chain;
 mod common;
 #[path = "cancellation/places.rs"]
 mod places;
+#[path = "cancellation/polls.rs"]
+mod polls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,8 @@ trait Work {
     /// Never returns.
     async fn hang(&self) -> rpc::Result<()>;
     async fn pause(&self, millis: u64) -> rpc::Result<()>;
+    /// Waits so many times for nothing.
+    async fn steps(&self, steps: u64) -> rpc::Result<()>;
     /// Computes without waiting.
     async fn grind(&self, millis: u64) -> rpc::Result<()>;
     /// Leaves work behind that waits for the end of the call; then hangs, or returns.
@@ -63,6 +67,14 @@ impl Work for Worker {
     async fn pause(&self, millis: u64) -> rpc::Result<()> {
         self.started.add();
         tokio::time::sleep(ms(millis)).await;
+        Ok(())
+    }
+    async fn steps(&self, steps: u64) -> rpc::Result<()> {
+        self.started.add();
+        let _stopped = self.stopped.on_drop();
+        for _ in 0..steps {
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
     async fn grind(&self, millis: u64) -> rpc::Result<()> {

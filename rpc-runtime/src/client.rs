@@ -6,6 +6,8 @@ mod connection;
 mod options;
 mod remote;
 mod resend;
+#[cfg(test)]
+mod schedules;
 mod slot;
 mod waiters;
 

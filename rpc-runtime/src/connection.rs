@@ -9,18 +9,22 @@
 
 mod buffer;
 mod driver;
+mod lock;
 
 pub(crate) use driver::{Closed, Driver, Progress, Side};
+pub(crate) use lock::MutexGuard;
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use rpc_core::wire::Outgoing;
 use tokio::io::AsyncWrite;
+
+use self::lock::Mutex;
 
 /// A protocol state machine, of either end.
 pub(crate) trait Protocol: Send + 'static {
@@ -57,6 +61,8 @@ pub(crate) struct State<P> {
     driver: Option<Waker>,
     /// What the timer of the driver is set to.
     timer: Option<Instant>,
+    /// The driver says the last words: it wants the writer as soon as it is back.
+    ending: bool,
     /// The connection is over: there is nothing to write to any more.
     over: bool,
 }
@@ -73,6 +79,7 @@ impl<P: Protocol> Shared<P> {
                 armed: false,
                 driver: None,
                 timer: None,
+                ending: false,
                 over: false,
             }),
         }
@@ -134,7 +141,7 @@ impl<P: Protocol> Shared<P> {
             }
             state.writer = Some(writer);
             state.protocol.outgoing().prepend(outgoing);
-            if !matches!(written, Poll::Ready(Ok(()))) {
+            if state.ending || !matches!(written, Poll::Ready(Ok(()))) {
                 break;
             }
             if state.protocol.outgoing().is_empty() {

@@ -50,31 +50,6 @@ async fn s1_26_client_timeout() {
     client.echo(1).await.unwrap();
 }
 
-/// S3-7, S1-22: a future may be dropped after any number of polls.
-#[tokio::test(start_paused = true)]
-async fn s3_7_a_future_dropped_after_any_number_of_polls() {
-    let worker = Worker::default();
-    let (client, wires, server) = pair(builder(&worker).calls_per_connection_max(3)).await;
-    for polls in 0..8 {
-        for yields in 0..8 {
-            let mut call = Box::pin(client.pause(1));
-            for _ in 0..polls {
-                if poll_immediate(&mut call).await.is_some() {
-                    break;
-                }
-                for _ in 0..yields {
-                    tokio::task::yield_now().await;
-                }
-            }
-            drop(call);
-            assert_eq!(soon(client.echo(7)).await.unwrap(), 7);
-        }
-    }
-    tokio::time::sleep(ms(10_000)).await;
-    assert_eq!(server.load().calls_in_flight, 0);
-    assert_eq!(wires.opened(), 1);
-}
-
 /// A call that waits for a place and is dropped is never sent.
 #[tokio::test(start_paused = true)]
 async fn a_call_given_up_in_line_never_begins() {

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::MutexGuard;
 use std::task::{Context, Poll};
 
 use rpc_core::codec::CodecError;
@@ -15,7 +14,7 @@ use super::connection::{Client, Connection};
 use super::slot::{Answer, RawReply, Slot};
 use super::waiters::Ticket;
 use crate::clock;
-use crate::connection::State;
+use crate::connection::{MutexGuard, State};
 
 /// Waits for room, sends the request, waits for the answer.
 ///

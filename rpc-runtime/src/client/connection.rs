@@ -46,6 +46,13 @@ impl Connection {
 
     /// Starts a connection on a stream. Calls may be made before the server has answered.
     pub(super) fn start(duplex: Duplex, config: ClientConfig) -> (Self, Opened) {
+        let (connection, opened, driver) = Self::new(duplex, config);
+        tokio::spawn(driver);
+        (connection, opened)
+    }
+
+    /// A connection, and the future that drives it.
+    pub(super) fn new(duplex: Duplex, config: ClientConfig) -> (Self, Opened, Driver<ClientSide>) {
         let Duplex {
             reader,
             writer,
@@ -68,13 +75,13 @@ impl Connection {
             woken: Vec::new(),
         };
         shared.flush_soon(shared.lock(), false);
-        tokio::spawn(Driver::new(shared.clone(), side, reader));
+        let driver = Driver::new(shared.clone(), side, reader);
         let connection = Self {
             shared,
             peer,
             started,
         };
-        (connection, opened)
+        (connection, opened, driver)
     }
 
     /// True while new calls are accepted.
@@ -217,7 +224,7 @@ impl Protocol for Client {
 }
 
 /// The driver's half of the client.
-struct ClientSide {
+pub(super) struct ClientSide {
     peer: Peer,
     opened: Option<oneshot::Sender<Result<(), Closed>>>,
     /// Callers to wake once the lock is released; empty between calls, kept for its memory.

@@ -318,6 +318,7 @@ impl<S: Side> Driver<S> {
     }
 
     fn end(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
+        self.shared.lock().ending = true;
         self.ending = Some(Ending {
             why,
             said: false,
@@ -329,17 +330,17 @@ impl<S: Side> Driver<S> {
     /// Writes the last words, then reads until the peer closes: a stream that is dropped with
     /// unread input is reset, and the peer may never see why.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        let Some(ending) = &mut self.ending else {
+        let Some(Ending { said, patience, .. }) = &mut self.ending else {
             return Poll::Pending;
         };
-        if ending.patience.as_mut().poll(cx).is_pending() {
-            if !ending.said {
-                if self.poll_last_words(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                self.ending = self.ending.take().map(|e| Ending { said: true, ..e });
+        if patience.as_mut().poll(cx).is_pending() {
+            let said = *said || self.poll_last_words(cx).is_ready();
+            if let Some(ending) = &mut self.ending {
+                ending.said = said;
             }
-            if self.poll_discard(cx).is_pending() {
+            // Reads meanwhile: a peer may take the last words only once its own are read.
+            let gone = self.poll_discard(cx).is_ready();
+            if !(said && gone) {
                 return Poll::Pending;
             }
         }
@@ -350,10 +351,8 @@ impl<S: Side> Driver<S> {
     fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
         let Some(mut writer) = state.writer.take() else {
-            // A caller is in a write; it wakes the driver or is done in a moment.
+            // A caller is in a write; it wakes the driver when it is done.
             state.register(cx);
-            drop(state);
-            cx.waker().wake_by_ref();
             return Poll::Pending;
         };
         let mut outgoing = state.protocol.outgoing().take();
