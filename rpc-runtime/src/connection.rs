@@ -30,6 +30,8 @@ use self::lock::Mutex;
 pub(crate) trait Protocol: Send + 'static {
     /// What waits to be written.
     fn outgoing(&mut self) -> &mut Outgoing;
+    /// Starts the timeouts that wait to be told the time.
+    fn anchor(&mut self) {}
     /// When the driver has to act because of the time.
     fn poll_timeout(&self) -> Option<Instant>;
     /// The peer took some of a great deal of bytes: it is there.
@@ -59,6 +61,8 @@ pub(crate) struct State<P> {
     armed: bool,
     /// Present while the driver sleeps.
     driver: Option<Waker>,
+    /// The driver will run before anything else happens to the connection, and anchor timeouts.
+    driver_is_due: bool,
     /// What the timer of the driver is set to.
     timer: Option<Instant>,
     /// The driver says the last words: it wants the writer as soon as it is back.
@@ -78,6 +82,7 @@ impl<P: Protocol> Shared<P> {
                 writer: Some(writer),
                 armed: false,
                 driver: None,
+                driver_is_due: false,
                 timer: None,
                 ending: false,
                 over: false,
@@ -173,6 +178,7 @@ impl<P: Protocol> Shared<P> {
     /// Makes the driver look at the state: it is to end, or to act on a change.
     pub(crate) fn wake_driver(&self, mut state: MutexGuard<'_, State<P>>) {
         let driver = state.driver.take();
+        state.driver_is_due = true;
         drop(state);
         if let Some(driver) = driver {
             driver.wake();
@@ -189,6 +195,15 @@ enum AloneFlush {
 }
 
 impl<P: Protocol> State<P> {
+    /// Starts the timeout of a new call, unless the driver is about to do it for all that begin
+    /// meanwhile: asking for the time costs as much as a tenth of a call.
+    #[inline]
+    pub(crate) fn anchor_soon(&mut self) {
+        if !self.driver_is_due {
+            self.protocol.anchor();
+        }
+    }
+
     /// True if the driver's timer would come too late; the driver is to be woken then.
     #[inline]
     fn timer_is_late(&self) -> bool {
@@ -204,6 +219,7 @@ impl<P> State<P> {
     /// Lets callers append without waking the driver: it is about to flush.
     pub(crate) fn arm(&mut self) {
         self.armed = true;
+        self.driver_is_due = true;
     }
 }
 

@@ -9,7 +9,7 @@ pub use config::ClientConfig;
 pub use event::{ClientEvent, Reply};
 pub use request::{RequestHead, StartError};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cancels::Cancels;
 use super::liveness::{Check, Liveness, earlier};
@@ -18,7 +18,7 @@ use super::slots::{Slots, Terms};
 use super::{CallId, ConnectionError, Refusal, control_pace, ping};
 use crate::codec::CodecError;
 use crate::wire::{Ack, Decoder, Flags, Frame, Header, Hello, Kind, Outgoing, Verdict, read_ack};
-use crate::{Metadata, WireTimeout};
+use crate::{Deadline, Metadata, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct ClientConnection<T> {
     config: ClientConfig,
     state: State,
     calls: Slots<T>,
+    /// Calls whose timeout has not begun yet.
+    unanchored: Vec<(CallId, Duration)>,
     decoder: Decoder,
     outgoing: Outgoing,
     /// Calls given up whose answer is still to come.
@@ -74,6 +76,7 @@ impl<T> ClientConnection<T> {
                 deadline: now.checked_add(config.handshake_timeout),
             },
             calls: Slots::new(),
+            unanchored: Vec::new(),
             decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing,
             given_up: 0,
@@ -166,7 +169,33 @@ impl<T> ClientConnection<T> {
             self.liveness.call_began(self.now);
         }
         self.calls.insert(id, terms, data);
+        if head.anchored_later {
+            self.unanchored
+                .extend(head.timeout.map(|timeout| (id, timeout)));
+        }
         Ok(id)
+    }
+
+    /// True if a call waits to be told the time; see [`anchor`](Self::anchor).
+    #[inline]
+    #[must_use]
+    pub const fn has_unanchored(&self) -> bool {
+        !self.unanchored.is_empty()
+    }
+
+    /// Starts the timeouts of the calls that began with
+    /// [`RequestHead::with_timeout_anchored_later`]. To be told before they are written.
+    pub fn anchor(&mut self, now: Instant) {
+        for (call, timeout) in self.unanchored.drain(..) {
+            self.calls
+                .set_deadline(call, Deadline::after(now, timeout).instant());
+        }
+    }
+
+    /// When the call is over, answered or not.
+    #[must_use]
+    pub fn deadline(&self, call: CallId) -> Option<Instant> {
+        self.calls.deadline(call)
     }
 
     /// Sends a request that is never answered.

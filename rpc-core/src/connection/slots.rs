@@ -103,6 +103,22 @@ impl<T> Slots<T> {
         }
     }
 
+    /// Gives a call that is still open a deadline.
+    #[inline]
+    pub(super) fn set_deadline(&mut self, id: CallId, deadline: Instant) {
+        let index = self.index(id.wire());
+        let entry = self.entries.get_mut(index).and_then(Option::as_mut);
+        if let Some(entry) = entry.filter(|entry| entry.id == id && entry.open) {
+            entry.terms.deadline = Some(deadline);
+            self.earliest = earlier(self.earliest, Some(deadline));
+        }
+    }
+
+    pub(super) fn deadline(&self, id: CallId) -> Option<Instant> {
+        let entry = self.entries.get(self.index(id.wire()))?.as_ref()?;
+        (entry.id == id).then_some(entry.terms.deadline)?
+    }
+
     /// When [`expire`](Self::expire) may find something.
     #[inline]
     pub(super) const fn earliest_deadline(&self) -> Option<Instant> {

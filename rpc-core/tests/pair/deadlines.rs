@@ -34,6 +34,32 @@ fn the_client_ends_a_call_at_its_deadline_and_expects_the_late_answer() {
 }
 
 #[test]
+fn a_timeout_may_begin_when_the_time_is_told() {
+    // [call.deadline]
+    let mut pair = Pair::open();
+    let head = RequestHead::new(WAIT).with_timeout_anchored_later(50 * MS);
+    let early = pair.call_with(head, 1, b"");
+    let ended = pair.call_with(head, 2, b"");
+    assert!(pair.client.has_unanchored());
+    assert_eq!(pair.client.deadline(early), None);
+    pair.client.release(ended);
+    pair.now += 30 * MS;
+    pair.client.anchor(pair.now);
+    assert!(!pair.client.has_unanchored());
+    let due = pair.now + 50 * MS;
+    assert_eq!(pair.client.deadline(early), Some(due));
+    assert_eq!(pair.client.deadline(ended), None);
+    pair.carry_to_server().unwrap();
+    assert_eq!(pair.server.poll_timeout(), Some(due), "the whole of it");
+    pair.now = due - MS;
+    pair.client_looks().unwrap();
+    assert_eq!(pair.client.open_calls(), 1, "not yet");
+    pair.now = due;
+    pair.client_looks().unwrap();
+    assert_eq!(pair.ends(), [(1, &ClientSaw::Expired(1))]);
+}
+
+#[test]
 fn the_server_answers_a_parked_call_at_its_deadline_once() {
     // [call.deadline] [call.once]
     let mut pair = Pair::open();

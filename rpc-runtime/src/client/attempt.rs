@@ -57,6 +57,11 @@ where
         self
     }
 
+    /// When the call was or is to be over, if its timeout has begun.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.head.deadline.map(Deadline::at)
+    }
+
     #[inline]
     fn poll_send(&mut self, ticket: Option<Ticket>, cx: &mut Context<'_>) -> Poll<Answer> {
         let mut state = self.connection.shared.lock();
@@ -77,6 +82,8 @@ where
         }
         self.stage = Stage::Done;
         let sent = self.start(client, cx);
+        state.anchor_soon();
+        let client = &mut state.protocol;
         let next = if ticket.is_some() {
             client.next_waiter()
         } else {
@@ -106,6 +113,11 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Answer> {
         let client = &mut state.protocol;
+        if let Some(timeout) = self.head.timeout.filter(|_| self.head.anchored_later) {
+            let now = clock::now();
+            let deadline = Deadline::after(now, timeout);
+            self.head = self.head.with_deadline(Some(deadline), now);
+        }
         let deadline = self.head.deadline;
         if ticket.is_some() && deadline.is_some_and(|deadline| deadline <= clock::now()) {
             // The place in line is given back when this future is dropped.
@@ -151,6 +163,9 @@ where
             Some(Slot::Answered(_)) | None => {}
         }
         self.stage = Stage::Done;
+        if self.head.anchored_later {
+            self.head.deadline = client.core.deadline(call);
+        }
         let slot = client.core.release(call);
         let next = client.next_waiter();
         drop(state);

@@ -35,7 +35,9 @@ pub(crate) struct MethodRef<'a> {
 pub(super) struct Outbound<'a> {
     pub(super) method: MethodRef<'a>,
     pub(super) oneway: bool,
+    /// When it has to be over; with a `timeout` that has not begun, not known yet.
     pub(super) deadline: Option<Deadline>,
+    timeout: Option<Duration>,
     /// When it was last asked how much time is left; meaningless without a deadline.
     now: Option<Instant>,
     metadata: Cow<'a, Metadata>,
@@ -43,6 +45,32 @@ pub(super) struct Outbound<'a> {
 }
 
 impl Outbound<'_> {
+    /// Ends no later than the call that this one is part of.
+    fn inherit(&mut self, ambient: Deadline) {
+        let now = clock::now();
+        let own = self.timeout.take().map(|own| Deadline::after(now, own));
+        self.deadline = Some(own.map_or(ambient, |own| own.min(ambient)));
+        self.now = Some(now);
+    }
+
+    /// Starts the timeout, if it has not begun.
+    pub(super) fn anchor(&mut self) {
+        if let Some(timeout) = self.timeout.take() {
+            let now = clock::now();
+            self.deadline = Some(Deadline::after(now, timeout));
+            self.now = Some(now);
+        }
+    }
+
+    /// Takes over the deadline that an attempt was held to: the next one has no more time.
+    pub(super) fn keep_deadline(&mut self, deadline: Option<Deadline>) {
+        if deadline.is_some() {
+            self.timeout = None;
+            self.deadline = deadline;
+            self.renew();
+        }
+    }
+
     /// Takes note that time has passed: the server is to know what is left.
     pub(super) fn renew(&mut self) {
         self.now = self.deadline.map(|_| clock::now());
@@ -51,6 +79,9 @@ impl Outbound<'_> {
     #[inline]
     pub(super) fn head(&self) -> RequestHead<'_> {
         let head = RequestHead::new(self.method.id).with_metadata(Some(&*self.metadata));
+        if let Some(timeout) = self.timeout {
+            return head.with_timeout_anchored_later(timeout);
+        }
         match self.now {
             Some(now) => head.with_deadline(self.deadline, now),
             None => head,
@@ -142,29 +173,26 @@ impl Channel {
         };
         let timeout = self.options.timeout().or(method.timeout);
         let timeout = timeout.or(self.inner.settings.default_timeout);
-        let timed = timeout.is_some() || ambient.deadline.is_some();
-        let now = timed.then(clock::now);
-        let own = timeout
-            .zip(now)
-            .map(|(timeout, now)| Deadline::after(now, timeout));
         let mut metadata = Cow::Borrowed(self.options.metadata());
         if let Some(trace) = ambient.trace {
             carry_trace(metadata.to_mut(), trace, ambient.trace_state);
         }
-        Outbound {
+        let mut call = Outbound {
             method,
             oneway,
-            deadline: match (own, ambient.deadline) {
-                (Some(own), Some(ambient)) => Some(own.min(ambient)),
-                (one, other) => one.or(other),
-            },
-            now,
+            deadline: None,
+            timeout,
+            now: None,
             metadata,
             resend: ResendPolicy {
                 idempotent: method.idempotent,
                 wait_for_ready: self.options.wait_for_ready(),
             },
+        };
+        if let Some(ambient) = ambient.deadline {
+            call.inherit(ambient);
         }
+        call
     }
 
     #[inline]
@@ -178,7 +206,10 @@ impl Channel {
         }
         match &self.inner.route {
             Route::Remote(remote) => remote.exchange(call, encode).await,
-            Route::Invoke(_, invoke) => Box::pin(invoke_in_time(&**invoke, call, encode)).await,
+            Route::Invoke(_, invoke) => {
+                call.anchor();
+                Box::pin(invoke_in_time(&**invoke, call, encode)).await
+            }
         }
     }
 
@@ -187,6 +218,7 @@ impl Channel {
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
+        call.anchor();
         let mut info = CallInfo {
             service: call.method.service.to_owned(),
             method: call.method.name.to_owned(),
@@ -247,7 +279,8 @@ impl Outbound<'_> {
     #[inline]
     fn is_overdue(&self) -> bool {
         let left = self.deadline.zip(self.now);
-        left.is_some_and(|(deadline, now)| deadline.has_passed(now))
+        let has_passed = left.is_some_and(|(deadline, now)| deadline.has_passed(now));
+        has_passed || self.timeout == Some(Duration::ZERO)
     }
 }
 

@@ -199,6 +199,13 @@ impl Protocol for Client {
     }
 
     #[inline]
+    fn anchor(&mut self) {
+        if self.core.has_unanchored() {
+            self.core.anchor(clock::now());
+        }
+    }
+
+    #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
         earlier(self.core.poll_timeout(), self.waiters.earliest_deadline())
     }

@@ -18,7 +18,7 @@ use super::attempt::Attempt;
 use super::call::{Outbound, in_time};
 use super::connection::{Connection, Opened};
 use super::resend::{self, Resend};
-use super::slot::{Answer, Failure};
+use super::slot::{Answer, Failure, RawReply};
 use crate::clock;
 use crate::connection::Closed;
 use crate::error::{Error, Kind};
@@ -118,7 +118,10 @@ impl Remote {
             let answer = attempt(&connection, call, encode).await;
             let mut failure = match answer {
                 Ok(reply) => return Ok(reply),
-                Err(failure) => failure,
+                Err((failure, deadline)) => {
+                    call.keep_deadline(deadline);
+                    failure
+                }
             };
             let open = connection.accepts_calls();
             if open {
@@ -149,6 +152,7 @@ impl Remote {
         stale: Option<&Arc<Connection>>,
         call: &mut Outbound<'_>,
     ) -> Result<Arc<Connection>, Failure> {
+        call.anchor();
         let dial = self.dial_patiently(stale, call.resend.wait_for_ready);
         let dialed = in_time(call.deadline, self.unless_closed(dial)).await;
         call.renew();
@@ -329,16 +333,22 @@ fn closed_by_user() -> Status {
     Status::unavailable("the channel is closed")
 }
 
+/// Gives with a failure the deadline that the call was held to.
 #[inline]
-async fn attempt<F>(connection: &Connection, call: &Outbound<'_>, encode: &F) -> Answer
+async fn attempt<F>(
+    connection: &Connection,
+    call: &Outbound<'_>,
+    encode: &F,
+) -> Result<RawReply, (Failure, Option<Deadline>)>
 where
     F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
 {
-    let attempt = Attempt::new(connection, call.head(), encode);
+    let mut attempt = Attempt::new(connection, call.head(), encode);
     if call.oneway {
-        return attempt.oneway().await;
+        attempt = attempt.oneway();
     }
-    attempt.await
+    let answer = (&mut attempt).await;
+    answer.map_err(|failure| (failure, attempt.deadline()))
 }
 
 /// The server knows ids, the client names: together they tell a missing service from a missing

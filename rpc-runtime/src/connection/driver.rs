@@ -202,6 +202,8 @@ impl<S: Side> Driver<S> {
     /// Writes all there is. Ready with true if the connection is to end now.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut state = self.shared.lock();
+        state.driver_is_due = false;
+        state.protocol.anchor();
         loop {
             let nothing = state.protocol.outgoing().is_empty();
             if nothing || state.writer.is_none() {

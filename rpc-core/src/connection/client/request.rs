@@ -16,6 +16,9 @@ pub struct RequestHead<'a> {
     pub timeout: Option<Duration>,
     /// When the call is over here, answered or not.
     pub deadline: Option<Instant>,
+    /// The deadline is the timeout after the next
+    /// [`anchor`](super::ClientConnection::anchor).
+    pub anchored_later: bool,
     /// Metadata to send along.
     pub metadata: Option<&'a Metadata>,
 }
@@ -28,6 +31,7 @@ impl<'a> RequestHead<'a> {
             method,
             timeout: None,
             deadline: None,
+            anchored_later: false,
             metadata: None,
         }
     }
@@ -44,6 +48,18 @@ impl<'a> RequestHead<'a> {
     pub fn with_deadline(mut self, deadline: Option<Deadline>, now: Instant) -> Self {
         self.timeout = deadline.map(|deadline| deadline.remaining(now));
         self.deadline = deadline.map(Deadline::instant);
+        self.anchored_later = false;
+        self
+    }
+
+    /// Ends the call when the timeout has passed, here and at the server, counted from the next
+    /// [`anchor`](super::ClientConnection::anchor): many calls that begin in one moment need the
+    /// time only once.
+    #[must_use]
+    pub const fn with_timeout_anchored_later(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self.deadline = None;
+        self.anchored_later = true;
         self
     }
 
