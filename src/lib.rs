@@ -14,8 +14,9 @@ pub use rpc_macros::service;
 #[doc(inline)]
 pub use rpc_runtime::{
     CallInfo, CallOptions, Channel, ChannelBuilder, Context, Error, InCurrentContext, InProcess,
-    Interceptor, Invoke, Latency, MethodStats, Peer, Request, Response, Server, ServerBuilder,
-    ServerLoad, Service, TraceParent, capture_metadata, transport,
+    Interceptor, Invoke, Items, Latency, MethodStats, Peer, Request, Response, SendError, Sender,
+    Server, ServerBuilder, ServerLoad, Service, Streaming, TraceParent, capture_metadata,
+    transport,
 };
 
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].

@@ -147,7 +147,7 @@ impl Server {
         assert_eq!(self.connection.unpark(call), Some(call));
         assert_eq!(self.connection.unpark(call), None);
         if oneway == Some(true) {
-            return self.connection.finish_oneway();
+            return self.connection.finish_oneway(call);
         }
         reply(&mut self.connection, call, &vec![which; length.into()]);
     }
@@ -224,7 +224,7 @@ fn run(
             connection.park(call, deadline, call);
             parked.insert(call, false);
         }
-        _ if request.oneway => connection.finish_oneway(),
+        _ if request.oneway => connection.finish_oneway(request.id),
         2 => reply(connection, call, &request.body),
         3 => {
             let status = Status::aborted("no").with_metadata(request.metadata.clone());

@@ -4,6 +4,7 @@
 //! [`ServerConnection`] with what it read and with the current time, and writes what it finds in
 //! their [`Outgoing`] buffer.
 
+mod assembly;
 mod cancels;
 mod client;
 mod guard;
@@ -12,10 +13,12 @@ mod liveness;
 mod pace;
 mod server;
 mod slots;
+mod streams;
 
 pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};
 pub use liveness::KeepAlive;
 pub use server::{Answered, ServerConfig, ServerConnection, ServerEvent, ServerRequest};
+pub use streams::{Sent, Streams};
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -165,6 +168,11 @@ fn pong(outgoing: &mut Outgoing, body: &[u8]) -> Result<(), ConnectionError> {
 fn ping(outgoing: &mut Outgoing) {
     outgoing.control(Header::new(Kind::Ping, 0), &[0; 8]);
 }
+
+const LONG_FRAME: ConnectionError =
+    ConnectionError::Violation("items or a piece of more than 64 KiB in one frame");
+const NO_SUCH_CALL: ConnectionError =
+    ConnectionError::Violation("a frame of a call that never was");
 
 /// Frames of this many unknown kinds are skipped before the connection is closed.
 const UNKNOWN_FRAMES_MAX: u32 = 1000;

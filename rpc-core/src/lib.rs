@@ -16,7 +16,7 @@ pub use codec::{Codec, CodecError, CodecId, CustomCodec, DecodeLimits};
 pub use deadline::{Deadline, WireTimeout};
 pub use limits::{
     CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MESSAGE_BYTES_MAX,
-    OVERHEAD_BYTES_MAX,
+    OVERHEAD_BYTES_MAX, STREAMS_PER_CONNECTION_MAX, StreamLimits,
 };
 pub use metadata::{Metadata, MetadataError};
 pub use method::{MethodDescriptor, MethodId, ServiceDescriptor, split_path};

@@ -16,3 +16,39 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long the opening of a connection may take: 5 seconds.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many streams there may be on one connection, in both directions: 1,024.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 1024;
+
+/// How much one side takes of the items of the other before it has said that they were consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamLimits {
+    /// Bytes of one stream.
+    pub stream_bytes: u32,
+    /// Bytes of all streams of a connection.
+    pub connection_bytes: u32,
+}
+
+impl StreamLimits {
+    /// 256 KiB for a stream, 1 MiB for a connection.
+    pub const SHIPPED: Self = Self {
+        stream_bytes: 256 * 1024,
+        connection_bytes: 1024 * 1024,
+    };
+
+    /// Other numbers of bytes.
+    #[must_use]
+    pub const fn new(stream_bytes: u32, connection_bytes: u32) -> Self {
+        Self {
+            stream_bytes,
+            connection_bytes,
+        }
+    }
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self::SHIPPED
+    }
+}

@@ -13,13 +13,36 @@ pub use body::Body;
 pub use decoder::{Decoder, Frame};
 pub use header::{Flags, HEADER_BYTES, Header, Kind};
 pub use hello::{Ack, EXTENSION_BYTES_MAX, HELLO_BYTES, Hello, MAGIC, VERSION, Verdict};
-pub use outgoing::Outgoing;
+pub use outgoing::{Batch, ItemError, Outgoing};
 
 pub(crate) use body::{cut_at_char, metadata_and_rest};
 pub(crate) use hello::{read_ack, read_hello};
-pub(crate) use outgoing::FrameError;
+pub(crate) use outgoing::{FrameError, LENGTH_BYTES};
 
 use thiserror::Error;
+
+/// The most of a message that one frame carries: 64 KiB. Fixed.
+///
+/// A longer body follows its frame in pieces of this size, and other frames go in between.
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// What comes behind a request or a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Follows {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The items of a stream.
+    Items,
+}
+
+impl From<()> for Follows {
+    #[inline]
+    fn from((): ()) -> Self {
+        Self::Nothing
+    }
+}
 
 /// Bytes that no peer of this protocol sends; the connection cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

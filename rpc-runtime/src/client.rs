@@ -9,6 +9,7 @@ mod resend;
 #[cfg(test)]
 mod schedules;
 mod slot;
+mod streams;
 mod waiters;
 
 use call::MethodRef;

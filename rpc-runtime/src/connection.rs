@@ -10,9 +10,13 @@
 mod buffer;
 mod driver;
 mod lock;
+mod streams;
+mod turns;
 
 pub(crate) use driver::{Closed, Driver, Progress, Side};
 pub(crate) use lock::MutexGuard;
+pub(crate) use streams::{Carrier, Flush};
+pub(crate) use turns::Turns;
 
 use std::fmt;
 use std::io;
@@ -40,10 +44,10 @@ pub(crate) trait Protocol: Send + 'static {
     fn is_finished(&self) -> bool;
     /// True when the connection is to end now, whatever waits to be written.
     fn is_abandoned(&self) -> bool;
-    /// Everything is written: the task to wake because it waits for that.
-    fn handle_flushed(&mut self) -> Option<Waker> {
-        None
-    }
+    /// What waited was taken out to be written: the task to wake because it waits for that.
+    fn handle_taken(&mut self) -> Option<Waker>;
+    /// Everything is written: the tasks to wake because they wait for that.
+    fn handle_flushed(&mut self) -> [Option<Waker>; 2];
 }
 
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -102,14 +106,14 @@ impl<P: Protocol> Shared<P> {
     pub(crate) fn flush_soon<'a>(&'a self, mut state: MutexGuard<'a, State<P>>, alone: bool) {
         // A call may have a deadline before all others.
         let mut wake = state.timer_is_late();
-        let mut flushed = None;
+        let mut flushed = [None, None];
         if !state.armed {
             state.armed = true;
             if alone {
                 let (after, flush) = self.flush_alone(state);
                 state = after;
                 match flush {
-                    AloneFlush::Done(waiter) => flushed = waiter,
+                    AloneFlush::Done(waiters) => flushed = waiters,
                     AloneFlush::Left => wake = true,
                 }
             } else {
@@ -121,9 +125,7 @@ impl<P: Protocol> Shared<P> {
         } else {
             drop(state);
         }
-        if let Some(waiter) = flushed {
-            waiter.wake();
-        }
+        flushed.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Writes without waiting.
@@ -136,7 +138,11 @@ impl<P: Protocol> Shared<P> {
                 return (state, AloneFlush::Left);
             };
             let mut outgoing = state.protocol.outgoing().take();
+            let taken = state.protocol.handle_taken();
             drop(state);
+            if let Some(taken) = taken {
+                taken.wake();
+            }
             // If the stream is full, the driver asks again and is woken.
             let mut cx = Context::from_waker(Waker::noop());
             let written = poll_write_all(&mut writer, &mut outgoing, &mut cx);
@@ -151,8 +157,8 @@ impl<P: Protocol> Shared<P> {
             }
             if state.protocol.outgoing().is_empty() {
                 state.armed = false;
-                let waiter = state.protocol.handle_flushed();
-                return (state, AloneFlush::Done(waiter));
+                let waiters = state.protocol.handle_flushed();
+                return (state, AloneFlush::Done(waiters));
             }
         }
         (state, AloneFlush::Left)
@@ -188,8 +194,8 @@ impl<P: Protocol> Shared<P> {
 
 /// How far a caller alone got with writing.
 enum AloneFlush {
-    /// Everything is written; a task may have waited for that.
-    Done(Option<Waker>),
+    /// Everything is written; these tasks waited for that.
+    Done([Option<Waker>; 2]),
     /// The driver has to do the rest.
     Left,
 }

@@ -167,6 +167,11 @@ impl Context {
         std::future::poll_fn(|cx| frame.enter(|| future.as_mut().poll(cx))).await
     }
 
+    /// Runs `f` in this context.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        Frame::of(self.clone()).enter(f)
+    }
+
     fn cancel(&self) {
         self.inner.call.cancelled.store(true, Ordering::Release);
         self.inner.call.cancelling.notify_waiters();

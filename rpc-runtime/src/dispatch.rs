@@ -16,12 +16,17 @@ pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Router, RouterBuilder};
-pub(crate) use running::{CallStart, Running};
+pub(crate) use running::{CallStart, Running, StartBody};
 pub use stats::{Latency, MethodStats};
+
+use std::sync::Arc;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{Answered, CallId};
-use rpc_core::{Metadata, ServiceDescriptor, Status};
+use rpc_core::wire::Follows;
+use rpc_core::{Codec, Metadata, ServiceDescriptor, Status};
+
+use crate::stream::{Pump, Source};
 
 /// A service as the router sees it; implemented by the generated `…Server` types.
 pub trait Service: Send + Sync + 'static {
@@ -38,8 +43,20 @@ pub(crate) trait Respond: Send + Sync + 'static {
         &self,
         call: CallId,
         metadata: &Metadata,
-        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Follows, CodecError>,
     ) -> Answered;
+
+    /// Sends the items behind a reply, which was answered with [`Answered::Items`]; `None` if
+    /// whoever takes them needs nobody to.
+    fn send_items(
+        self: Arc<Self>,
+        call: CallId,
+        source: Box<dyn Source>,
+        codec: Codec,
+    ) -> Option<Pump>;
+
+    /// All items behind a reply are on their way.
+    fn end_items(&self, call: CallId) -> Answered;
 
     fn fail(&self, call: CallId, status: &Status) -> Answered;
 

@@ -10,6 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rpc_core::{Codec, Metadata, Status};
 
+use crate::stream::Items;
+
 /// Answers calls. Implement it to record or to fake what a client does.
 #[async_trait]
 pub trait Invoke: fmt::Debug + Send + Sync + 'static {
@@ -42,6 +44,8 @@ pub struct Request {
     pub metadata: Metadata,
     /// The encoded arguments.
     pub body: Bytes,
+    /// The items of the stream among the arguments, if there is one.
+    pub items: Option<Items>,
 }
 
 impl Request {
@@ -59,6 +63,7 @@ impl Request {
             timeout: None,
             metadata: Metadata::new(),
             body,
+            items: None,
         }
     }
 }
@@ -71,6 +76,8 @@ pub struct Response {
     pub metadata: Metadata,
     /// The encoded reply.
     pub body: Bytes,
+    /// The items of the stream in the reply, if there is one.
+    pub items: Option<Items>,
 }
 
 impl Response {
@@ -80,6 +87,7 @@ impl Response {
         Self {
             metadata: Metadata::new(),
             body,
+            items: None,
         }
     }
 

@@ -17,6 +17,7 @@ mod invoke;
 mod middleware;
 mod resilience;
 mod server;
+mod stream;
 pub mod transport;
 
 pub use client::{CallOptions, Channel, ChannelBuilder};
@@ -26,4 +27,5 @@ pub use error::Error;
 pub use invoke::{Invoke, Request, Response};
 pub use middleware::{CallInfo, Interceptor};
 pub use server::{Server, ServerBuilder, ServerLoad};
+pub use stream::{Items, SendError, Sender, Streaming};
 pub use transport::Peer;

@@ -4,6 +4,7 @@ mod accept;
 mod builder;
 mod connection;
 mod connections;
+mod parked;
 
 pub use builder::ServerBuilder;
 

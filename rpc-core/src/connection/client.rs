@@ -3,6 +3,9 @@
 mod config;
 mod event;
 mod incoming;
+mod items;
+mod opening;
+mod pieces;
 mod request;
 
 pub use config::ClientConfig;
@@ -11,13 +14,15 @@ pub use request::{RequestHead, StartError};
 
 use std::time::{Duration, Instant};
 
+use super::assembly::Assemblies;
 use super::cancels::Cancels;
 use super::liveness::{Check, Liveness, earlier};
 use super::pace::TokenBucket;
 use super::slots::{Slots, Terms};
-use super::{CallId, ConnectionError, Refusal, control_pace, ping};
+use super::streams::StreamTable;
+use super::{CallId, ConnectionError, control_pace, ping};
 use crate::codec::CodecError;
-use crate::wire::{Ack, Decoder, Flags, Frame, Header, Hello, Kind, Outgoing, Verdict, read_ack};
+use crate::wire::{Ack, Decoder, Flags, Follows, Frame, Header, Hello, Kind, Outgoing};
 use crate::{Deadline, Metadata, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
@@ -28,11 +33,14 @@ pub struct ClientConnection<T> {
     calls: Slots<T>,
     /// Calls whose timeout has not begun yet.
     unanchored: Vec<(CallId, Duration)>,
+    streams: StreamTable,
+    /// Replies and items that arrive in pieces.
+    assemblies: Assemblies,
     decoder: Decoder,
     outgoing: Outgoing,
     /// Calls given up whose answer is still to come.
     given_up: u64,
-    unknown_replies: u32,
+    unknown_replies: u64,
     unknown_frames: u32,
     /// The time as it was last told.
     now: Instant,
@@ -63,13 +71,15 @@ const WRONG_DIRECTION: ConnectionError =
 
 impl<T> ClientConnection<T> {
     /// Answers to no open call that are tolerated.
-    const UNKNOWN_REPLIES_MAX: u32 = 100;
+    const UNKNOWN_REPLIES_MAX: u64 = 100;
 
     /// A connection whose hello is ready to be written; calls may follow at once.
     #[must_use]
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         let mut outgoing = Outgoing::default();
-        Hello::new(config.codec, config.message_bytes_max).encode(outgoing.raw());
+        let mut hello = Hello::new(config.codec, config.message_bytes_max);
+        hello.stream_limits = config.stream_limits;
+        hello.encode(outgoing.raw());
         Self {
             state: State::Opening {
                 ack: Vec::new(),
@@ -77,6 +87,8 @@ impl<T> ClientConnection<T> {
             },
             calls: Slots::new(),
             unanchored: Vec::new(),
+            streams: StreamTable::new(config.stream_limits),
+            assemblies: Assemblies::default(),
             decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing,
             given_up: 0,
@@ -134,6 +146,13 @@ impl<T> ClientConnection<T> {
         matches!(self.state, State::Opening { .. } | State::Open(_))
     }
 
+    /// The longest request, and the longest item of one, that the server accepts; the shipped limit
+    /// until its ack tells.
+    #[must_use]
+    pub const fn request_bytes_max(&self) -> usize {
+        self.request_bytes_max
+    }
+
     /// How many calls the server takes at once; the shipped limit until its ack tells.
     #[inline]
     #[must_use]
@@ -144,23 +163,27 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    /// Sends a request whose arguments `body` encodes in place, and keeps `data` for its answer.
+    /// Sends a request whose arguments `body` encodes in place, and keeps `data` for its answer. If
+    /// `body` says that items follow, [`streams`](Self::streams) sends them.
     ///
     /// # Errors
     /// The call was not sent; see [`StartError`].
     #[inline]
-    pub fn start_call(
+    pub fn start_call<F: Into<Follows>>(
         &mut self,
         head: RequestHead<'_>,
         data: T,
-        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
     ) -> Result<CallId, StartError> {
         if !self.accepts_calls() {
             return Err(StartError::Closed);
         }
         // The slot is taken only once the arguments are encoded: encoding may fail or panic.
         let id = self.calls.next_id().ok_or(StartError::Full)?;
-        self.request(id, Flags::NONE, head, body)?;
+        let follows = self.request(id, Flags::NONE, head, body)?;
+        if follows == Follows::Items {
+            self.streams.open_sending(id.wire());
+        }
         let terms = Terms {
             deadline: head.deadline,
             request_end: self.outgoing.end(),
@@ -212,7 +235,7 @@ impl<T> ClientConnection<T> {
         }
         self.liveness.note_call(self.now);
         let id = self.calls.next_unanswered_id();
-        self.request(id, Flags::ONEWAY, head, body)
+        self.request(id, Flags::ONEWAY, head, body).map(|_| ())
     }
 
     /// What the caller keeps for a call.
@@ -227,20 +250,32 @@ impl<T> ClientConnection<T> {
     pub fn release(&mut self, call: CallId) -> Option<T> {
         let (data, open) = self.calls.remove(call)?;
         if open && !matches!(self.state, State::Closed) {
-            self.given_up += 1;
+            self.give_up(call);
             self.cancels.push(call);
             self.send_cancels();
         }
         Some(data)
     }
 
+    /// This side waits no longer for the answer to a call, but it may still come.
+    fn give_up(&mut self, call: CallId) {
+        self.given_up += 1;
+        self.outgoing.cut(call.wire());
+        self.assemblies.ignore(call.wire());
+        self.streams.close_receiving(call.wire());
+        self.streams.give_up_sending(call.wire());
+    }
+
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
     /// stays until [`release`](Self::release).
     pub fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T)) {
-        let before = self.calls.open();
-        self.calls.close_above(last, |data, _| each(data));
+        let mut ended = Vec::new();
+        self.calls.close_above(last, |call, data, _| {
+            ended.push(call);
+            each(data);
+        });
         // The server may still answer them, if only to say that it did not process them.
-        self.given_up += (before - self.calls.open()) as u64;
+        ended.into_iter().for_each(|call| self.give_up(call));
     }
 
     /// Ends the connection: no new calls, every open call is passed to `each`, with true if its
@@ -248,9 +283,14 @@ impl<T> ClientConnection<T> {
     pub fn close(&mut self, mut each: impl FnMut(&mut T, bool)) {
         self.state = State::Closed;
         self.cancels.clear();
-        let written = self.outgoing.written();
-        self.calls
-            .close_above(0, |data, terms| each(data, terms.request_end > written));
+        let outgoing = &self.outgoing;
+        let written = outgoing.written();
+        self.calls.close_above(0, |call, data, terms| {
+            let unsent = terms.request_end > written || outgoing.holds(call.wire());
+            each(data, unsent);
+        });
+        self.assemblies.clear();
+        self.streams.clear();
         // A request that was just said to be unsent must not be sent after all.
         self.outgoing.discard();
     }
@@ -319,16 +359,19 @@ impl<T> ClientConnection<T> {
     pub fn handle_timeout(
         &mut self,
         now: Instant,
-        expired: impl FnMut(&mut T),
+        mut expired: impl FnMut(&mut T),
     ) -> Result<(), ConnectionError> {
         if matches!(self.state, State::Closed) {
             return Ok(());
         }
         self.now = now;
-        let before = self.calls.open();
-        self.calls.expire(now, expired);
+        let mut ended = Vec::new();
+        self.calls.expire(now, |call, data| {
+            ended.push(call);
+            expired(data);
+        });
         // The server knows the deadline as well: it stops the handler without being told.
-        self.given_up += (before - self.calls.open()) as u64;
+        ended.into_iter().for_each(|call| self.give_up(call));
         if let State::Opening { deadline, .. } = self.state {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 let timeout = self.config.handshake_timeout;
@@ -359,29 +402,14 @@ impl<T> ClientConnection<T> {
         }
     }
 
-    fn handle_opening<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
-        let State::Opening { ack, .. } = &mut self.state else {
-            *input = &[];
-            return Ok(None);
-        };
-        let Some(ack) = read_ack(ack, input)? else {
-            return Ok(None);
-        };
-        self.open(ack)?;
-        Ok(Some(ClientEvent::Opened))
-    }
-
     #[inline]
-    fn request(
+    fn request<F: Into<Follows>>(
         &mut self,
         id: CallId,
         flags: Flags,
         head: RequestHead<'_>,
-        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
-    ) -> Result<(), StartError> {
+        body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
+    ) -> Result<Follows, StartError> {
         static NONE: Metadata = Metadata::new();
         let metadata = head.metadata.unwrap_or(&NONE);
         let header = Header {
@@ -396,21 +424,6 @@ impl<T> ClientConnection<T> {
         let limit = self.request_bytes_max;
         let sent = self.outgoing.frame(header, metadata, limit, body);
         sent.map_err(|error| error.into_start_error(limit))
-    }
-
-    fn open(&mut self, ack: Ack) -> Result<(), ConnectionError> {
-        if ack.verdict != Verdict::Accepted {
-            return Err(ConnectionError::Refused(Refusal::from_ack(&ack)));
-        }
-        let chosen = (ack.version, ack.codec, ack.compression);
-        if chosen != (crate::wire::VERSION, self.config.codec, 0) {
-            return Err(ConnectionError::Violation(
-                "an ack with another version, codec or compression than offered",
-            ));
-        }
-        self.request_bytes_max = ack.message_bytes_max as usize;
-        self.state = State::Open(Box::new(ack));
-        Ok(())
     }
 
     fn drain(&mut self) {

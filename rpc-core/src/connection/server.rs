@@ -1,8 +1,10 @@
 //! The server's end: admits requests, answers each exactly once.
 
+mod answers;
 mod config;
 mod event;
 mod incoming;
+mod items;
 
 pub use config::ServerConfig;
 pub use event::{Answered, ServerEvent, ServerRequest};
@@ -11,13 +13,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::assembly::Assemblies;
 use super::guard::{FloodGuard, Progress};
 use super::ids::RisingIds;
 use super::liveness::{Check, Liveness, earlier};
-use super::{CallId, ConnectionError, cut_text, go_away_body, ping};
-use crate::codec::CodecError;
-use crate::wire::{Decoder, Flags, Frame, FrameError, Header, Kind, Outgoing, Verdict};
-use crate::{Metadata, Status};
+use super::streams::StreamTable;
+use super::{CallId, ConnectionError, go_away_body, ping};
+use crate::Status;
+use crate::wire::{Decoder, Flags, Frame, Header, Kind, Outgoing, Verdict};
 
 /// The state of a server's connection; `T` is what the caller keeps for each parked call.
 #[derive(Debug)]
@@ -29,6 +32,9 @@ pub struct ServerConnection<T> {
     parked: HashMap<CallId, Parked<T>>,
     /// Requests admitted and not ended: parked.len() <= running
     running: usize,
+    streams: StreamTable,
+    /// Requests and items that arrive in pieces.
+    assemblies: Assemblies,
     decoder: Decoder,
     outgoing: Outgoing,
     unknown_frames: u32,
@@ -70,7 +76,10 @@ enum State {
 
 const WRONG_DIRECTION: ConnectionError =
     ConnectionError::Violation("a frame that only a server sends");
-const REQUEST_FLAGS: Flags = Flags::METADATA.with(Flags::ONEWAY);
+const REQUEST_FLAGS: Flags = Flags::METADATA
+    .with(Flags::ONEWAY)
+    .with(Flags::MORE)
+    .with(Flags::ITEMS);
 
 impl<T> ServerConnection<T> {
     /// A connection that waits for a hello.
@@ -85,6 +94,8 @@ impl<T> ServerConnection<T> {
             ids: RisingIds::default(),
             parked: HashMap::new(),
             running: 0,
+            streams: StreamTable::new(config.stream_limits),
+            assemblies: Assemblies::default(),
             decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing: Outgoing::default(),
             unknown_frames: 0,
@@ -110,6 +121,12 @@ impl<T> ServerConnection<T> {
     #[inline]
     pub fn decoder(&mut self) -> &mut Decoder {
         &mut self.decoder
+    }
+
+    /// The longest reply, and the longest item of one, that the client accepts.
+    #[must_use]
+    pub const fn reply_bytes_max(&self) -> usize {
+        self.reply_bytes_max
     }
 
     /// Requests admitted and not ended.
@@ -170,53 +187,6 @@ impl<T> ServerConnection<T> {
         self.parked.remove(&call).map(|parked| parked.data)
     }
 
-    /// Answers a call with a reply that `body` encodes in place. A parked call has to be
-    /// [`unpark`](Self::unpark)ed before; if `body` panics, the call is still to be answered.
-    ///
-    /// A reply that cannot be encoded or is too long for the client is answered as an error.
-    #[inline]
-    pub fn reply(
-        &mut self,
-        call: CallId,
-        metadata: &Metadata,
-        body: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
-    ) -> Answered {
-        let header = Header {
-            flags: Flags::NONE.with_if(Flags::METADATA, !metadata.is_empty()),
-            ..Header::new(Kind::Response, call.wire())
-        };
-        let limit = self.reply_bytes_max;
-        match self.outgoing.frame(header, metadata, limit, body) {
-            Ok(()) => {
-                self.ended(call);
-                Answered::Reply
-            }
-            Err(error) => self.fail(call, &error.into_reply_status(limit)),
-        }
-    }
-
-    /// Answers a call with an error.
-    pub fn fail(&mut self, call: CallId, status: &Status) -> Answered {
-        self.ended(call);
-        self.error(call, status, Flags::NONE);
-        Answered::Error(status.code())
-    }
-
-    /// Answers a call whose method id nobody here has.
-    pub fn fail_unknown_method(&mut self, call: CallId, status: &Status) -> Answered {
-        self.ended(call);
-        self.error(call, status, Flags::UNKNOWN_METHOD);
-        Answered::Error(status.code())
-    }
-
-    /// Ends a oneway call, which is never answered.
-    #[inline]
-    pub fn finish_oneway(&mut self) {
-        debug_assert!(self.running > self.parked.len(), "each call ends once");
-        self.liveness.note_call(self.now);
-        self.running = self.running.saturating_sub(1);
-    }
-
     /// Turns the client away before it has said anything: the server has no room for it.
     pub fn refuse_connection(&mut self, reason: &str) {
         let _ = self.refuse_hello(Verdict::TooManyConnections, 0, reason.to_owned());
@@ -241,6 +211,8 @@ impl<T> ServerConnection<T> {
             self.say_go_away(reason);
         }
         self.state = State::Closed;
+        self.streams.clear();
+        self.assemblies.clear();
         self.running -= self.parked.len();
         let mut parked: Vec<_> = self.parked.drain().collect();
         parked.sort_unstable_by_key(|(call, _)| *call);
@@ -273,7 +245,9 @@ impl<T> ServerConnection<T> {
             return self.handle_opening(input);
         }
         while let Some(frame) = self.decoder.next(input)? {
-            self.progress.note_frame();
+            if !matches!(&frame, Frame::Whole(header, _) if header.kind == Kind::Chunk) {
+                self.progress.note_frame();
+            }
             let event = match frame {
                 Frame::Whole(header, body) => self.handle_frame(header, body)?,
                 Frame::Oversized(header) => self.handle_oversized(header)?,
@@ -282,7 +256,7 @@ impl<T> ServerConnection<T> {
                 return Ok(event);
             }
         }
-        if !self.decoder.is_at_boundary() {
+        if !self.decoder.is_at_boundary() || !self.assemblies.is_empty() {
             let bytes = self.decoder.partial_bytes();
             self.progress.note_partial(self.now, bytes);
         } else {
@@ -356,7 +330,7 @@ impl<T> ServerConnection<T> {
         over.sort_unstable_by_key(|(call, _)| *call);
         for (call, parked) in over {
             if parked.oneway {
-                self.finish_oneway();
+                self.finish_oneway(call);
             } else {
                 let status = Status::deadline_exceeded("the handler did not finish in time");
                 self.fail(call, &status);
@@ -367,16 +341,6 @@ impl<T> ServerConnection<T> {
         self.earliest = deadlines.fold(None, earlier);
     }
 
-    /// Counts the end of a call. A call that ends twice is a fault of the caller, which must not
-    /// close the connection to all later calls.
-    #[inline]
-    fn ended(&mut self, call: CallId) {
-        debug_assert!(!self.parked.contains_key(&call), "unparked before its end");
-        debug_assert!(self.running > self.parked.len(), "each call ends once");
-        self.liveness.note_call(self.now);
-        self.running = self.running.saturating_sub(1);
-    }
-
     const fn is_open(&self) -> bool {
         matches!(self.state, State::Open | State::Draining)
     }
@@ -385,45 +349,5 @@ impl<T> ServerConnection<T> {
         let last = *self.last_accepted.get_or_insert(self.ids.last());
         let body = go_away_body(last, reason);
         self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
-    }
-
-    fn error(&mut self, call: CallId, status: &Status, flags: Flags) {
-        let metadata = status.metadata();
-        // What the client would refuse for its size is cut; the code and the text remain.
-        let typed = status
-            .error_body()
-            .filter(|b| b.len() <= self.reply_bytes_max);
-        let header = Header {
-            flags: flags
-                .with_if(Flags::METADATA, !metadata.is_empty())
-                .with_if(Flags::NOT_PROCESSED, status.is_not_processed())
-                .with_if(Flags::TYPED, typed.is_some()),
-            extra: u16::from(status.code().number()),
-            ..Header::new(Kind::Error, call.wire())
-        };
-        let text = cut_text(status.message());
-        let written = self
-            .outgoing
-            .frame::<()>(header, metadata, usize::MAX, |out| {
-                // At most 4 KiB, hence below 2^16.
-                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-                out.extend_from_slice(text.as_bytes());
-                out.extend_from_slice(typed.map_or(&[], |body| body));
-                Ok(())
-            });
-        debug_assert!(written.is_ok(), "the parts are bounded");
-    }
-}
-
-impl FrameError<CodecError> {
-    fn into_reply_status(self, limit: usize) -> Status {
-        match self {
-            Self::Body(error) => {
-                Status::internal("the reply could not be encoded").with_source(error)
-            }
-            Self::TooLarge(length) => Status::resource_exhausted(format!(
-                "the reply has {length} bytes; the client accepts {limit}"
-            )),
-        }
     }
 }

@@ -126,7 +126,7 @@ impl<T> Slots<T> {
     }
 
     /// Closes every open call whose deadline has passed.
-    pub(super) fn expire(&mut self, now: Instant, mut each: impl FnMut(&mut T)) {
+    pub(super) fn expire(&mut self, now: Instant, mut each: impl FnMut(CallId, &mut T)) {
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return;
         }
@@ -135,7 +135,7 @@ impl<T> Slots<T> {
             if entry.terms.deadline.is_some_and(|deadline| deadline <= now) {
                 entry.open = false;
                 self.open -= 1;
-                each(&mut entry.data);
+                each(entry.id, &mut entry.data);
             } else {
                 self.earliest = earlier(self.earliest, entry.terms.deadline);
             }
@@ -153,6 +153,19 @@ impl<T> Slots<T> {
         entry.open = false;
         self.open -= 1;
         Some(entry.id)
+    }
+
+    /// The id of the call that has these low bits and is open.
+    #[inline]
+    pub(super) fn find_open(&self, wire: u32) -> Option<CallId> {
+        let entry = self.entries.get(self.index(wire))?.as_ref()?;
+        (entry.id.wire() == wire && entry.open).then_some(entry.id)
+    }
+
+    /// True if a call had these low bits, as far as can be known.
+    pub(super) fn is_used(&self, wire: u32) -> bool {
+        let behind = (self.last as u32).wrapping_sub(wire);
+        wire != 0 && u64::from(behind) < self.last
     }
 
     #[inline]
@@ -174,12 +187,12 @@ impl<T> Slots<T> {
     }
 
     /// Closes every open call with an id above `last`, in order of slots.
-    pub(super) fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T, Terms)) {
+    pub(super) fn close_above(&mut self, last: u64, mut each: impl FnMut(CallId, &mut T, Terms)) {
         for entry in self.entries.iter_mut().flatten() {
             if entry.open && entry.id.0 > last {
                 entry.open = false;
                 self.open -= 1;
-                each(&mut entry.data, entry.terms);
+                each(entry.id, &mut entry.data, entry.terms);
             }
         }
     }

@@ -4,7 +4,7 @@ use bytes::buf::Limit;
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
-use super::{Body, WireError};
+use super::{Body, CHUNK_BYTES_MAX, WireError};
 
 /// What the stream holds next.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Decoder {
     partial: BytesMut,
     /// Bytes of an oversized body that are still to come.
     skip: usize,
+    /// The piece of a message of which more is to come: it is handed on as it arrives.
+    piece: Option<Header>,
 }
 
 impl Decoder {
@@ -44,6 +46,7 @@ impl Decoder {
             message_bytes_max,
             partial: BytesMut::new(),
             skip: 0,
+            piece: None,
         }
     }
 
@@ -89,7 +92,7 @@ impl Decoder {
     #[inline]
     #[must_use]
     pub fn is_at_boundary(&self) -> bool {
-        self.partial.is_empty() && self.skip == 0
+        self.partial.is_empty() && self.skip == 0 && self.piece.is_none()
     }
 
     /// How many bytes of a frame that is not complete are kept.
@@ -104,11 +107,18 @@ impl Decoder {
         if self.skip > 0 {
             return Ok(None);
         }
+        if let Some(piece) = self.piece {
+            return Ok(self.next_of_piece(piece, input));
+        }
         let Some(header) = self.partial_header(input) else {
             return Ok(None);
         };
         if header.length as usize > self.limit(&header) {
             return self.oversized(header).map(Some);
+        }
+        if header.kind == Kind::Chunk && header.length > 0 {
+            self.partial = BytesMut::new();
+            return Ok(self.next_of_piece(header, input));
         }
         let missing = self.missing().unwrap_or(0);
         let part = take(input, missing);
@@ -123,6 +133,19 @@ impl Decoder {
         let mut whole = std::mem::take(&mut self.partial);
         whole.advance(HEADER_BYTES);
         Ok(Some(Frame::Whole(header, Body::Owned(whole.freeze()))))
+    }
+
+    /// As much of a piece as there is, as a piece of its own.
+    fn next_of_piece<'a>(&mut self, piece: Header, input: &mut &'a [u8]) -> Option<Frame<'a>> {
+        let part = take(input, piece.length as usize);
+        let length = part.len() as u32;
+        let missing = piece.length - length;
+        self.piece = (missing > 0).then_some(Header {
+            length: missing,
+            ..piece
+        });
+        let header = Header { length, ..piece };
+        (length > 0).then_some(Frame::Whole(header, Body::Borrowed(part)))
     }
 
     /// Completes the header of the partial frame.
@@ -155,12 +178,11 @@ impl Decoder {
     #[inline]
     fn limit(&self, header: &Header) -> usize {
         match header.kind {
-            Kind::Request | Kind::Response | Kind::Item
-                if !header.flags.contains(Flags::METADATA) =>
-            {
+            Kind::Item | Kind::Chunk => CHUNK_BYTES_MAX,
+            Kind::Request | Kind::Response if !header.flags.contains(Flags::METADATA) => {
                 self.message_bytes_max
             }
-            Kind::Request | Kind::Response | Kind::Error | Kind::Item => {
+            Kind::Request | Kind::Response | Kind::Error => {
                 self.message_bytes_max + crate::OVERHEAD_BYTES_MAX
             }
             _ => Self::CONTROL_BYTES_MAX,

@@ -2,6 +2,8 @@
 
 /// The size of a header on the wire.
 pub const HEADER_BYTES: usize = 16;
+/// Where in a header the flags are.
+pub(super) const FLAGS_OFFSET: usize = 9;
 
 /// What a frame is; numbers of `docs/protocol.md` `[frame.kinds]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,11 +17,11 @@ pub enum Kind {
     Error,
     /// The caller gave up.
     Cancel,
-    /// One item of a stream.
+    /// Items of a stream.
     Item,
     /// No further item.
     End,
-    /// Permission to send more of a stream.
+    /// Permission to send more items.
     Credit,
     /// Are you there?
     Ping,
@@ -27,12 +29,14 @@ pub enum Kind {
     Pong,
     /// No further call is accepted.
     GoAway,
+    /// A piece of a body that is too large for one frame.
+    Chunk,
     /// A kind that this version does not know.
     Unknown(u8),
 }
 
 impl Kind {
-    const KNOWN: [Self; 10] = [
+    const KNOWN: [Self; 11] = [
         Self::Request,
         Self::Response,
         Self::Error,
@@ -43,6 +47,7 @@ impl Kind {
         Self::Ping,
         Self::Pong,
         Self::GoAway,
+        Self::Chunk,
     ];
 
     const fn number(self) -> u8 {
@@ -57,6 +62,7 @@ impl Kind {
             Self::Ping => 8,
             Self::Pong => 9,
             Self::GoAway => 10,
+            Self::Chunk => 11,
             Self::Unknown(number) => number,
         }
     }
@@ -86,6 +92,14 @@ impl Flags {
     pub const TYPED: Self = Self(1 << 3);
     /// No method has this id here.
     pub const UNKNOWN_METHOD: Self = Self(1 << 4);
+    /// The message follows in pieces; the body ends with its length.
+    pub const MORE: Self = Self(1 << 5);
+    /// Items of a stream follow.
+    pub const ITEMS: Self = Self(1 << 6);
+
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
 
     /// True if all bits of `other` are set.
     #[must_use]

@@ -7,7 +7,9 @@ pub(crate) use ack::read_ack;
 pub use ack::{Ack, Verdict};
 
 use super::WireError;
-use block::{Block, Entries, number, read_block};
+use block::{Block, Entries, number, read_block, stream_limits};
+
+use crate::StreamLimits;
 
 /// How every connection starts; not a letter and not `0x16`, so HTTP and TLS can share the port.
 pub const MAGIC: [u8; 4] = [0x93, b'r', b'p', b'c'];
@@ -25,6 +27,7 @@ mod extension {
     pub(super) const CODECS: u16 = 4;
     pub(super) const VERSIONS: u16 = 5;
     pub(super) const REASON: u16 = 6;
+    pub(super) const STREAM_LIMITS: u16 = 7;
     /// Kinds from here on must be understood.
     pub(super) const CRITICAL: u16 = 0x8000;
 }
@@ -43,6 +46,8 @@ pub struct Hello {
     pub compression: u8,
     /// The longest message the client accepts.
     pub message_bytes_max: u32,
+    /// How much of streams the client takes.
+    pub stream_limits: StreamLimits,
 }
 
 impl Hello {
@@ -55,6 +60,7 @@ impl Hello {
             codec,
             compression: 0,
             message_bytes_max,
+            stream_limits: StreamLimits::SHIPPED,
         }
     }
 
@@ -64,6 +70,7 @@ impl Hello {
         let mut block = Block::begin(out, versions, self.codec, self.compression);
         let limit = self.message_bytes_max.to_le_bytes();
         block.entry(extension::MESSAGE_BYTES_MAX, &limit);
+        block.stream_limits(self.stream_limits);
         block.finish();
     }
 }
@@ -82,11 +89,13 @@ pub(crate) fn read_hello(
         codec: fixed[6],
         compression: fixed[7],
         message_bytes_max: u32::MAX,
+        stream_limits: StreamLimits::SHIPPED,
     };
     for entry in Entries(entries) {
         let (kind, value) = entry?;
         match kind {
             extension::MESSAGE_BYTES_MAX => hello.message_bytes_max = number(value)?,
+            extension::STREAM_LIMITS => hello.stream_limits = stream_limits(value)?,
             kind if kind >= extension::CRITICAL => {
                 return Err(WireError::BadHello(
                     "an extension that must be understood is unknown",

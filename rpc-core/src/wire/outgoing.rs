@@ -1,20 +1,62 @@
 //! Bytes on their way out.
 
+mod frame;
+mod items;
+mod large;
+
+pub(crate) use items::LENGTH_BYTES;
+pub use items::{Batch, ItemError};
+
+use std::collections::VecDeque;
+
+use self::frame::Unfinished;
+use self::large::Large;
 use super::body::put_metadata;
-use super::header::{HEADER_BYTES, Header};
+use super::header::{Flags, HEADER_BYTES, Header, Kind};
+use super::{CHUNK_BYTES_MAX, Follows};
 use crate::Metadata;
 
-/// Frames that wait to be written: one flat buffer, encoded in place.
+/// Frames that wait to be written: one flat buffer, encoded in place, and beside it the bodies that
+/// are too large for one frame.
 ///
-/// The buffer is moved out whole to be written and given back empty, so that its memory is used
-/// again and nobody holds a lock during a system call.
+/// What waits is taken out in turns to be written, and what is left of a turn is given back, so that
+/// memory is used again and nobody holds a lock during a system call. A turn is the whole of the
+/// buffer and one piece of one large body: nothing waits for longer than that.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     buffer: Vec<u8>,
-    /// Bytes already written: 0 <= written <= buffer.len()
+    /// Bytes of the buffer already written: 0 <= written <= buffer.len()
     written: usize,
     /// Where the buffer starts in the stream of all bytes that were ever appended.
     base: u64,
+    /// In the order of their next pieces. The first may be within a piece, and is written before the
+    /// buffer then.
+    large: VecDeque<Large>,
+    /// In a turn: what is left of the body whose piece was written.
+    rest: Option<Large>,
+    /// This is a turn.
+    is_turn: bool,
+    /// The call whose large body is in a turn.
+    away: Option<Away>,
+    /// The frame of items that ends the buffer, if one does.
+    items: Option<ItemsFrame>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    call: u32,
+    /// The piece in the turn is the last.
+    is_last: bool,
+    /// What follows the piece is not wanted any more.
+    cut: bool,
+}
+
+/// A frame of items at the end of the buffer, to which more can be added.
+#[derive(Clone, Copy, Debug)]
+struct ItemsFrame {
+    call: u32,
+    start: usize,
+    end: usize,
 }
 
 impl Outgoing {
@@ -25,27 +67,47 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.written == self.buffer.len()
+        self.written == self.buffer.len() && self.large.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait, without the headers of pieces to come.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.written
+        let buffered = self.buffer.len() - self.written;
+        self.large
+            .iter()
+            .fold(buffered, |sum, large| sum + large.len())
     }
 
-    /// Takes everything out to be written; what is appended meanwhile follows it.
+    /// Takes a turn out to be written; what is appended meanwhile follows it. What is left of it has
+    /// to come back, with [`prepend`](Self::prepend), before the next.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let base = self.end();
-        std::mem::replace(
-            self,
-            Self {
-                base,
-                ..Self::default()
-            },
-        )
+        let turn = Self {
+            base: self.base,
+            buffer: std::mem::take(&mut self.buffer),
+            written: std::mem::take(&mut self.written),
+            large: self.take_large(),
+            is_turn: true,
+            ..Self::default()
+        };
+        self.base = turn.end();
+        self.items = None;
+        turn
+    }
+
+    #[inline]
+    fn take_large(&mut self) -> VecDeque<Large> {
+        let Some(first) = self.large.pop_front() else {
+            return VecDeque::new();
+        };
+        self.away = Some(Away {
+            call: first.call(),
+            is_last: first.is_last_piece(),
+            cut: false,
+        });
+        VecDeque::from([first])
     }
 
     /// Where the next byte that is appended lies in the stream.
@@ -54,7 +116,8 @@ impl Outgoing {
         self.base + self.buffer.len() as u64
     }
 
-    /// Up to where the stream was written, or at least taken out to be written.
+    /// Up to where the stream was written, or at least taken out to be written. Large bodies are not
+    /// part of it.
     #[must_use]
     pub const fn written(&self) -> u64 {
         self.base + self.written as u64
@@ -64,41 +127,119 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub fn chunk(&self) -> &[u8] {
-        &self.buffer[self.written..]
+        match self.large.front() {
+            Some(large) if large.is_within_piece() || self.written == self.buffer.len() => {
+                large.piece()
+            }
+            _ => &self.buffer[self.written..],
+        }
     }
 
     /// Notes that `count` bytes of [`chunk`](Self::chunk) were written.
     #[inline]
     pub fn advance(&mut self, count: usize) {
-        self.written += count.min(self.len());
-        if self.is_empty() {
+        match self.large.front_mut() {
+            Some(large) if large.is_within_piece() || self.written == self.buffer.len() => {
+                if large.advance(count) {
+                    self.end_piece();
+                }
+            }
+            _ => self.advance_buffer(count),
+        }
+    }
+
+    fn end_piece(&mut self) {
+        let rest = self.large.pop_front().and_then(Large::next_piece);
+        if self.is_turn {
+            self.rest = rest;
+        } else {
+            self.large.extend(rest);
+        }
+    }
+
+    #[inline]
+    fn advance_buffer(&mut self, count: usize) {
+        self.written += count.min(self.buffer.len() - self.written);
+        if self.written == self.buffer.len() {
             self.reset();
-        } else if self.written > Self::KEPT_BYTES_MAX && self.written > self.len() {
+        } else if self.written > Self::KEPT_BYTES_MAX && self.written > self.buffer.len() / 2 {
             // A writer that never catches up must not keep all it has ever written. Moving fewer
             // bytes than are dropped costs less than writing them did.
             self.buffer.drain(..self.written);
             self.base += self.written as u64;
             self.written = 0;
+            self.items = None;
         }
     }
 
-    /// Moves everything behind what `earlier` still holds; keeps the order.
-    pub fn prepend(&mut self, mut earlier: Self) {
-        if earlier.is_empty() {
+    /// Gives back a turn: what is left of it goes first.
+    pub fn prepend(&mut self, mut turn: Self) {
+        if !turn.large.is_empty() || turn.rest.is_some() || self.away.is_some() {
+            self.give_back_large(&mut turn);
+        }
+        if turn.written == turn.buffer.len() {
             // Of two empty or one filled buffer, keep the one with the bytes or the memory.
-            if self.is_empty() && earlier.buffer.capacity() > self.buffer.capacity() {
-                *self = earlier;
+            if self.buffer.is_empty() && turn.buffer.capacity() > self.buffer.capacity() {
+                turn.buffer.clear();
+                self.buffer = turn.buffer;
             }
             return;
         }
-        earlier.buffer.extend_from_slice(self.chunk());
-        *self = earlier;
+        turn.buffer.extend_from_slice(&self.buffer[self.written..]);
+        self.buffer = turn.buffer;
+        self.written = turn.written;
+        self.base = turn.base;
+        self.items = None;
     }
 
-    /// Forgets what waits.
+    fn give_back_large(&mut self, turn: &mut Self) {
+        let cut = self.away.take().is_some_and(|away| away.cut);
+        let keep = |large: Large| if cut { large.cut() } else { Some(large) };
+        if let Some(large) = turn.large.pop_front().and_then(keep) {
+            self.large.push_front(large);
+        }
+        self.large.extend(turn.rest.take().and_then(keep));
+    }
+
+    /// True if a large body of this call is not written to the end, as far as is known here: a
+    /// writer may be about to.
+    pub(crate) fn holds(&self, call: u32) -> bool {
+        self.large.iter().any(|large| large.call() == call)
+    }
+
+    /// True if what is appended now would come before the end of the large body of this call.
+    pub(crate) fn is_sending(&self, call: u32) -> bool {
+        let away = self.away.filter(|away| away.call == call);
+        away.is_some_and(|away| !away.is_last && !away.cut)
+            || self.large.iter().any(|large| {
+                large.call() == call && !(large.is_within_piece() && large.is_last_piece())
+            })
+    }
+
+    /// Gives up the rest of the large body of a call. A piece that is being written goes on to its
+    /// end: the peer could not read anything behind less.
+    pub(crate) fn cut(&mut self, call: u32) {
+        if let Some(away) = self.away.as_mut().filter(|away| away.call == call) {
+            away.cut = true;
+        }
+        let found = self.large.iter().position(|large| large.call() == call);
+        let rest = found.and_then(|index| self.large.remove(index)?.cut());
+        if let Some(rest) = rest {
+            // Only the first can be within a piece.
+            self.large.push_front(rest);
+        }
+    }
+
+    /// Forgets what waits, but for the rest of a piece that is being written.
     pub(crate) fn discard(&mut self) {
         self.written = self.buffer.len();
         self.reset();
+        let first = self.large.pop_front().and_then(Large::cut);
+        self.large.clear();
+        self.large.extend(first);
+        if let Some(away) = &mut self.away {
+            away.cut = true;
+        }
     }
 
     /// Bytes outside of any frame: hello and ack.
@@ -107,29 +248,39 @@ impl Outgoing {
     }
 
     /// Appends a frame whose body is written in place behind the metadata, if there is any; the
-    /// length field is filled in afterwards.
+    /// length field is filled in afterwards. A body of more than [`CHUNK_BYTES_MAX`] follows in
+    /// pieces, if `header` is that of a request or a response.
     ///
     /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
     /// Metadata has a limit of its own and does not count.
     #[inline]
-    pub(crate) fn frame<E>(
+    pub(crate) fn frame<F: Into<Follows>, E>(
         &mut self,
         header: Header,
         metadata: &Metadata,
         message_bytes_max: usize,
-        body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), FrameError<E>> {
-        let frame = Unfinished::begin(&mut self.buffer, header);
+        body: impl FnOnce(&mut Vec<u8>) -> Result<F, E>,
+    ) -> Result<Follows, FrameError<E>> {
+        let mut frame = Unfinished::begin(&mut self.buffer, header);
         if !metadata.is_empty() {
-            put_metadata(metadata, frame.buffer);
+            put_metadata(metadata, frame.buffer());
         }
-        let message = frame.buffer.len();
-        body(frame.buffer).map_err(FrameError::Body)?;
-        let length = frame.buffer.len() - message;
+        let message = frame.buffer().len();
+        let follows = body(frame.buffer()).map_err(FrameError::Body)?.into();
+        let length = frame.buffer().len() - message;
         if length > message_bytes_max {
             return Err(FrameError::TooLarge(length));
         }
-        frame.finish().map_err(FrameError::TooLarge)
+        if follows == Follows::Items {
+            frame.announce_items();
+        }
+        if length > CHUNK_BYTES_MAX && header.kind != Kind::Error {
+            let large = frame.move_out(header.call, message);
+            self.large.push_back(large);
+            return Ok(follows);
+        }
+        frame.finish().map_err(FrameError::TooLarge)?;
+        Ok(follows)
     }
 
     /// Appends a frame with a body that cannot fail.
@@ -144,6 +295,7 @@ impl Outgoing {
         self.base = self.end();
         self.buffer.clear();
         self.written = 0;
+        self.items = None;
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
     }
 }
@@ -155,46 +307,6 @@ pub(crate) enum FrameError<E> {
     Body(E),
     /// The body has this many bytes, more than allowed.
     TooLarge(usize),
-}
-
-/// A frame whose length is not known yet; removed again unless it is finished.
-struct Unfinished<'a> {
-    buffer: &'a mut Vec<u8>,
-    start: usize,
-    finished: bool,
-}
-
-impl<'a> Unfinished<'a> {
-    #[inline]
-    fn begin(buffer: &'a mut Vec<u8>, header: Header) -> Self {
-        let start = buffer.len();
-        buffer.extend_from_slice(&header.to_bytes());
-        Self {
-            buffer,
-            start,
-            finished: false,
-        }
-    }
-
-    #[inline]
-    fn finish(mut self) -> Result<(), usize> {
-        let length = self.buffer.len() - self.start - HEADER_BYTES;
-        let field = u32::try_from(length).map_err(|_| length)?;
-        self.buffer[self.start..self.start + 4].copy_from_slice(&field.to_le_bytes());
-        self.finished = true;
-        Ok(())
-    }
-}
-
-impl Drop for Unfinished<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.finished {
-            self.buffer.truncate(self.start);
-            // The body may have been huge; that is why it was dropped.
-            self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -210,18 +322,18 @@ mod tests {
 
         let header = Header::new(Kind::Request, 1);
         let metadata = Metadata::new();
-        let failed = out.frame(header, &metadata, 100, |body| {
+        let failed = out.frame::<(), _>(header, &metadata, 100, |body| {
             body.extend_from_slice(b"half");
             Err("no")
         });
         assert!(matches!(failed, Err(FrameError::Body("no"))));
-        let large = out.frame::<()>(header, &metadata, 3, |body| {
+        let large = out.frame::<(), ()>(header, &metadata, 3, |body| {
             body.extend_from_slice(b"four");
             Ok(())
         });
         assert!(matches!(large, Err(FrameError::TooLarge(4))));
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            out.frame::<()>(header, &metadata, 100, |body| {
+            out.frame::<(), ()>(header, &metadata, 100, |body| {
                 body.push(1);
                 panic!("a user's Serialize");
             })
@@ -234,7 +346,7 @@ mod tests {
     fn a_body_that_was_too_large_leaves_no_memory() {
         let mut out = Outgoing::default();
         let header = Header::new(Kind::Request, 1);
-        let huge = out.frame::<()>(header, &Metadata::new(), 100, |body| {
+        let huge = out.frame::<(), ()>(header, &Metadata::new(), 100, |body| {
             body.resize(10 << 20, 0);
             Ok(())
         });

@@ -144,13 +144,13 @@ fn t14_a_body_that_panics_or_fails_leaves_the_connection_whole() {
     let mut pair = Pair::open();
     let head = RequestHead::new(ECHO);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        pair.client.start_call(head, 1, |out| {
+        pair.client.start_call::<()>(head, 1, |out| {
             out.extend_from_slice(b"half");
             panic!("a user's Serialize")
         })
     }));
     assert!(panicked.is_err());
-    let failed = pair.client.start_call(head, 2, |out| {
+    let failed = pair.client.start_call::<()>(head, 2, |out| {
         out.extend_from_slice(b"half");
         Err(CodecError::encode("no"))
     });
@@ -160,7 +160,7 @@ fn t14_a_body_that_panics_or_fails_leaves_the_connection_whole() {
 
     let call = inline(&mut pair);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
-        pair.server.reply(call, &Metadata::new(), |out| {
+        pair.server.reply::<()>(call, &Metadata::new(), |out| {
             out.extend_from_slice(b"half");
             panic!("a user's Serialize")
         })
@@ -175,7 +175,7 @@ fn t14_a_body_that_panics_or_fails_leaves_the_connection_whole() {
     let call = inline(&mut pair);
     let answered = pair
         .server
-        .reply(call, &Metadata::new(), |_| Err(CodecError::encode("no")));
+        .reply::<()>(call, &Metadata::new(), |_| Err(CodecError::encode("no")));
     assert_eq!(answered, Answered::Error(Code::Internal));
     pair.drive();
     assert_eq!(pair.client_saw[1].code(), Some(Code::Internal));

@@ -333,7 +333,7 @@ impl Pair {
             ServerEvent::Request(request) => {
                 let server = &mut self.server;
                 match request.method {
-                    _ if request.oneway => server.finish_oneway(),
+                    _ if request.oneway => server.finish_oneway(request.id),
                     ECHO => reply(server, request.id, &request.metadata, &request.body),
                     WAIT => {
                         let deadline = request.timeout.map(|t| self.now + t);

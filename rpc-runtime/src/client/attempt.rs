@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rpc_core::codec::CodecError;
@@ -11,20 +12,24 @@ use rpc_core::connection::{CallId, RequestHead, StartError};
 use rpc_core::{Deadline, MethodId, Status};
 
 use super::connection::{Client, Connection};
-use super::slot::{Answer, RawReply, Slot};
+use super::slot::{Answer, Entry, RawReply, Slot};
+use super::streams;
 use super::waiters::Ticket;
 use crate::clock;
 use crate::connection::{MutexGuard, State};
+use crate::stream::{capturing, follows};
 
 /// Waits for room, sends the request, waits for the answer.
 ///
 /// The arguments are encoded straight into the outgoing buffer of the connection. Dropping the
 /// future frees the place in the queue or the slot at once, and cancels the call on the server.
 pub(super) struct Attempt<'a, F> {
-    connection: &'a Connection,
+    connection: &'a Arc<Connection>,
     head: RequestHead<'a>,
     encode: F,
     oneway: bool,
+    /// The request had items behind it: what is sent of them cannot be sent again.
+    has_items: bool,
     stage: Stage,
 }
 
@@ -41,12 +46,13 @@ where
     F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Unpin,
 {
     #[inline]
-    pub(super) fn new(connection: &'a Connection, head: RequestHead<'a>, encode: F) -> Self {
+    pub(super) fn new(connection: &'a Arc<Connection>, head: RequestHead<'a>, encode: F) -> Self {
         Self {
             connection,
             head,
             encode,
             oneway: false,
+            has_items: false,
             stage: Stage::New(None),
         }
     }
@@ -55,6 +61,11 @@ where
     pub(super) fn oneway(mut self) -> Self {
         self.oneway = true;
         self
+    }
+
+    /// True if items were to follow the request.
+    pub(super) const fn has_items(&self) -> bool {
+        self.has_items
     }
 
     /// When the call was or is to be over, if its timeout has begun.
@@ -75,10 +86,13 @@ where
             return self.poll_wait(state, ticket, cx);
         }
         if let Some(ticket) = ticket {
-            client.waiters.leave(ticket);
             // Time has passed in line; the server is to know what is left.
-            let deadline = self.head.deadline.map(Deadline::at);
-            self.head = self.head.with_deadline(deadline, clock::now());
+            let (deadline, now) = (self.head.deadline.map(Deadline::at), clock::now());
+            if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
+                return self.poll_wait(state, Some(ticket), cx);
+            }
+            client.waiters.leave(ticket);
+            self.head = self.head.with_deadline(deadline, now);
         }
         self.stage = Stage::Done;
         let sent = self.start(client, cx);
@@ -138,41 +152,58 @@ where
 
     #[inline]
     fn start(
-        &self,
+        &mut self,
         client: &mut Client,
         cx: &mut Context<'_>,
     ) -> Result<Option<CallId>, StartError> {
-        let encode = |out: &mut Vec<u8>| guard(out, &self.encode);
         if self.oneway {
+            let encode = |out: &mut Vec<u8>| guard(out, &self.encode);
             client.core.start_oneway(self.head, encode)?;
             return Ok(None);
         }
-        let slot = Slot::Waiting(cx.waker().clone());
-        client.core.start_call(self.head, slot, encode).map(Some)
+        let mut source = None;
+        let encode = |out: &mut Vec<u8>| {
+            let (encoded, captured) = capturing(|| guard(out, &self.encode));
+            encoded?;
+            source = captured;
+            Ok(follows(source.is_some()))
+        };
+        let entry = Entry::new(cx.waker().clone());
+        let call = client.core.start_call(self.head, entry, encode)?;
+        if let Some(source) = source {
+            self.has_items = true;
+            streams::upload(self.connection, client, call, source);
+        }
+        Ok(Some(call))
     }
 
     #[inline]
     fn poll_answer(&mut self, call: CallId, cx: &mut Context<'_>) -> Poll<Answer> {
         let mut state = self.connection.shared.lock();
         let client = &mut state.protocol;
-        match client.core.data(call) {
-            Some(Slot::Waiting(waker)) => {
+        if let Some(entry) = client.core.data(call) {
+            if let Slot::Waiting(waker) = &mut entry.slot {
                 waker.clone_from(cx.waker());
                 return Poll::Pending;
             }
-            Some(Slot::Answered(_)) | None => {}
+            if let Some((answer, inbox)) = entry.take_streaming_reply() {
+                drop(state);
+                self.stage = Stage::Done;
+                let items = streams::receiver(self.connection, call, inbox);
+                return Poll::Ready(answer.map(|reply| reply.with_items(items)));
+            }
         }
         self.stage = Stage::Done;
         if self.head.anchored_later {
             self.head.deadline = client.core.deadline(call);
         }
-        let slot = client.core.release(call);
+        let entry = client.core.release(call);
         let next = client.next_waiter();
         drop(state);
         if let Some(next) = next {
             next.wake();
         }
-        match slot {
+        match entry.map(|entry| entry.slot) {
             Some(Slot::Answered(answer)) => Poll::Ready(answer),
             _ => Poll::Ready(Err(Status::internal("the slot of the call is gone").into())),
         }

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::invoke::{Invoke, Request};
 use crate::middleware::{CallInfo, Chain};
+use crate::stream::{Items, Receiver, capturing, delivering, in_current_context};
 
 /// A method by its names and id.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +252,10 @@ impl Channel {
         method: MethodRef<'_>,
         reply: RawReply,
     ) -> Result<T, Status> {
-        let decoded = self.codec().decode(&reply.body, &DecodeLimits::default());
+        let RawReply { body, items, .. } = reply;
+        let decoded = delivering(items.map(|items| *items), || {
+            self.codec().decode(&body, &DecodeLimits::default())
+        });
         decoded.map_err(|error| {
             Status::internal(format!(
                 "the reply of {}.{} could not be decoded: {error}",
@@ -316,7 +320,8 @@ where
     F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
 {
     let mut body = Vec::new();
-    guard(&mut body, encode).map_err(|error| {
+    let (encoded, source) = capturing(|| guard(&mut body, encode));
+    encoded.map_err(|error| {
         Status::internal("the arguments could not be encoded")
             .with_not_processed()
             .with_source(error)
@@ -326,11 +331,18 @@ where
     request.oneway = call.oneway;
     request.timeout = call.head().timeout;
     request.metadata = call.metadata.clone().into_owned();
+    request.items = source.map(|source| Items::new(in_current_context(source)));
     let response = in_time(call.deadline, invoke.invoke(request)).await;
     let response = response.unwrap_or_else(|| Err(late("no answer in time")));
     let response = response.map_err(Failure::from)?;
+    let source = response.items.and_then(|items| items.take());
+    let items = source.map(|source| {
+        let limit = rpc_core::MESSAGE_BYTES_MAX as usize;
+        Box::new(Receiver::direct(invoke.codec(), source, limit))
+    });
     Ok(RawReply {
         metadata: response.metadata,
         body: ReplyBody::Shared(response.body),
+        items,
     })
 }

@@ -5,28 +5,36 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use rpc_core::Status;
-use rpc_core::connection::{ClientConfig, ClientConnection, ClientEvent, ConnectionError};
+use rpc_core::connection::{
+    CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, Streams,
+};
 use rpc_core::wire::Outgoing;
+use rpc_core::{Codec, Status};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::slot::{Failure, Slot};
+use super::slot::{Entry, Failure};
+use super::streams::{handle_stream_event, open_inbox};
 use super::waiters::{Waiters, earlier};
 use crate::clock;
-use crate::connection::{Closed, Driver, Progress, Protocol, Shared, Side};
+use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::transport::{Duplex, Peer};
 
 /// An open connection. Dropping it closes it, and ends the calls that are still open.
 pub(crate) struct Connection {
     pub(super) shared: Arc<Shared<Client>>,
     pub(super) peer: Peer,
+    pub(super) codec: Codec,
+    /// Where tasks run that send streams.
+    pub(super) runtime: Option<Handle>,
     started: Instant,
 }
 
 /// What callers and the driver share.
 pub(super) struct Client {
-    pub(super) core: ClientConnection<Slot>,
+    pub(super) core: ClientConnection<Entry>,
     pub(super) waiters: Waiters,
+    turns: Turns,
     /// Why no further call can be made.
     pub(super) closed: Option<Status>,
     /// The server has accepted.
@@ -45,14 +53,18 @@ impl Connection {
     const USEFUL_AGE: Duration = Duration::from_secs(1);
 
     /// Starts a connection on a stream. Calls may be made before the server has answered.
-    pub(super) fn start(duplex: Duplex, config: ClientConfig) -> (Self, Opened) {
-        let (connection, opened, driver) = Self::new(duplex, config);
+    pub(super) fn start(duplex: Duplex, config: ClientConfig, codec: Codec) -> (Self, Opened) {
+        let (connection, opened, driver) = Self::new(duplex, config, codec);
         tokio::spawn(driver);
         (connection, opened)
     }
 
     /// A connection, and the future that drives it.
-    pub(super) fn new(duplex: Duplex, config: ClientConfig) -> (Self, Opened, Driver<ClientSide>) {
+    pub(super) fn new(
+        duplex: Duplex,
+        config: ClientConfig,
+        codec: Codec,
+    ) -> (Self, Opened, Driver<ClientSide>) {
         let Duplex {
             reader,
             writer,
@@ -62,6 +74,7 @@ impl Connection {
         let client = Client {
             core: ClientConnection::new(config, started),
             waiters: Waiters::default(),
+            turns: Turns::default(),
             closed: None,
             opened: false,
             answered: false,
@@ -79,6 +92,8 @@ impl Connection {
         let connection = Self {
             shared,
             peer,
+            codec,
+            runtime: Handle::try_current().ok(),
             started,
         };
         (connection, opened, driver)
@@ -171,7 +186,7 @@ impl Client {
     /// Ends every call; gives the callers to wake.
     fn fail_all(&mut self, status: &Status, woken: &mut Vec<Waker>) {
         self.closed.get_or_insert_with(|| status.clone());
-        self.core.close(|slot, unsent| {
+        self.core.close(|entry, unsent| {
             let status = status.clone();
             // What was not written to the end, the server cannot have processed.
             let status = if unsent {
@@ -179,17 +194,17 @@ impl Client {
             } else {
                 status
             };
-            fail(slot, status, woken);
+            fail(entry, status, woken);
         });
         woken.extend(self.waiters.drain());
     }
 }
 
-fn fail(slot: &mut Slot, status: Status, woken: &mut Vec<Waker>) {
-    let answer = Slot::Answered(Err(status.into()));
-    if let Slot::Waiting(waker) = std::mem::replace(slot, answer) {
-        woken.push(waker);
+fn fail(entry: &mut Entry, status: Status, woken: &mut Vec<Waker>) {
+    if entry.streams.is_some() {
+        woken.extend(entry.end(Err(status.clone())));
     }
+    woken.extend(entry.answer(Err(status.into())));
 }
 
 impl Protocol for Client {
@@ -225,8 +240,41 @@ impl Protocol for Client {
 
     /// Oneway calls are not answered, so that no answer would wake who waits for their bytes.
     #[inline]
-    fn handle_flushed(&mut self) -> Option<Waker> {
-        self.next_waiter()
+    fn handle_flushed(&mut self) -> [Option<Waker>; 2] {
+        [self.next_waiter(), self.turns.next()]
+    }
+
+    #[inline]
+    fn handle_taken(&mut self) -> Option<Waker> {
+        self.turns.next()
+    }
+}
+
+impl Carrier for Client {
+    fn streams(&mut self) -> Streams<'_> {
+        self.core.streams()
+    }
+
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn await_credit(&mut self, call: CallId, waker: &Waker) {
+        if let Some(entry) = self.core.data(call) {
+            entry.streams().uploader = Some(waker.clone());
+        }
+    }
+
+    fn item_bytes_max(&self) -> usize {
+        self.core.request_bytes_max()
+    }
+
+    fn flush(&self, _: CallId) -> Flush {
+        if self.core.open_calls() <= 1 {
+            Flush::Now
+        } else {
+            Flush::Soon
+        }
     }
 }
 
@@ -268,6 +316,9 @@ impl Side for ClientSide {
             let (call, answer) = match event {
                 ClientEvent::Replied(call, reply) => {
                     client.answered = true;
+                    if reply.items {
+                        open_inbox(&mut client.core, call);
+                    }
                     (call, Ok(reply.into()))
                 }
                 ClientEvent::Failed {
@@ -297,17 +348,22 @@ impl Side for ClientSide {
                     let woken = &mut self.woken;
                     client
                         .core
-                        .close_above(last, |slot| fail(slot, status.clone(), woken));
+                        .close_above(last, |entry| fail(entry, status.clone(), woken));
                     client.closed.get_or_insert(status);
                     woken.extend(client.waiters.drain());
                     continue;
                 }
-                _ => continue,
+                other => {
+                    self.woken
+                        .extend(handle_stream_event(&mut client.core, other));
+                    continue;
+                }
             };
-            if let Some(slot) = client.core.data(call)
-                && let Slot::Waiting(waker) = std::mem::replace(slot, Slot::Answered(answer))
-            {
-                self.woken.push(waker);
+            if let Some(entry) = client.core.data(call) {
+                if entry.streams.is_some() {
+                    self.woken.extend(entry.note_answer(&answer));
+                }
+                self.woken.extend(entry.answer(answer));
             }
         }
         self.woken.extend(client.next_waiter());
@@ -329,9 +385,9 @@ impl Side for ClientSide {
         let (peer, woken) = (&self.peer, &mut self.woken);
         let mut state = shared.lock();
         let client = &mut state.protocol;
-        let handled = client.core.handle_timeout(now, |slot| {
+        let handled = client.core.handle_timeout(now, |entry| {
             let status = Status::deadline_exceeded(format!("no answer from {peer} in time"));
-            fail(slot, status, woken);
+            fail(entry, status, woken);
         });
         client.waiters.overdue(now, |waker| woken.push(waker));
         drop(state);

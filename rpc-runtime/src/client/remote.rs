@@ -118,9 +118,13 @@ impl Remote {
             let answer = attempt(&connection, call, encode).await;
             let mut failure = match answer {
                 Ok(reply) => return Ok(reply),
-                Err((failure, deadline)) => {
-                    call.keep_deadline(deadline);
-                    failure
+                Err(failed) => {
+                    call.keep_deadline(failed.deadline);
+                    if failed.has_items {
+                        // What was taken of its stream cannot be sent again.
+                        return Err(name_missing_service(&connection, call, failed.failure));
+                    }
+                    failed.failure
                 }
             };
             let open = connection.accepts_calls();
@@ -264,7 +268,8 @@ impl Remote {
                 return Err(Error::new(Kind::Connect, attempt));
             }
         };
-        Ok(Connection::start(duplex, self.config.clone()))
+        let (config, codec) = (self.config.clone(), self.codec.clone());
+        Ok(Connection::start(duplex, config, codec))
     }
 
     fn refused(&self, closed: Closed) -> Error {
@@ -333,13 +338,20 @@ fn closed_by_user() -> Status {
     Status::unavailable("the channel is closed")
 }
 
-/// Gives with a failure the deadline that the call was held to.
+/// An attempt that did not succeed.
+struct Failed {
+    failure: Failure,
+    /// The deadline that it was held to.
+    deadline: Option<Deadline>,
+    has_items: bool,
+}
+
 #[inline]
 async fn attempt<F>(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     call: &Outbound<'_>,
     encode: &F,
-) -> Result<RawReply, (Failure, Option<Deadline>)>
+) -> Result<RawReply, Failed>
 where
     F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
 {
@@ -348,7 +360,11 @@ where
         attempt = attempt.oneway();
     }
     let answer = (&mut attempt).await;
-    answer.map_err(|failure| (failure, attempt.deadline()))
+    answer.map_err(|failure| Failed {
+        failure,
+        deadline: attempt.deadline(),
+        has_items: attempt.has_items(),
+    })
 }
 
 /// The server knows ids, the client names: together they tell a missing service from a missing

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use rpc_core::Codec;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{ClientConfig, RequestHead, ServerConfig, ServerConnection};
 use rpc_core::{Code, Deadline, MethodId, Status};
@@ -146,7 +147,7 @@ async fn conversation(clock: &Clock) {
     let server = spawn(serve(server, disturbance, answers));
     let peer = Peer::from_uri("shuttle://server");
     let duplex = Duplex::new(Reader(down), Writer(up), peer);
-    let (connection, _, driver) = Connection::new(duplex, ClientConfig::new(1));
+    let (connection, _, driver) = Connection::new(duplex, ClientConfig::new(1), Codec::default());
     let driver = spawn(driver);
     let connection = Arc::new(connection);
     if rng.r#gen() {
@@ -212,7 +213,7 @@ fn config(calls_max: u32) -> ServerConfig {
 }
 
 /// Makes a call; `None` if the caller gives up.
-async fn call(connection: &Connection, caller: Caller) -> Option<Answer> {
+async fn call(connection: &Arc<Connection>, caller: Caller) -> Option<Answer> {
     let encode = |out: &mut Vec<u8>| {
         out.extend_from_slice(&caller.nonce.to_le_bytes());
         Ok::<(), CodecError>(())
@@ -270,7 +271,7 @@ fn check(caller: Caller, answer: Option<&Answer>, disturbance: Disturbance, ran:
 }
 
 /// Calls still succeed, one after the other.
-async fn leave_no_place_taken(connection: &Connection) {
+async fn leave_no_place_taken(connection: &Arc<Connection>) {
     for nonce in 100..103 {
         let caller = Caller {
             nonce,

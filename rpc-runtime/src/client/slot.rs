@@ -1,24 +1,114 @@
 //! Where the answer to one call lands.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use rpc_core::connection::Reply;
 use rpc_core::wire::Body;
 use rpc_core::{Metadata, Status};
+use tokio::task::AbortHandle;
+
+use crate::stream::{Inbox, InboxWriter, Receiver};
 
 /// Replies up to this length are copied into the slot: no allocation, and the caller decodes them
 /// in its own task.
 const INLINE_BYTES: usize = 48;
 
-/// What a connection keeps for a call from request to pick-up.
+/// What a connection keeps for a call from request to the end.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) slot: Slot,
+    /// The streams of the call, if it has any.
+    pub(super) streams: Option<Box<CallStreams>>,
+}
+
+/// Where a call stands.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// The caller to wake.
     Waiting(Waker),
     /// The answer.
     Answered(Answer),
+    /// The answer was picked up, and items follow it.
+    Streaming,
+}
+
+/// The streams of one call.
+#[derive(Debug, Default)]
+pub(super) struct CallStreams {
+    /// Sends the items behind the request.
+    pub(super) upload: Option<Upload>,
+    /// The upload, while it waits for credit.
+    pub(super) uploader: Option<Waker>,
+    /// Where the items behind the reply go.
+    pub(super) inbox: Option<InboxWriter>,
+    /// Where they are taken from, until the reply is picked up.
+    pub(super) reader: Option<Arc<Inbox>>,
+}
+
+/// A task that ends with the call it sends for.
+#[derive(Debug)]
+pub(super) struct Upload(pub(super) AbortHandle);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Entry {
+    pub(super) fn new(caller: Waker) -> Self {
+        Self {
+            slot: Slot::Waiting(caller),
+            streams: None,
+        }
+    }
+
+    /// Puts the answer in, and gives the caller to wake.
+    #[inline]
+    pub(super) fn answer(&mut self, answer: Answer) -> Option<Waker> {
+        if !matches!(self.slot, Slot::Waiting(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.slot, Slot::Answered(answer)) {
+            Slot::Waiting(caller) => Some(caller),
+            Slot::Answered(_) | Slot::Streaming => None,
+        }
+    }
+
+    /// Ends the call and its streams; gives whom to wake.
+    #[inline]
+    pub(super) fn end(&mut self, end: Result<(), Status>) -> Option<Waker> {
+        let streams = self.streams.as_mut()?;
+        streams.upload = None;
+        streams.uploader = None;
+        streams.inbox.take()?.end(end)
+    }
+
+    /// Ends the streams that do not outlive an answer; gives whom to wake.
+    pub(super) fn note_answer(&mut self, answer: &Answer) -> Option<Waker> {
+        match answer {
+            Err(failure) => self.end(Err(failure.status.clone())),
+            // Items follow; both sides may go on.
+            Ok(_) if self.streams().reader.is_some() => None,
+            Ok(_) => self.end(Ok(())),
+        }
+    }
+
+    /// Picks up a reply with items behind it; the call goes on.
+    pub(super) fn take_streaming_reply(&mut self) -> Option<(Answer, Arc<Inbox>)> {
+        let reader = self.streams.as_mut()?.reader.take()?;
+        match std::mem::replace(&mut self.slot, Slot::Streaming) {
+            Slot::Answered(answer) => Some((answer, reader)),
+            Slot::Waiting(_) | Slot::Streaming => None,
+        }
+    }
+
+    pub(super) fn streams(&mut self) -> &mut CallStreams {
+        self.streams.get_or_insert_default()
+    }
 }
 
 /// The answer to a call, not yet decoded.
@@ -46,6 +136,8 @@ impl From<Status> for Failure {
 pub(crate) struct RawReply {
     pub(crate) metadata: Metadata,
     pub(crate) body: ReplyBody,
+    /// The items behind it, if there are any.
+    pub(crate) items: Option<Box<Receiver>>,
 }
 
 /// The bytes of a reply.
@@ -64,7 +156,15 @@ impl RawReply {
         Self {
             metadata: Metadata::new(),
             body: ReplyBody::Shared(Bytes::new()),
+            items: None,
         }
+    }
+}
+
+impl RawReply {
+    pub(super) fn with_items(mut self, items: Box<Receiver>) -> Self {
+        self.items = Some(items);
+        self
     }
 }
 
@@ -74,6 +174,7 @@ impl From<Reply<'_>> for RawReply {
         Self {
             metadata: reply.metadata,
             body: reply.body.into(),
+            items: None,
         }
     }
 }

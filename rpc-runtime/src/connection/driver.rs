@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rpc_core::connection::ConnectionError;
@@ -212,18 +212,24 @@ impl<S: Side> Driver<S> {
                 state.armed = !nothing;
                 state.register(cx);
                 let finished = nothing && state.protocol.is_finished();
-                let waiter = nothing.then(|| state.protocol.handle_flushed()).flatten();
+                let waiters = nothing.then(|| state.protocol.handle_flushed());
                 drop(state);
-                if let Some(waiter) = waiter {
-                    waiter.wake();
-                }
+                waiters
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .for_each(Waker::wake);
                 return Poll::Ready(Ok(finished));
             }
             let Some(mut writer) = state.writer.take() else {
                 continue;
             };
             let mut outgoing = state.protocol.outgoing().take();
+            let taken = state.protocol.handle_taken();
             drop(state);
+            if let Some(taken) = taken {
+                taken.wake();
+            }
             let written = poll_write_all(&mut writer, &mut outgoing, cx);
             state = self.shared.lock();
             state.writer = Some(writer);

@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{Answered, CallId};
-use rpc_core::wire::Body;
+use rpc_core::wire::{Body, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
+use super::running::StartBody;
 use super::{CallStart, Respond, Router, Running};
 use crate::clock;
 use crate::context::Frame;
 use crate::invoke::{Invoke, Request, Response};
+use crate::stream::{Items, Pump, Receiver, Source, in_current_context};
 
 /// Answers calls with the services of a server builder: bodies are encoded and decoded, handlers
 /// run in the task of their caller, and nothing is sent anywhere.
@@ -44,6 +46,7 @@ impl Invoke for InProcess {
             let text = format!("the arguments have {length} bytes; the limit is {limit}");
             return Err(Status::resource_exhausted(text).with_not_processed());
         }
+        let source = request.items.and_then(|items| items.take());
         let answer = Arc::new(Collected::default());
         let deadline = request.timeout.map(|t| Deadline::after(clock::now(), t));
         let start = CallStart {
@@ -51,7 +54,8 @@ impl Invoke for InProcess {
             oneway: request.oneway,
             codec: self.codec(),
             frame: Frame::new(None, deadline, request.metadata),
-            body: Body::Owned(request.body),
+            body: StartBody::Whole(Body::Owned(request.body)),
+            items: source.map(|source| Receiver::direct(self.codec(), source, limit as usize)),
             respond: answer.clone(),
         };
         if let Some(running) = Running::start(&self.router, method, start) {
@@ -101,15 +105,33 @@ impl Respond for Collected {
         &self,
         call: CallId,
         metadata: &Metadata,
-        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Follows, CodecError>,
     ) -> Answered {
         let mut encoded = Vec::new();
-        if let Err(error) = body(&mut encoded) {
-            let status = Status::internal("the reply could not be encoded").with_source(error);
-            return self.fail(call, &status);
-        }
+        let follows = match body(&mut encoded) {
+            Ok(follows) => follows,
+            Err(error) => {
+                let status = Status::internal("the reply could not be encoded").with_source(error);
+                return self.fail(call, &status);
+            }
+        };
         let response = Response::new(Bytes::from(encoded)).with_metadata(metadata.clone());
         self.put(Ok(response));
+        match follows {
+            Follows::Items => Answered::Items,
+            _ => Answered::Reply,
+        }
+    }
+
+    fn send_items(self: Arc<Self>, _: CallId, source: Box<dyn Source>, _: Codec) -> Option<Pump> {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(response)) = &mut *answer {
+            response.items = Some(Items::new(in_current_context(source)));
+        }
+        None
+    }
+
+    fn end_items(&self, _: CallId) -> Answered {
         Answered::Reply
     }
 

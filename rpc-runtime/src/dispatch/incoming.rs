@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::Respond;
 use crate::__private::Outcome;
 use crate::context;
+use crate::stream::{PumpEnd, Receiver, Source, capturing, delivering, follows};
 
 /// A handler at work: ready when the call is answered.
 pub(super) type Task = Pin<Box<dyn Future<Output = Answered> + Send>>;
@@ -32,6 +33,8 @@ pub(super) enum Dispatched {
 pub struct Incoming<'a> {
     pub(super) method: MethodId,
     pub(super) body: &'a [u8],
+    /// The items behind the request.
+    pub(super) items: Option<Receiver>,
     pub(super) responder: Responder,
     pub(super) dispatched: &'a mut Option<Dispatched>,
 }
@@ -59,15 +62,20 @@ impl Incoming<'_> {
     {
         let names = method.argument_names;
         let limits = DecodeLimits::default();
-        let decoded = self
-            .responder
-            .codec
-            .decode_arguments(names, self.body, &limits);
+        let codec = &self.responder.codec;
+        let decoded = delivering(self.items, || {
+            codec.decode_arguments(names, self.body, &limits)
+        });
         *self.dispatched = Some(match decoded {
             Ok(arguments) => {
                 let future = handler(arguments);
                 let responder = self.responder;
-                let task = async move { responder.finish(future.await, code) };
+                let task = async move {
+                    match responder.finish(future.await, code) {
+                        (Answered::Items, Some(source)) => responder.send_items(source).await,
+                        (answered, _) => answered,
+                    }
+                };
                 Dispatched::Task(Box::pin(task))
             }
             Err(error) => {
@@ -104,8 +112,12 @@ pub(super) struct Responder {
 }
 
 impl Responder {
-    /// Answers with what the handler returned.
-    fn finish<R: Outcome>(&self, outcome: R, code: fn(&R::Error) -> Code) -> Answered {
+    /// Answers with what the handler returned; gives the source of the stream in its reply.
+    fn finish<R: Outcome>(
+        &self,
+        outcome: R,
+        code: fn(&R::Error) -> Code,
+    ) -> (Answered, Option<Box<dyn Source>>) {
         match outcome.into_result() {
             Ok(reply) => self.reply(&reply),
             Err(error) => {
@@ -113,20 +125,37 @@ impl Responder {
                     Some(status) => from_handler(status),
                     None => self.typed(&error, code(&error), error.to_string()),
                 };
-                self.fail(&status)
+                (self.fail(&status), None)
             }
         }
     }
 
-    fn reply<T: Serialize + 'static>(&self, reply: &T) -> Answered {
+    fn reply<T: Serialize + 'static>(&self, reply: &T) -> (Answered, Option<Box<dyn Source>>) {
         if self.oneway {
             self.respond.finish_oneway(self.call);
-            return Answered::Reply;
+            return (Answered::Reply, None);
         }
         let metadata = context::take_response_metadata();
-        self.respond.reply(self.call, &metadata, &mut |out| {
-            encode(&self.codec, reply, out)
-        })
+        let mut source = None;
+        let answered = self.respond.reply(self.call, &metadata, &mut |out| {
+            let (encoded, captured) = capturing(|| encode(&self.codec, reply, out));
+            source = captured;
+            encoded.map(|()| follows(source.is_some()))
+        });
+        (answered, source)
+    }
+
+    /// Sends the items behind a reply, until the end of their stream.
+    async fn send_items(&self, source: Box<dyn Source>) -> Answered {
+        let respond = self.respond.clone();
+        let Some(pump) = respond.send_items(self.call, source, self.codec.clone()) else {
+            return Answered::Reply;
+        };
+        match Box::pin(pump).await {
+            PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
+            PumpEnd::Ended(Err(status)) => self.fail(&from_handler(&status)),
+            PumpEnd::Over => Answered::Error(Code::Cancelled),
+        }
     }
 
     pub(super) fn fail(&self, status: &Status) -> Answered {

@@ -1,5 +1,7 @@
 //! A handler at work: its context, its panics, its time.
 
+mod deferred;
+
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,14 +14,16 @@ use bytes::Bytes;
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Status};
+use tokio::sync::oneshot;
 
+use self::deferred::Arguments;
 use super::Respond;
 use super::incoming::{Dispatched, Incoming, Responder, Task};
 use super::router::{Method, Router};
 use crate::clock;
 use crate::contain::panic_text;
-use crate::context::{self, Context, Frame};
-use crate::middleware::{CallInfo, Chain, Interceptor};
+use crate::context::Frame;
+use crate::stream::Receiver;
 
 /// What a call starts with.
 pub(crate) struct CallStart<'a> {
@@ -27,8 +31,17 @@ pub(crate) struct CallStart<'a> {
     pub(crate) oneway: bool,
     pub(crate) codec: Codec,
     pub(crate) frame: Frame,
-    pub(crate) body: Body<'a>,
+    pub(crate) body: StartBody<'a>,
+    /// The items behind the request.
+    pub(crate) items: Option<Receiver>,
     pub(crate) respond: Arc<dyn Respond>,
+}
+
+/// The encoded arguments.
+pub(crate) enum StartBody<'a> {
+    Whole(Body<'a>),
+    /// On their way.
+    Later(oneshot::Receiver<Bytes>),
 }
 
 /// The future of one call. Dropping it stops the handler; somebody else answers then.
@@ -78,14 +91,17 @@ impl Running {
             return None;
         }
         let responder = running.responder.clone();
-        let dispatched = catch_unwind(AssertUnwindSafe(|| {
-            if router.interceptors.is_empty() {
-                return dispatch(method, responder, &start.body);
+        let items = start.items;
+        let dispatched = catch_unwind(AssertUnwindSafe(|| match start.body {
+            StartBody::Whole(body) if router.interceptors.is_empty() => {
+                dispatch(method, responder, &body, items)
             }
-            let body = start.body.into_bytes();
-            let interceptors = router.interceptors.clone();
-            let task = intercepted(interceptors, method.clone(), responder, body);
-            Some(Dispatched::Task(Box::pin(task)))
+            body => {
+                let interceptors = router.interceptors.clone();
+                let arguments = Arguments::new(body, items);
+                let task = deferred::run(interceptors, method.clone(), responder, arguments);
+                Some(Dispatched::Task(Box::pin(task)))
+            }
         }));
         match dispatched {
             Ok(Some(Dispatched::Task(task))) => {
@@ -197,48 +213,21 @@ impl Drop for Running {
     }
 }
 
-fn dispatch(method: &Method, responder: Responder, body: &[u8]) -> Option<Dispatched> {
+fn dispatch(
+    method: &Method,
+    responder: Responder,
+    body: &[u8],
+    items: Option<Receiver>,
+) -> Option<Dispatched> {
     let mut dispatched = None;
     method.service.dispatch(Incoming {
         method: method.descriptor.id,
         body,
+        items,
         responder,
         dispatched: &mut dispatched,
     });
     dispatched
-}
-
-/// Asks the interceptors, then dispatches: a refused body is never decoded.
-async fn intercepted(
-    interceptors: Arc<[Arc<dyn Interceptor>]>,
-    method: Arc<Method>,
-    responder: Responder,
-    body: Bytes,
-) -> Answered {
-    let context = Context::current();
-    let mut info = CallInfo {
-        service: method.service_name.clone(),
-        method: method.descriptor.name.to_owned(),
-        metadata: context.metadata().clone(),
-        peer: context.peer().cloned(),
-        deadline: context.deadline(),
-    };
-    let mut chain = Chain::new(&interceptors);
-    let answered = match chain.before(&mut info).await {
-        Ok(()) => {
-            if info.metadata != *context.metadata() {
-                context::replace_metadata(info.metadata.clone());
-            }
-            match dispatch(&method, responder.clone(), &body) {
-                Some(Dispatched::Task(task)) => task.await,
-                Some(Dispatched::Answered(answered)) => answered,
-                None => responder.fail(&Status::internal("the service did not dispatch the call")),
-            }
-        }
-        Err(status) => responder.fail(&status.with_not_processed()),
-    };
-    chain.after(&info, answered);
-    answered
 }
 
 /// Answers a call that the server has no room for.

@@ -4,21 +4,23 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{
     Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, ServerRequest,
+    Streams,
 };
-use rpc_core::wire::Outgoing;
+use rpc_core::wire::{Follows, Outgoing};
 use rpc_core::{Codec, Deadline, Metadata, Status};
-use tokio::task::AbortHandle;
 
+use super::parked::{Parked, handle_stream_event};
 use crate::clock;
-use crate::connection::{Closed, Driver, Progress, Protocol, Shared, Side};
+use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::context::Frame;
-use crate::dispatch::{CallStart, Respond, Router, Running};
+use crate::dispatch::{CallStart, Respond, Router, Running, StartBody};
+use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
 
 /// What a server offers on each connection.
@@ -30,7 +32,8 @@ pub(super) struct Offer {
 
 /// What handlers and the driver share.
 pub(super) struct Serving {
-    core: ServerConnection<Parked>,
+    pub(super) core: ServerConnection<Parked>,
+    turns: Turns,
     /// The call whose handler is polled on the task of the connection; its answer wakes nobody,
     /// because the driver flushes anyway.
     inline: Option<CallId>,
@@ -43,9 +46,6 @@ pub(super) struct Serving {
 
 pub(super) type ServerShared = Shared<Serving>;
 
-/// A handler that runs on a task of its own; absent until the task is spawned.
-type Parked = Option<AbortHandle>;
-
 /// A new connection and the task that drives it.
 pub(super) fn start(
     duplex: Duplex,
@@ -53,6 +53,7 @@ pub(super) fn start(
 ) -> (Arc<ServerShared>, impl Future<Output = ()> + Send) {
     let serving = Serving {
         core: ServerConnection::new(offer.config, clock::now()),
+        turns: Turns::default(),
         inline: None,
         draining: false,
         abandoned: false,
@@ -107,13 +108,14 @@ impl ServerShared {
         let mut state = self.lock();
         let serving = &mut state.protocol;
         let inline = serving.inline == Some(call);
-        if inline {
-            serving.inline = None;
-        } else if serving.core.unpark(call).is_none() {
+        if !inline && serving.core.parked(call).is_none() {
             // Cancelled meanwhile, and answered by that.
             return Answered::Error(rpc_core::Code::Cancelled);
         }
         let answered = send(&mut serving.core);
+        if inline && answered != Answered::Items {
+            serving.inline = None;
+        }
         if !inline {
             // A draining connection is closed by its driver, so that has to see the last answer.
             let alone = serving.core.running() == 0 && !serving.draining;
@@ -129,9 +131,25 @@ impl Respond for ServerShared {
         &self,
         call: CallId,
         metadata: &Metadata,
-        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<(), CodecError>,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Follows, CodecError>,
     ) -> Answered {
         self.answer(call, |core| core.reply(call, metadata, body))
+    }
+
+    fn send_items(
+        self: Arc<Self>,
+        call: CallId,
+        source: Box<dyn Source>,
+        codec: Codec,
+    ) -> Option<Pump> {
+        Some(Pump::new(self, call, source, codec))
+    }
+
+    fn end_items(&self, call: CallId) -> Answered {
+        self.answer(call, |core| {
+            core.end_items(call);
+            Answered::Reply
+        })
     }
 
     fn fail(&self, call: CallId, status: &Status) -> Answered {
@@ -144,7 +162,7 @@ impl Respond for ServerShared {
 
     fn finish_oneway(&self, call: CallId) {
         self.answer(call, |core| {
-            core.finish_oneway();
+            core.finish_oneway(call);
             Answered::Reply
         });
     }
@@ -171,6 +189,50 @@ impl Protocol for Serving {
 
     fn is_abandoned(&self) -> bool {
         self.abandoned
+    }
+
+    #[inline]
+    fn handle_taken(&mut self) -> Option<Waker> {
+        self.turns.next()
+    }
+
+    #[inline]
+    fn handle_flushed(&mut self) -> [Option<Waker>; 2] {
+        [self.turns.next(), None]
+    }
+}
+
+impl Carrier for Serving {
+    fn streams(&mut self) -> Streams<'_> {
+        self.core.streams()
+    }
+
+    fn turns(&mut self) -> &mut Turns {
+        &mut self.turns
+    }
+
+    fn await_credit(&mut self, call: CallId, waker: &Waker) {
+        if self.inline == Some(call) {
+            // Polled again by a task of its own before any credit can come.
+            return;
+        }
+        if let Some(parked) = self.core.parked(call) {
+            parked.sender = Some(waker.clone());
+        }
+    }
+
+    fn item_bytes_max(&self) -> usize {
+        self.core.reply_bytes_max()
+    }
+
+    fn flush(&self, call: CallId) -> Flush {
+        if self.inline == Some(call) {
+            Flush::ByItself
+        } else if self.core.running() <= 1 && !self.draining {
+            Flush::Now
+        } else {
+            Flush::Soon
+        }
     }
 }
 
@@ -200,12 +262,20 @@ impl ServerSide {
         };
         // From the moment it was read: the time it took to get here is the caller's.
         let deadline = request.timeout.map(|t| Deadline::after(received, t));
+        let mut parked = Parked::default();
         let start = CallStart {
             call,
             oneway: request.oneway,
             codec: self.codec.clone(),
             frame: Frame::new(Some(self.peer.clone()), deadline, request.metadata),
-            body: request.body,
+            items: request
+                .items
+                .then(|| parked.receive_items(shared, call, &self.codec)),
+            body: if request.more {
+                StartBody::Later(parked.receive_body())
+            } else {
+                StartBody::Whole(request.body)
+            },
             respond: shared.clone(),
         };
         let Some(mut running) = Running::start(&self.router, method, start) else {
@@ -216,7 +286,8 @@ impl ServerSide {
         } else if Pin::new(&mut running).poll(cx).is_ready() {
             return;
         }
-        park(shared, call, request.oneway, deadline, running);
+        let deadline = deadline.map(Deadline::instant);
+        park(shared, call, request.oneway, deadline, parked, running);
     }
 }
 
@@ -225,23 +296,23 @@ fn park(
     shared: &Arc<ServerShared>,
     call: CallId,
     oneway: bool,
-    deadline: Option<Deadline>,
+    deadline: Option<Instant>,
+    parked: Parked,
     running: Running,
 ) {
     {
         let serving = &mut shared.lock().protocol;
-        let deadline = deadline.map(Deadline::instant);
         serving.inline = None;
         if oneway {
-            serving.core.park_oneway(call, deadline, None);
+            serving.core.park_oneway(call, deadline, parked);
         } else {
-            serving.core.park(call, deadline, None);
+            serving.core.park(call, deadline, parked);
         }
     }
     let task = tokio::spawn(running);
     // The call may be answered already. Only the driver cancels, and it is here.
     if let Some(parked) = shared.lock().protocol.core.parked(call) {
-        *parked = Some(task.abort_handle());
+        parked.task = Some(task.abort_handle());
     }
 }
 
@@ -289,13 +360,13 @@ impl Side for ServerSide {
             };
             match event {
                 Some(ServerEvent::Request(request)) => self.run(shared, request, now, cx),
-                Some(ServerEvent::Cancelled(task)) => stop(task),
+                Some(ServerEvent::Cancelled(parked)) => parked.stop(),
                 Some(ServerEvent::Opened { codec }) => {
                     let chosen = self.codecs.iter().find(|c| c.id().number() == codec);
                     // The protocol accepts only what the server offers.
                     self.codec = chosen.cloned().unwrap_or_default();
                 }
-                Some(_) => {}
+                Some(event) => handle_stream_event(shared, event),
                 None => return Ok(Progress::default()),
             }
         }
@@ -310,29 +381,22 @@ impl Side for ServerSide {
         let handled = {
             let mut state = shared.lock();
             let core = &mut state.protocol.core;
-            core.handle_timeout(now, |task| expired.push(task))
+            core.handle_timeout(now, |parked| expired.push(parked))
         };
-        expired.into_iter().for_each(stop);
+        expired.into_iter().for_each(Parked::stop);
         handled
     }
 
     fn ending(&mut self, shared: &ServerShared, why: &Closed) {
         tracing::debug!(peer = %self.peer, %why, "closing a connection");
         let parked = shared.lock().protocol.core.close(&why.to_string());
-        parked.into_iter().for_each(stop);
+        parked.into_iter().for_each(Parked::stop);
     }
 
     fn closed(&mut self, shared: &ServerShared, why: Closed) {
         tracing::debug!(peer = %self.peer, %why, "connection closed");
         let parked = shared.lock().protocol.core.close("closed");
-        parked.into_iter().for_each(stop);
-    }
-}
-
-/// Drops the future of a handler whose caller has gone.
-fn stop(task: Parked) {
-    if let Some(task) = task {
-        task.abort();
+        parked.into_iter().for_each(Parked::stop);
     }
 }
 

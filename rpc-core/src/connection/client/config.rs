@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::StreamLimits;
 use crate::connection::KeepAlive;
 
 /// What a client wants of a connection.
@@ -12,6 +13,8 @@ pub struct ClientConfig {
     pub codec: u8,
     /// The longest reply that is accepted, in bytes.
     pub message_bytes_max: u32,
+    /// How much of streams is accepted before it is consumed.
+    pub stream_limits: StreamLimits,
     /// How long the server may take to acknowledge.
     pub handshake_timeout: Duration,
     /// How to find out that the server has gone; `None` leaves that to the transport.
@@ -27,6 +30,7 @@ impl ClientConfig {
         Self {
             codec,
             message_bytes_max: crate::MESSAGE_BYTES_MAX,
+            stream_limits: StreamLimits::SHIPPED,
             handshake_timeout: crate::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
             idle_timeout: None,

@@ -12,6 +12,8 @@ pub struct Reply<'a> {
     pub metadata: Metadata,
     /// The encoded reply.
     pub body: Body<'a>,
+    /// Items of a stream follow; the call is open until their end.
+    pub items: bool,
 }
 
 /// What came of the bytes that were fed in.
@@ -22,6 +24,15 @@ pub enum ClientEvent<'a> {
     Opened,
     /// A call succeeded. Its data stays until [`release`](super::ClientConnection::release).
     Replied(CallId, Reply<'a>),
+    /// Items of the stream behind a reply, each behind its length.
+    Items(CallId, Body<'a>),
+    /// The stream behind a reply has ended well. The data of the call stays until
+    /// [`release`](super::ClientConnection::release).
+    Ended(CallId),
+    /// The server has taken items of the stream behind a request: more can be sent.
+    Credited(CallId),
+    /// The server wants no more items of the stream behind a request.
+    Stopped(CallId),
     /// A call failed. Its data stays until [`release`](super::ClientConnection::release).
     Failed {
         /// Which call.

@@ -2,7 +2,8 @@
 
 use super::{ClientConnection, ClientEvent, Reply, WRONG_DIRECTION};
 use crate::connection::{
-    CallId, ConnectionError, TOO_MUCH_CONTROL, UNKNOWN_FRAMES_MAX, owned, pong, read_go_away,
+    CallId, ConnectionError, LONG_FRAME, TOO_MUCH_CONTROL, UNKNOWN_FRAMES_MAX, owned, pong,
+    read_go_away,
 };
 use crate::wire::{Body, Flags, Header, Kind, metadata_and_rest};
 use crate::{Code, Metadata, Status};
@@ -14,32 +15,46 @@ impl<T> ClientConnection<T> {
         header: Header,
         body: Body<'a>,
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
-        if header.kind == Kind::Response {
+        if header.kind == Kind::Response && !header.flags.exceeds(Flags::METADATA) {
             let Some(call) = self.calls.close(header.call) else {
                 return self.handle_late_answer(header.call);
             };
-            return Ok(Some(self.replied(call, header, body)));
+            if !self.streams.is_empty() {
+                self.forget_streams(header.call);
+            }
+            return Ok(Some(match parts(header, body) {
+                Ok((metadata, body)) => self.replied(call, metadata, body),
+                Err(status) => failed(call, status),
+            }));
         }
-        self.handle_rare_frame(header, body)
+        match header.kind {
+            Kind::Response => self.handle_long_reply(header, body),
+            Kind::Chunk => self.handle_piece(header.call, &body),
+            Kind::Item => self.handle_item_frame(header, body),
+            Kind::End => self.handle_end(header.call),
+            _ => self.handle_rare_frame(header, body),
+        }
     }
 
     #[inline]
-    fn replied<'a>(&self, call: CallId, header: Header, body: Body<'a>) -> ClientEvent<'a> {
-        let (metadata, body) = if header.flags.contains(Flags::METADATA) {
-            match metadata_and_rest(body) {
-                Ok(parts) => parts,
-                Err(error) => {
-                    let status = Status::internal("the metadata of the reply is malformed");
-                    return failed(call, status.with_source(error));
-                }
-            }
-        } else {
-            (Metadata::new(), body)
-        };
+    pub(super) fn replied<'a>(
+        &self,
+        call: CallId,
+        metadata: Metadata,
+        body: Body<'a>,
+    ) -> ClientEvent<'a> {
         if body.len() > self.config.message_bytes_max as usize {
             return failed(call, self.oversized_reply(body.len()));
         }
-        ClientEvent::Replied(call, Reply { metadata, body })
+        let items = false;
+        ClientEvent::Replied(
+            call,
+            Reply {
+                metadata,
+                body,
+                items,
+            },
+        )
     }
 
     fn handle_rare_frame(
@@ -47,14 +62,18 @@ impl<T> ClientConnection<T> {
         header: Header,
         body: Body<'_>,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        if header.kind != Kind::Error && !self.control.take(self.now) {
-            return Err(TOO_MUCH_CONTROL);
+        match header.kind {
+            Kind::Error | Kind::Credit => {}
+            Kind::Cancel if self.streams.is_sending(header.call) => {}
+            _ => self.note_control()?,
         }
         match header.kind {
             Kind::Error => {
+                self.assemblies.forget(header.call);
                 let Some(call) = self.calls.close(header.call) else {
                     return self.handle_late_answer(header.call);
                 };
+                self.forget_streams(header.call);
                 Ok(Some(ClientEvent::Failed {
                     call,
                     status: read_error(header, body),
@@ -71,9 +90,18 @@ impl<T> ClientConnection<T> {
                 self.drain();
                 Ok(Some(ClientEvent::GoAway { last, reason }))
             }
-            Kind::Request | Kind::Cancel => Err(WRONG_DIRECTION),
+            Kind::Credit => self.handle_credit(header.call, &body),
+            Kind::Cancel => self.handle_stop(header.call),
+            Kind::Request => Err(WRONG_DIRECTION),
             _ => self.skip_unknown_frame(),
         }
+    }
+
+    pub(super) fn note_control(&mut self) -> Result<(), ConnectionError> {
+        if self.control.take(self.now) {
+            return Ok(());
+        }
+        Err(TOO_MUCH_CONTROL)
     }
 
     pub(super) fn handle_oversized(
@@ -82,17 +110,19 @@ impl<T> ClientConnection<T> {
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
         match header.kind {
             Kind::Response | Kind::Error => {}
-            Kind::Request | Kind::Cancel => return Err(WRONG_DIRECTION),
+            Kind::Item | Kind::Chunk => return Err(LONG_FRAME),
+            Kind::Request => return Err(WRONG_DIRECTION),
             _ => return self.skip_unknown_frame(),
         }
         let Some(call) = self.calls.close(header.call) else {
             return self.handle_late_answer(header.call);
         };
+        self.forget_streams(header.call);
         let status = self.oversized_reply(header.length as usize);
         Ok(Some(failed(call, status)))
     }
 
-    fn oversized_reply(&self, length: usize) -> Status {
+    pub(super) fn oversized_reply(&self, length: usize) -> Status {
         let limit = self.config.message_bytes_max;
         Status::resource_exhausted(format!(
             "the reply has {length} bytes; this client accepts {limit}"
@@ -100,10 +130,11 @@ impl<T> ClientConnection<T> {
     }
 
     /// An answer to a call that was given up is expected once; others are counted.
-    fn handle_late_answer(
+    pub(super) fn handle_late_answer(
         &mut self,
         call: u32,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        self.forget_streams(call);
         if self.given_up > 0 {
             self.given_up -= 1;
             self.cancels.answered(call);
@@ -130,7 +161,18 @@ impl<T> ClientConnection<T> {
     }
 }
 
-fn failed(call: CallId, status: Status) -> ClientEvent<'static> {
+/// The metadata and the message of a reply.
+#[inline]
+pub(super) fn parts(header: Header, body: Body<'_>) -> Result<(Metadata, Body<'_>), Status> {
+    if !header.flags.contains(Flags::METADATA) {
+        return Ok((Metadata::new(), body));
+    }
+    metadata_and_rest(body).map_err(|error| {
+        Status::internal("the metadata of the reply is malformed").with_source(error)
+    })
+}
+
+pub(super) fn failed(call: CallId, status: Status) -> ClientEvent<'static> {
     ClientEvent::Failed {
         call,
         status,

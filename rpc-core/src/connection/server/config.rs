@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::StreamLimits;
 use crate::connection::KeepAlive;
 
 /// What a server offers on a connection.
@@ -16,6 +17,10 @@ pub struct ServerConfig {
     pub message_bytes_max: u32,
     /// How many calls may be in flight on the connection.
     pub calls_max: u32,
+    /// How much of streams is accepted before it is consumed.
+    pub stream_limits: StreamLimits,
+    /// How many streams there may be on the connection, in both directions.
+    pub streams_max: u32,
     /// How long a client may take to say hello.
     pub handshake_timeout: Duration,
     /// How to find out that the client has gone; `None` leaves that to the transport.
@@ -33,6 +38,8 @@ impl ServerConfig {
             services,
             message_bytes_max: crate::MESSAGE_BYTES_MAX,
             calls_max: crate::CALLS_PER_CONNECTION_MAX,
+            stream_limits: StreamLimits::SHIPPED,
+            streams_max: crate::STREAMS_PER_CONNECTION_MAX,
             handshake_timeout: crate::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
             idle_timeout: Some(crate::IDLE_TIMEOUT),

@@ -1,7 +1,7 @@
 //! The bytes of the client: its hello, then its frames, one after the other.
 
 use super::{REQUEST_FLAGS, ServerConnection, ServerEvent, ServerRequest, State, WRONG_DIRECTION};
-use crate::connection::{CallId, ConnectionError, Refusal, UNKNOWN_FRAMES_MAX, pong};
+use crate::connection::{CallId, ConnectionError, LONG_FRAME, Refusal, UNKNOWN_FRAMES_MAX, pong};
 use crate::wire::{
     Ack, Body, Flags, Header, Hello, Kind, VERSION, Verdict, WireError, metadata_and_rest,
     read_hello,
@@ -47,10 +47,12 @@ impl<T> ServerConnection<T> {
         let mut ack = Ack::new(Verdict::Accepted, codec, 0);
         ack.message_bytes_max = self.config.message_bytes_max;
         ack.calls_max = self.config.calls_max;
+        ack.stream_limits = self.config.stream_limits;
         ack.codecs.clone_from(&self.config.codecs);
         ack.services.clone_from(&self.config.services);
         ack.encode(self.outgoing.raw());
         self.reply_bytes_max = hello.message_bytes_max as usize;
+        self.streams.set_peer_limits(hello.stream_limits);
         let opening = std::mem::replace(&mut self.state, State::Open);
         if let State::Opening {
             drain: Some(reason),
@@ -83,11 +85,22 @@ impl<T> ServerConnection<T> {
         header: Header,
         body: Body<'a>,
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
-        if header.kind != Kind::Request {
-            return self.handle_rare_frame(header, &body);
+        match header.kind {
+            Kind::Request => {}
+            Kind::Chunk => return self.handle_piece(header.call, &body),
+            Kind::Item => return self.handle_item_frame(header, body),
+            Kind::End => return self.handle_end(header, &body),
+            _ => return self.handle_rare_frame(header, &body),
         }
         let id = self.ids.next(header.call)?;
-        match self.admit(id, header, body) {
+        let mut admitted = self.admit(id, header, body);
+        if let Ok(request) = &mut admitted
+            && (request.more || request.items)
+            && let Err(status) = self.begin_long_request(header, request)?
+        {
+            admitted = Err(status);
+        }
+        match admitted {
             Ok(request) => {
                 self.running += 1;
                 self.floods.note_request();
@@ -138,6 +151,8 @@ impl<T> ServerConnection<T> {
             oneway: header.flags.contains(Flags::ONEWAY),
             metadata,
             body,
+            more: header.flags.contains(Flags::MORE),
+            items: header.flags.contains(Flags::ITEMS),
         })
     }
 
@@ -146,8 +161,11 @@ impl<T> ServerConnection<T> {
         header: Header,
         body: &[u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
-        self.floods.note_control(self.now)?;
+        if header.kind != Kind::Credit {
+            self.floods.note_control(self.now)?;
+        }
         match header.kind {
+            Kind::Credit => self.handle_credit(header.call, body),
             Kind::Cancel => {
                 self.floods.note_cancel(self.now)?;
                 Ok(self.cancel(header.call))
@@ -165,9 +183,12 @@ impl<T> ServerConnection<T> {
 
     fn cancel<'a>(&mut self, wire: u32) -> Option<ServerEvent<'a, T>> {
         let call = self.parked_id(wire)?;
-        let parked = self.parked.remove(&call)?;
+        let Some(parked) = self.parked.remove(&call) else {
+            self.stop_reply(call);
+            return None;
+        };
         if parked.oneway {
-            self.finish_oneway();
+            self.finish_oneway(call);
         } else {
             self.fail(call, &Status::cancelled("cancelled by the caller"));
         }
@@ -175,7 +196,7 @@ impl<T> ServerConnection<T> {
     }
 
     /// The whole id of a parked call.
-    fn parked_id(&self, wire: u32) -> Option<CallId> {
+    pub(super) fn parked_id(&self, wire: u32) -> Option<CallId> {
         let recent = self.ids.recent(wire)?;
         let wrapped = self.ids.last() > u64::from(u32::MAX);
         if !wrapped || self.parked.contains_key(&recent) {
@@ -201,11 +222,12 @@ impl<T> ServerConnection<T> {
     fn handle_rare_oversized<E>(&mut self, kind: Kind) -> Result<Option<E>, ConnectionError> {
         match kind {
             Kind::Response | Kind::Error => Err(WRONG_DIRECTION),
+            Kind::Item | Kind::Chunk => Err(LONG_FRAME),
             _ => self.skip_unknown_frame(),
         }
     }
 
-    fn oversized(&self, length: usize) -> Status {
+    pub(super) fn oversized(&self, length: usize) -> Status {
         let limit = self.config.message_bytes_max;
         Status::resource_exhausted(format!(
             "the request has {length} bytes; this server accepts {limit}"

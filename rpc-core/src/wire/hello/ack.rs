@@ -1,7 +1,8 @@
 //! What a server answers to a hello.
 
-use super::block::{Block, Entries, names, number, read_block, text};
+use super::block::{Block, Entries, names, number, read_block, stream_limits, text};
 use super::{VERSION, extension};
+use crate::StreamLimits;
 use crate::wire::{WireError, cut_at_char};
 
 /// The server's verdict on a hello.
@@ -63,6 +64,8 @@ pub struct Ack {
     pub message_bytes_max: u32,
     /// How many calls may be in flight.
     pub calls_max: u32,
+    /// How much of streams the server takes.
+    pub stream_limits: StreamLimits,
     /// The wire names of the services here; empty also if they are too many for an ack.
     pub services: Vec<String>,
     /// The codecs supported, by id and name.
@@ -84,6 +87,7 @@ impl Ack {
             compression,
             message_bytes_max: 0,
             calls_max: 0,
+            stream_limits: StreamLimits::SHIPPED,
             services: Vec::new(),
             codecs: Vec::new(),
             versions: None,
@@ -100,6 +104,7 @@ impl Ack {
             &self.message_bytes_max.to_le_bytes(),
         );
         block.entry(extension::CALLS_MAX, &self.calls_max.to_le_bytes());
+        block.stream_limits(self.stream_limits);
         let codecs: Vec<u8> = self
             .codecs
             .iter()
@@ -143,6 +148,7 @@ pub(crate) fn read_ack(buffer: &mut Vec<u8>, input: &mut &[u8]) -> Result<Option
         let (kind, value) = entry?;
         match kind {
             extension::MESSAGE_BYTES_MAX => ack.message_bytes_max = number(value)?,
+            extension::STREAM_LIMITS => ack.stream_limits = stream_limits(value)?,
             extension::CALLS_MAX => ack.calls_max = number(value)?,
             extension::SERVICES => {
                 ack.services = names(value, false)?.into_iter().map(|n| n.1).collect()

@@ -1,6 +1,7 @@
 //! The shape that hello and ack share: sixteen fixed bytes, then a row of entries.
 
-use super::{EXTENSION_BYTES_MAX, HELLO_BYTES, MAGIC};
+use super::{EXTENSION_BYTES_MAX, HELLO_BYTES, MAGIC, extension};
+use crate::StreamLimits;
 use crate::wire::WireError;
 
 /// Writes the fixed part, then entries, then the length of the entries into the fixed part.
@@ -29,6 +30,15 @@ impl<'a> Block<'a> {
         self.out
             .extend_from_slice(&(value.len() as u16).to_le_bytes());
         self.out.extend_from_slice(value);
+    }
+
+    /// Adds the limits of streams, unless they are those that everybody assumes.
+    pub(super) fn stream_limits(&mut self, limits: StreamLimits) {
+        if limits != StreamLimits::SHIPPED {
+            let stream = limits.stream_bytes.to_le_bytes();
+            let connection = limits.connection_bytes.to_le_bytes();
+            self.entry(extension::STREAM_LIMITS, &[stream, connection].concat());
+        }
     }
 
     pub(super) fn finish(self) {
@@ -107,6 +117,11 @@ pub(super) fn number(value: &[u8]) -> Result<u32, WireError> {
         .try_into()
         .map_err(|_| WireError::BadHello("a limit is not four bytes"))?;
     Ok(u32::from_le_bytes(raw))
+}
+
+pub(super) fn stream_limits(value: &[u8]) -> Result<StreamLimits, WireError> {
+    let (stream, connection) = value.split_at(value.len() / 2);
+    Ok(StreamLimits::new(number(stream)?, number(connection)?))
 }
 
 pub(super) fn text(value: &[u8]) -> Result<String, WireError> {

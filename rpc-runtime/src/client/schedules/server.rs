@@ -116,7 +116,7 @@ impl Server {
             return;
         };
         if oneway {
-            return self.core.finish_oneway();
+            return self.core.finish_oneway(id);
         }
         let metadata = rpc_core::Metadata::new();
         self.core.reply(id, &metadata, |out| {

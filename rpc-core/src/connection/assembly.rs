@@ -1,0 +1,132 @@
+//! Messages that arrive in pieces: `[frame.pieces]`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use bytes::{Bytes, BytesMut};
+
+use super::ConnectionError;
+use crate::Metadata;
+use crate::wire::{Body, CHUNK_BYTES_MAX, Header};
+
+/// The messages of one connection that are not complete, one for each call at the most.
+#[derive(Debug, Default)]
+pub(super) struct Assemblies {
+    begun: HashMap<u32, Assembly>,
+}
+
+/// One message that is not complete.
+#[derive(Debug)]
+struct Assembly {
+    head: Head,
+    /// Absent if nobody wants the message any more.
+    bytes: Option<BytesMut>,
+    missing: usize,
+}
+
+/// What came in front of the pieces.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) header: Header,
+    pub(super) metadata: Metadata,
+}
+
+/// What a piece led to.
+#[derive(Debug)]
+pub(super) enum Added {
+    /// No message of this call is incomplete.
+    Unknown,
+    /// More is to come.
+    Part,
+    /// The message is complete; without its bytes if nobody wants them.
+    Whole(Head, Option<Bytes>),
+}
+
+/// The length that ends the body of a frame whose message follows in pieces.
+pub(super) fn announced_length(body: &Body<'_>) -> Result<usize, ConnectionError> {
+    let length = body.first_chunk().filter(|_| body.len() == 4);
+    match length.map(|raw| u32::from_le_bytes(*raw) as usize) {
+        Some(length) if length > 0 => Ok(length),
+        _ => Err(ConnectionError::Violation(
+            "a message in pieces without a length",
+        )),
+    }
+}
+
+impl Assemblies {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.begun.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.begun.len()
+    }
+
+    /// A message of this length begins; its pieces are dropped as they come unless it is `wanted`.
+    pub(super) fn begin(
+        &mut self,
+        head: Head,
+        length: usize,
+        wanted: bool,
+    ) -> Result<(), ConnectionError> {
+        let Entry::Vacant(vacant) = self.begun.entry(head.header.call) else {
+            return Err(ConnectionError::Violation(
+                "a message within the pieces of another",
+            ));
+        };
+        vacant.insert(Assembly {
+            head,
+            bytes: wanted.then(BytesMut::new),
+            missing: length,
+        });
+        Ok(())
+    }
+
+    /// Adds a piece to the message of its call.
+    pub(super) fn add(&mut self, call: u32, piece: &[u8]) -> Result<Added, ConnectionError> {
+        let Entry::Occupied(mut entry) = self.begun.entry(call) else {
+            return Ok(Added::Unknown);
+        };
+        let assembly = entry.get_mut();
+        let rest = assembly.missing.checked_sub(piece.len());
+        assembly.missing = rest
+            .filter(|_| !piece.is_empty())
+            .ok_or(ConnectionError::Violation(
+                "a piece beyond the end of its message",
+            ))?;
+        if let Some(bytes) = &mut assembly.bytes {
+            if bytes.capacity() - bytes.len() < piece.len() {
+                // Grows with what has arrived, not with what was announced.
+                let ahead = bytes.len().max(CHUNK_BYTES_MAX).min(assembly.missing);
+                bytes.reserve(piece.len() + ahead);
+            }
+            bytes.extend_from_slice(piece);
+        }
+        if assembly.missing > 0 {
+            return Ok(Added::Part);
+        }
+        let whole = entry.remove();
+        Ok(Added::Whole(whole.head, whole.bytes.map(BytesMut::freeze)))
+    }
+
+    /// True if a message of this call is not complete.
+    pub(super) fn contains(&self, call: u32) -> bool {
+        self.begun.contains_key(&call)
+    }
+
+    /// Nobody wants the message any more, but its pieces are still on their way.
+    pub(super) fn ignore(&mut self, call: u32) -> bool {
+        let begun = self.begun.get_mut(&call);
+        begun.is_some_and(|assembly| assembly.bytes.take().is_some())
+    }
+
+    /// No further piece of this message will come, or none is to be noticed.
+    pub(super) fn forget(&mut self, call: u32) {
+        self.begun.remove(&call);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.begun.clear();
+    }
+}

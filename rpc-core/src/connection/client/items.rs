@@ -1,0 +1,133 @@
+//! The streams behind requests and replies.
+
+use super::{ClientConnection, ClientEvent};
+use crate::connection::assembly::{Head, announced_length};
+use crate::connection::streams::{item_batch_bytes_max, put_end};
+use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
+use crate::wire::{Body, Flags, Header};
+use crate::{Metadata, Status};
+
+impl<T> ClientConnection<T> {
+    /// The streams behind the requests and replies of this connection.
+    #[inline]
+    pub fn streams(&mut self) -> Streams<'_> {
+        Streams {
+            table: &mut self.streams,
+            outgoing: &mut self.outgoing,
+        }
+    }
+
+    /// Ends the stream behind a request: well, or with why there are no more items. To be said only
+    /// once [`Streams::can_end`].
+    pub fn end_items(&mut self, call: CallId, end: &Result<(), Status>) {
+        if self.streams.close_sending(call.wire()) {
+            put_end(&mut self.outgoing, call, end);
+        }
+    }
+
+    pub(super) fn handle_item_frame<'a>(
+        &mut self,
+        header: Header,
+        body: Body<'a>,
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        if !header.flags.contains(Flags::MORE) {
+            return self.handle_items(header.call, body);
+        }
+        let length = announced_length(&body)?;
+        if length > item_batch_bytes_max(self.config.message_bytes_max) {
+            return Err(LONG_FRAME);
+        }
+        if self.streams.is_receiving(header.call) {
+            let metadata = Metadata::new();
+            self.assemblies
+                .begin(Head { header, metadata }, length, true)?;
+            return Ok(None);
+        }
+        self.skip_items(header.call)
+    }
+
+    pub(super) fn handle_items<'a>(
+        &mut self,
+        call: u32,
+        body: Body<'a>,
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        let Some(open) = self.calls.find_open(call) else {
+            return self.skip_items(call);
+        };
+        let item_bytes_max = self.config.message_bytes_max as usize;
+        self.streams.received(call, &body, item_bytes_max)?;
+        Ok(Some(ClientEvent::Items(open, body)))
+    }
+
+    /// Items that came too late for their stream.
+    fn skip_items<E>(&self, call: u32) -> Result<Option<E>, ConnectionError> {
+        if self.calls.find_open(call).is_some() {
+            return Err(ConnectionError::Violation("items of no stream"));
+        }
+        if self.calls.is_used(call) {
+            return Ok(None);
+        }
+        Err(NO_SUCH_CALL)
+    }
+
+    /// The stream behind a reply, and with it the call, has ended well.
+    pub(super) fn handle_end(
+        &mut self,
+        wire: u32,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if self.assemblies.contains(wire) {
+            return Err(ConnectionError::Violation("an end within an item"));
+        }
+        let Some(call) = self.calls.find_open(wire) else {
+            return self.handle_late_answer(wire);
+        };
+        if !self.streams.is_receiving(wire) {
+            return Err(ConnectionError::Violation("the end of no stream"));
+        }
+        self.calls.close(wire);
+        self.forget_streams(wire);
+        Ok(Some(ClientEvent::Ended(call)))
+    }
+
+    pub(super) fn handle_credit(
+        &mut self,
+        wire: u32,
+        body: &[u8],
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if self.streams.credited(wire, body)? {
+            self.note_control()?;
+        }
+        if !self.calls.is_used(wire) {
+            return Err(NO_SUCH_CALL);
+        }
+        let open = self.calls.find_open(wire);
+        let call = open.filter(|_| self.streams.is_sending(wire));
+        Ok(call.map(ClientEvent::Credited))
+    }
+
+    /// The server wants no more items of a request.
+    pub(super) fn handle_stop(
+        &mut self,
+        wire: u32,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if !self.calls.is_used(wire) {
+            return Err(NO_SUCH_CALL);
+        }
+        let stopped = self.streams.close_sending(wire);
+        if !stopped {
+            return Ok(None);
+        }
+        self.outgoing.cut(wire);
+        Ok(self.calls.find_open(wire).map(ClientEvent::Stopped))
+    }
+
+    /// Nothing more is expected of the streams of a call.
+    #[inline]
+    pub(super) fn forget_streams(&mut self, wire: u32) {
+        if !self.streams.is_empty() || !self.assemblies.is_empty() {
+            self.streams.close(wire);
+            self.assemblies.forget(wire);
+        }
+        self.outgoing.cut(wire);
+    }
+}

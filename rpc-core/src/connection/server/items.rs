@@ -1,0 +1,196 @@
+//! Requests that arrive in pieces, and the streams behind requests and replies.
+
+use super::{Answered, ServerConnection, ServerEvent, ServerRequest};
+use crate::connection::assembly::{Added, Head, announced_length};
+use crate::connection::streams::{item_batch_bytes_max, read_end};
+use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
+use crate::wire::{Body, Flags, Header, Kind};
+use crate::{Metadata, Status};
+
+impl<T> ServerConnection<T> {
+    /// The streams behind the requests and replies of this connection.
+    #[inline]
+    pub fn streams(&mut self) -> Streams<'_> {
+        Streams {
+            table: &mut self.streams,
+            outgoing: &mut self.outgoing,
+        }
+    }
+
+    /// Ends a call whose reply has items behind it, well. To be said only once
+    /// [`Streams::can_end`].
+    pub fn end_items(&mut self, call: CallId) {
+        let header = Header::new(Kind::End, call.wire());
+        self.outgoing.control(header, &[]);
+        self.ended(call);
+    }
+
+    /// Lets the client send no more items of a request.
+    pub fn stop_items(&mut self, call: CallId) {
+        if self.streams.close_receiving(call.wire()) {
+            self.assemblies.forget(call.wire());
+            let header = Header::new(Kind::Cancel, call.wire());
+            self.outgoing.control(header, &[]);
+        }
+    }
+
+    /// The reply is on its way, items will follow.
+    pub(super) fn begin_items(&mut self, call: CallId) -> Answered {
+        if self.streams.len() >= self.config.streams_max as usize {
+            // The reply says that items follow; an error instead of them is as good an end.
+            return self.fail(call, &self.too_many_streams());
+        }
+        self.streams.open_sending(call.wire());
+        Answered::Items
+    }
+
+    fn too_many_streams(&self) -> Status {
+        Status::resource_exhausted(format!(
+            "{} streams are open on this connection; that is the limit",
+            self.streams.len()
+        ))
+    }
+
+    /// A request of which only the beginning is here; a status refuses it.
+    pub(super) fn begin_long_request(
+        &mut self,
+        header: Header,
+        request: &mut ServerRequest<'_>,
+    ) -> Result<Result<(), Status>, ConnectionError> {
+        if request.items
+            && let Err(status) = self.admit_items(request)
+        {
+            return Ok(Err(status));
+        }
+        if request.more {
+            let length = announced_length(&request.body)?;
+            if length > self.config.message_bytes_max as usize {
+                return Ok(Err(self.oversized(length)));
+            }
+            let metadata = Metadata::new();
+            self.assemblies
+                .begin(Head { header, metadata }, length, true)?;
+            request.body = Body::Borrowed(&[]);
+        }
+        if request.items {
+            self.streams.open_receiving(header.call);
+        }
+        Ok(Ok(()))
+    }
+
+    fn admit_items(&self, request: &ServerRequest<'_>) -> Result<(), Status> {
+        if request.oneway {
+            return Err(Status::invalid_argument("a oneway request has no streams"));
+        }
+        if self.streams.len() >= self.config.streams_max as usize {
+            return Err(self.too_many_streams());
+        }
+        Ok(())
+    }
+
+    /// The client does not want the rest of a reply: it gets an error in its place, unless all of it
+    /// is on its way.
+    pub(super) fn stop_reply(&mut self, call: CallId) {
+        if self.outgoing.is_sending(call.wire()) {
+            let status = Status::cancelled("cancelled by the caller");
+            self.error(call, &status, Flags::NONE);
+        }
+    }
+
+    pub(super) fn handle_piece<'a>(
+        &mut self,
+        wire: u32,
+        piece: &[u8],
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        let (head, bytes) = match self.assemblies.add(wire, piece)? {
+            Added::Part => return Ok(None),
+            Added::Unknown => return self.skip_late(wire),
+            Added::Whole(head, bytes) => (head, bytes.unwrap_or_default()),
+        };
+        if head.header.kind == Kind::Item {
+            return self.handle_items(wire, Body::Owned(bytes));
+        }
+        let call = self.parked_id(wire);
+        Ok(call.map(|call| ServerEvent::Body(call, bytes)))
+    }
+
+    pub(super) fn handle_item_frame<'a>(
+        &mut self,
+        header: Header,
+        body: Body<'a>,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if !header.flags.contains(Flags::MORE) {
+            return self.handle_items(header.call, body);
+        }
+        let length = announced_length(&body)?;
+        if length > item_batch_bytes_max(self.config.message_bytes_max) {
+            return Err(LONG_FRAME);
+        }
+        if self.streams.is_receiving(header.call) {
+            let metadata = Metadata::new();
+            self.assemblies
+                .begin(Head { header, metadata }, length, true)?;
+            return Ok(None);
+        }
+        self.skip_late(header.call)
+    }
+
+    fn handle_items<'a>(
+        &mut self,
+        wire: u32,
+        body: Body<'a>,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if !self.streams.is_receiving(wire) {
+            return self.skip_late(wire);
+        }
+        if self.assemblies.contains(wire) {
+            return Err(ConnectionError::Violation("items within another message"));
+        }
+        let item_bytes_max = self.config.message_bytes_max as usize;
+        self.streams.received(wire, &body, item_bytes_max)?;
+        let call = self.parked_id(wire);
+        Ok(call.map(|call| ServerEvent::Items(call, body)))
+    }
+
+    /// The stream behind a request has ended.
+    pub(super) fn handle_end<'a>(
+        &mut self,
+        header: Header,
+        body: &[u8],
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if !self.streams.is_receiving(header.call) {
+            return self.skip_late(header.call);
+        }
+        if self.assemblies.contains(header.call) {
+            return Err(ConnectionError::Violation("an end within another message"));
+        }
+        self.streams.close_receiving(header.call);
+        let end = read_end(header, body);
+        let call = self.parked_id(header.call);
+        Ok(call.map(|call| ServerEvent::ItemsEnded(call, end)))
+    }
+
+    /// Items, or their end, of a stream that is over here.
+    fn skip_late<E>(&self, wire: u32) -> Result<Option<E>, ConnectionError> {
+        if self.ids.recent(wire).is_none() || wire == 0 {
+            return Err(NO_SUCH_CALL);
+        }
+        Ok(None)
+    }
+
+    pub(super) fn handle_credit<'a>(
+        &mut self,
+        wire: u32,
+        body: &[u8],
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if self.streams.credited(wire, body)? {
+            self.floods.note_control(self.now)?;
+        }
+        let sending = self.streams.is_sending(wire);
+        if !sending {
+            return self.skip_late(wire);
+        }
+        let call = self.parked_id(wire);
+        Ok(call.map(ServerEvent::Credited))
+    }
+}

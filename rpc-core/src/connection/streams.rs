@@ -1,0 +1,297 @@
+//! Items of streams: how many bytes may be on their way, and who asked for more.
+//!
+//! Why is there no credit for the connection as a whole? Both sides see the same items and the same
+//! credit of each stream, and so derive how full the connection is. A stream of which little is on
+//! its way is never held up by the others: a consumer that stands still stops its own stream alone.
+//! See `[stream.window]`.
+
+mod entries;
+mod window;
+
+use std::collections::HashMap;
+
+use self::entries::entry_lengths;
+use self::window::{Flow, Window};
+use super::{CallId, ConnectionError, cut_text};
+use crate::wire::{Batch, CHUNK_BYTES_MAX, Header, Kind, Outgoing};
+use crate::{Code, Status, StreamLimits};
+
+/// The streams of one connection in both directions, by the calls they belong to.
+#[derive(Debug)]
+pub(super) struct StreamTable {
+    /// What this side may send.
+    sending: Half,
+    /// What the peer may send.
+    receiving: Half,
+}
+
+/// All streams in one direction.
+#[derive(Debug)]
+struct Half {
+    window: Window,
+    flows: HashMap<u32, Flow>,
+}
+
+impl Half {
+    fn new(limits: StreamLimits) -> Self {
+        Self {
+            window: Window::new(limits),
+            flows: HashMap::new(),
+        }
+    }
+
+    fn open(&mut self, call: u32) {
+        self.flows.insert(call, Flow::default());
+    }
+
+    fn close(&mut self, call: u32) -> bool {
+        let flow = self.flows.remove(&call);
+        if let Some(flow) = &flow {
+            self.window.forget(flow);
+        }
+        flow.is_some()
+    }
+}
+
+/// The longest row of items that is sent in pieces: an item, and what may go in front of it.
+pub(super) const fn item_batch_bytes_max(message_bytes_max: u32) -> usize {
+    message_bytes_max as usize + 2 * CHUNK_BYTES_MAX
+}
+
+/// Appends the end of the stream behind a request: `[stream.end]`.
+pub(super) fn put_end(outgoing: &mut Outgoing, call: CallId, end: &Result<(), Status>) {
+    let header = Header::new(Kind::End, call.wire());
+    let Err(status) = end else {
+        return outgoing.control(header, &[]);
+    };
+    let code = u16::from(status.code().number());
+    let header = Header {
+        extra: code,
+        ..header
+    };
+    outgoing.control(header, cut_text(status.message()).as_bytes());
+}
+
+/// Reads what [`put_end`] wrote.
+pub(super) fn read_end(header: Header, body: &[u8]) -> Result<(), Status> {
+    if header.extra == 0 {
+        return Ok(());
+    }
+    let code = Code::from_number(header.extra.min(u16::from(u8::MAX)) as u8);
+    Err(Status::new(
+        code,
+        String::from_utf8_lossy(body).into_owned(),
+    ))
+}
+
+/// What came of an attempt to send items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sent {
+    /// All of them were appended.
+    All,
+    /// The rest has to wait for the peer to take some: its credit is an event.
+    AwaitsCredit,
+    /// The rest has to wait until more of what was appended before is written.
+    AwaitsWriter,
+    /// The stream is over: nobody wants its items.
+    Over,
+}
+
+impl StreamTable {
+    /// Without streams, and without permission to send before the peer has said how much it takes.
+    pub(super) fn new(receiving: StreamLimits) -> Self {
+        Self {
+            sending: Half::new(StreamLimits::new(0, 0)),
+            receiving: Half::new(receiving),
+        }
+    }
+
+    /// The peer has said how much it takes.
+    pub(super) fn set_peer_limits(&mut self, limits: StreamLimits) {
+        self.sending.window = Window::new(limits);
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.sending.flows.is_empty() && self.receiving.flows.is_empty()
+    }
+
+    /// How many streams there are, in both directions.
+    pub(super) fn len(&self) -> usize {
+        self.sending.flows.len() + self.receiving.flows.len()
+    }
+
+    /// This side will send items.
+    pub(super) fn open_sending(&mut self, call: u32) {
+        self.sending.open(call);
+    }
+
+    /// The peer will send items.
+    pub(super) fn open_receiving(&mut self, call: u32) {
+        self.receiving.open(call);
+    }
+
+    pub(super) fn is_sending(&self, call: u32) -> bool {
+        let flow = self.sending.flows.get(&call);
+        flow.is_some_and(|flow| !flow.is_over())
+    }
+
+    pub(super) fn is_receiving(&self, call: u32) -> bool {
+        self.receiving.flows.contains_key(&call)
+    }
+
+    /// No more items will be sent; true if that was still possible.
+    pub(super) fn close_sending(&mut self, call: u32) -> bool {
+        self.sending.close(call)
+    }
+
+    /// No more items will be sent, but those on their way count until the peer says that the call is
+    /// over, which it does not know yet.
+    pub(super) fn give_up_sending(&mut self, call: u32) {
+        if let Some(flow) = self.sending.flows.get_mut(&call) {
+            flow.end();
+        }
+    }
+
+    /// No more items will be received; true if that was still possible.
+    pub(super) fn close_receiving(&mut self, call: u32) -> bool {
+        self.receiving.close(call)
+    }
+
+    /// The call is over.
+    #[inline]
+    pub(super) fn close(&mut self, call: u32) {
+        if !self.is_empty() {
+            self.close_sending(call);
+            self.close_receiving(call);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.sending.flows.clear();
+        self.receiving.flows.clear();
+    }
+
+    /// Items have arrived; none of them may be longer than `item_bytes_max`.
+    pub(super) fn received(
+        &mut self,
+        call: u32,
+        entries: &[u8],
+        item_bytes_max: usize,
+    ) -> Result<(), ConnectionError> {
+        let Half { window, flows } = &mut self.receiving;
+        let Some(flow) = flows.get_mut(&call) else {
+            return Err(ConnectionError::Violation("items of no stream"));
+        };
+        if entries.is_empty() {
+            return Err(ConnectionError::Violation("a frame of no items"));
+        }
+        for length in entry_lengths(entries) {
+            let length = length.ok_or(ConnectionError::Violation("items of broken lengths"))?;
+            if length.body > item_bytes_max {
+                return Err(ConnectionError::Violation("an item longer than announced"));
+            }
+            if !window.admits(flow, length.whole()) {
+                return Err(ConnectionError::Violation("items beyond the window"));
+            }
+            window.fill(flow, length.whole());
+        }
+        Ok(())
+    }
+
+    /// The peer has taken items; true if it says so in less than reasonable portions.
+    pub(super) fn credited(&mut self, call: u32, body: &[u8]) -> Result<bool, ConnectionError> {
+        let credit = <[u8; 4]>::try_from(body)
+            .map_err(|_| ConnectionError::Violation("a credit that has not four bytes"))?;
+        let credit = u64::from(u32::from_le_bytes(credit));
+        let Half { window, flows } = &mut self.sending;
+        let Some(flow) = flows.get_mut(&call) else {
+            return Ok(credit < window.portion());
+        };
+        if credit == 0 || credit > flow.on_the_way() {
+            return Err(ConnectionError::Violation("a credit for nothing"));
+        }
+        window.drain(flow, credit);
+        Ok(credit < window.portion())
+    }
+}
+
+/// The streams of a connection, and where what they say goes.
+#[derive(Debug)]
+pub struct Streams<'a> {
+    pub(super) table: &'a mut StreamTable,
+    pub(super) outgoing: &'a mut Outgoing,
+}
+
+impl Streams<'_> {
+    /// Bytes that may wait to be written before items have to wait.
+    const OUTGOING_BYTES_MAX: usize = 128 * 1024;
+
+    /// True if items can still be sent.
+    #[must_use]
+    pub fn is_sending(&self, call: CallId) -> bool {
+        self.table.is_sending(call.wire())
+    }
+
+    /// True while items are appended without waiting for the writer.
+    #[must_use]
+    pub fn writer_keeps_up(&self) -> bool {
+        self.outgoing.len() < Self::OUTGOING_BYTES_MAX
+    }
+
+    /// Sends as many items of a batch as the peer and the writer can take now, and removes them from
+    /// it. Nothing else may be sent on the stream before the rest.
+    pub fn send(&mut self, call: CallId, batch: &mut Batch) -> Sent {
+        let Half { window, flows } = &mut self.table.sending;
+        let Some(flow) = flows.get_mut(&call.wire()) else {
+            return Sent::Over;
+        };
+        if flow.is_over() {
+            return Sent::Over;
+        }
+        if batch.is_empty() {
+            return Sent::All;
+        }
+        if self.outgoing.len() >= Self::OUTGOING_BYTES_MAX || self.outgoing.is_sending(call.wire())
+        {
+            return Sent::AwaitsWriter;
+        }
+        let mut admitted = 0;
+        for length in entry_lengths(batch.entries()).flatten() {
+            if !window.admits(flow, length.whole()) {
+                break;
+            }
+            window.fill(flow, length.whole());
+            admitted += length.whole() as usize;
+        }
+        if admitted == batch.len() {
+            self.outgoing.items(call.wire(), batch);
+            return Sent::All;
+        }
+        if admitted > 0 {
+            let mut first = batch.split_to(admitted);
+            self.outgoing.items(call.wire(), &mut first);
+        }
+        Sent::AwaitsCredit
+    }
+
+    /// True once the end of the stream can be said: a large item may still be on its way out.
+    #[must_use]
+    pub fn can_end(&self, call: CallId) -> bool {
+        !self.outgoing.is_sending(call.wire())
+    }
+
+    /// Notes that the consumer has taken items of so many bytes, lengths included, and tells the peer
+    /// when that is worth a frame.
+    pub fn consumed(&mut self, call: CallId, bytes: usize) {
+        let Half { window, flows } = &mut self.table.receiving;
+        let Some(flow) = flows.get_mut(&call.wire()) else {
+            return;
+        };
+        if let Some(credit) = window.owe(flow, bytes as u64) {
+            let header = Header::new(Kind::Credit, call.wire());
+            self.outgoing.control(header, &credit.to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A frame that is being written in place.
+
+use super::{Large, Outgoing};
+use crate::wire::header::{FLAGS_OFFSET, Flags, HEADER_BYTES, Header};
+
+/// A frame whose length is not known yet; removed again unless it is finished.
+pub(super) struct Unfinished<'a> {
+    buffer: &'a mut Vec<u8>,
+    start: usize,
+    finished: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    #[inline]
+    pub(super) fn begin(buffer: &'a mut Vec<u8>, header: Header) -> Self {
+        let start = buffer.len();
+        buffer.extend_from_slice(&header.to_bytes());
+        Self {
+            buffer,
+            start,
+            finished: false,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn buffer(&mut self) -> &mut Vec<u8> {
+        self.buffer
+    }
+
+    /// Says that items will follow.
+    pub(super) fn announce_items(&mut self) {
+        self.add_flag(Flags::ITEMS);
+    }
+
+    #[inline]
+    pub(super) fn finish(mut self) -> Result<(), usize> {
+        let length = self.buffer.len() - self.start - HEADER_BYTES;
+        let field = u32::try_from(length).map_err(|_| length)?;
+        self.buffer[self.start..self.start + 4].copy_from_slice(&field.to_le_bytes());
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Takes the body out, which begins at `message`, and leaves its length in its place.
+    #[cold]
+    pub(super) fn move_out(mut self, call: u32, message: usize) -> Large {
+        self.add_flag(Flags::MORE);
+        let length = (self.buffer.len() - message) as u32;
+        let large = if self.start == 0 {
+            // Nothing else waits: the buffer itself becomes the body.
+            let head = self.buffer[..message].to_vec();
+            Large::new(call, std::mem::replace(self.buffer, head), message)
+        } else {
+            let from = message - HEADER_BYTES;
+            let body = self.buffer[from..].to_vec();
+            self.buffer.truncate(message);
+            self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
+            Large::new(call, body, HEADER_BYTES)
+        };
+        self.buffer.extend_from_slice(&length.to_le_bytes());
+        let finished = self.finish();
+        debug_assert!(finished.is_ok(), "metadata is bounded");
+        large
+    }
+
+    fn add_flag(&mut self, flag: Flags) {
+        let flags = &mut self.buffer[self.start + FLAGS_OFFSET];
+        *flags |= flag.bits();
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.finished {
+            self.buffer.truncate(self.start);
+            // The body may have been huge; that is why it was dropped.
+            self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
+        }
+    }
+}

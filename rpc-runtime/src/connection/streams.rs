@@ -1,0 +1,97 @@
+//! The streams of a connection, as those who produce and consume their items see them.
+
+use std::task::{Context, Poll, Waker};
+
+use rpc_core::connection::{CallId, Sent, Streams};
+use rpc_core::wire::Batch;
+
+use super::{Protocol, Shared, Turns};
+use crate::stream::Uplink;
+
+/// A protocol state machine whose calls have streams.
+pub(crate) trait Carrier: Protocol {
+    /// What the core has of them.
+    fn streams(&mut self) -> Streams<'_>;
+    /// Who waits for the writer.
+    fn turns(&mut self) -> &mut Turns;
+    /// Wakes this task when the peer has taken items of the call.
+    fn await_credit(&mut self, call: CallId, waker: &Waker);
+    /// The longest item that the peer accepts.
+    fn item_bytes_max(&self) -> usize;
+    /// How soon something is to be written that was appended for a call.
+    fn flush(&self, call: CallId) -> Flush;
+}
+
+/// How soon something is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// At once: nobody else is likely to append anything.
+    Now,
+    /// With what others append meanwhile.
+    Soon,
+    /// The task of the connection is at work, and flushes by itself.
+    ByItself,
+}
+
+impl<P: Carrier> Shared<P> {
+    /// Lets an end of a stream say something, and sees to it that it is written.
+    pub(crate) fn say<R>(&self, call: CallId, say: impl FnOnce(&mut P) -> R) -> R {
+        let mut state = self.lock();
+        let said = say(&mut state.protocol);
+        let next = if state.protocol.streams().writer_keeps_up() {
+            state.protocol.turns().next()
+        } else {
+            None
+        };
+        match state.protocol.flush(call) {
+            _ if state.protocol.outgoing().is_empty() => drop(state),
+            Flush::ByItself => drop(state),
+            flush => self.flush_soon(state, flush == Flush::Now),
+        }
+        if let Some(next) = next {
+            next.wake();
+        }
+        said
+    }
+}
+
+impl<P: Carrier> Uplink for Shared<P> {
+    fn send(&self, call: CallId, batch: &mut Batch, cx: &mut Context<'_>) -> Sent {
+        self.say(call, |protocol| {
+            let sent = protocol.streams().send(call, batch);
+            match sent {
+                Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
+                Sent::AwaitsWriter => protocol.turns().wait(call, cx.waker()),
+                _ => {}
+            }
+            sent
+        })
+    }
+
+    fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()> {
+        let protocol = &mut self.lock().protocol;
+        if protocol.streams().can_end(call) {
+            return Poll::Ready(());
+        }
+        protocol.turns().wait(call, cx.waker());
+        Poll::Pending
+    }
+
+    fn item_bytes_max(&self) -> usize {
+        self.lock().protocol.item_bytes_max()
+    }
+
+    fn leave(&self, call: CallId) {
+        let mut state = self.lock();
+        state.protocol.turns().leave(call);
+        let next = if state.protocol.streams().writer_keeps_up() {
+            state.protocol.turns().next()
+        } else {
+            None
+        };
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Calls whose handler cannot start at once: interceptors are asked first, or the arguments are
+//! still on their way.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rpc_core::Status;
+use rpc_core::connection::Answered;
+use tokio::sync::oneshot;
+
+use super::{StartBody, dispatch};
+use crate::context::{self, Context};
+use crate::dispatch::incoming::{Dispatched, Responder};
+use crate::dispatch::router::Method;
+use crate::middleware::{CallInfo, Chain, Interceptor};
+use crate::stream::Receiver;
+
+/// What a handler is called with, not decoded and maybe not here.
+pub(super) struct Arguments {
+    body: Body,
+    items: Option<Receiver>,
+}
+
+enum Body {
+    Here(Bytes),
+    Later(oneshot::Receiver<Bytes>),
+}
+
+impl Arguments {
+    pub(super) fn new(body: StartBody<'_>, items: Option<Receiver>) -> Self {
+        let body = match body {
+            StartBody::Whole(body) => Body::Here(body.into_bytes()),
+            StartBody::Later(later) => Body::Later(later),
+        };
+        Self { body, items }
+    }
+}
+
+/// Asks the interceptors, waits for the arguments, then dispatches: a refused body is not waited for
+/// and never decoded.
+pub(super) async fn run(
+    interceptors: Arc<[Arc<dyn Interceptor>]>,
+    method: Arc<Method>,
+    responder: Responder,
+    arguments: Arguments,
+) -> Answered {
+    if interceptors.is_empty() {
+        return handle(&method, responder, arguments).await;
+    }
+    let context = Context::current();
+    let mut info = CallInfo {
+        service: method.service_name.clone(),
+        method: method.descriptor.name.to_owned(),
+        metadata: context.metadata().clone(),
+        peer: context.peer().cloned(),
+        deadline: context.deadline(),
+    };
+    let mut chain = Chain::new(&interceptors);
+    let answered = match chain.before(&mut info).await {
+        Ok(()) => {
+            if info.metadata != *context.metadata() {
+                context::replace_metadata(info.metadata.clone());
+            }
+            handle(&method, responder, arguments).await
+        }
+        Err(status) => responder.fail(&status.with_not_processed()),
+    };
+    chain.after(&info, answered);
+    answered
+}
+
+async fn handle(method: &Method, responder: Responder, arguments: Arguments) -> Answered {
+    let body = match arguments.body {
+        Body::Here(body) => body,
+        Body::Later(later) => match later.await {
+            Ok(body) => body,
+            // The connection has ended the call.
+            Err(_) => return responder.fail(&Status::cancelled("the arguments did not arrive")),
+        },
+    };
+    match dispatch(method, responder.clone(), &body, arguments.items) {
+        Some(Dispatched::Task(task)) => task.await,
+        Some(Dispatched::Answered(answered)) => answered,
+        None => responder.fail(&Status::internal("the service did not dispatch the call")),
+    }
+}

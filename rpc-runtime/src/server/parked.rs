@@ -1,0 +1,97 @@
+//! A call whose handler waits: what can stop it, and what it still receives.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use rpc_core::Codec;
+use rpc_core::connection::{CallId, ServerEvent};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::connection::{ServerShared, Serving};
+use crate::connection::Carrier;
+use crate::stream::{Downlink, Inbox, InboxWriter, Receiver};
+
+/// What a connection keeps for a call that was not answered at once.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    /// The handler's task; absent until it is spawned.
+    pub(super) task: Option<AbortHandle>,
+    /// Where the arguments go that are on their way.
+    body: Option<oneshot::Sender<Bytes>>,
+    /// Where the items behind the request go.
+    inbox: Option<InboxWriter>,
+    /// The task that sends the items behind the reply, while it waits for credit.
+    pub(super) sender: Option<Waker>,
+}
+
+impl Parked {
+    /// Drops the future of a handler whose caller has gone.
+    pub(super) fn stop(self) {
+        if let Some(task) = self.task {
+            task.abort();
+        }
+    }
+
+    pub(super) fn receive_body(&mut self) -> oneshot::Receiver<Bytes> {
+        let (sender, receiver) = oneshot::channel();
+        self.body = Some(sender);
+        receiver
+    }
+
+    pub(super) fn receive_items(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        call: CallId,
+        codec: &Codec,
+    ) -> Receiver {
+        let (writer, inbox) = Inbox::new();
+        self.inbox = Some(writer);
+        Receiver::new(codec.clone(), inbox, call, shared.clone())
+    }
+}
+
+/// Acts on what the client has sent or taken of a call that is parked.
+pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, Parked>) {
+    let woken = {
+        let core = &mut shared.lock().protocol.core;
+        match event {
+            ServerEvent::Body(call, body) => {
+                let sender = core.parked(call).and_then(|parked| parked.body.take());
+                if let Some(sender) = sender {
+                    // Whoever does not wait any more has ended the call.
+                    let _ = sender.send(body);
+                }
+                None
+            }
+            ServerEvent::Items(call, items) => {
+                let inbox = core.parked(call).and_then(|parked| parked.inbox.as_ref());
+                inbox.and_then(|inbox| inbox.push(items))
+            }
+            ServerEvent::ItemsEnded(call, end) => {
+                let inbox = core.parked(call).and_then(|parked| parked.inbox.take());
+                inbox.and_then(|inbox| inbox.end(end))
+            }
+            ServerEvent::Credited(call) => {
+                core.parked(call).and_then(|parked| parked.sender.take())
+            }
+            _ => None,
+        }
+    };
+    if let Some(woken) = woken {
+        woken.wake();
+    }
+}
+
+impl Downlink for ServerShared {
+    fn consumed(&self, call: CallId, bytes: usize) {
+        self.say(call, |serving: &mut Serving| {
+            serving.streams().consumed(call, bytes);
+        });
+    }
+
+    fn abandon(&self, call: CallId) {
+        self.say(call, |serving: &mut Serving| serving.core.stop_items(call));
+    }
+}

@@ -1,0 +1,132 @@
+//! Moves items from their source into a connection, as fast as the peer takes them.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rpc_core::connection::{CallId, Sent};
+use rpc_core::wire::Batch;
+use rpc_core::{Codec, Status};
+
+use super::source::Filled;
+use super::{Source, Terms};
+
+/// The connection that items are sent over.
+pub(crate) trait Uplink: Send + Sync {
+    /// Sends what can be sent of a batch now; if something is left, the task is woken when more can
+    /// be.
+    fn send(&self, call: CallId, batch: &mut Batch, cx: &mut Context<'_>) -> Sent;
+    /// Ready once the end of the stream can be said.
+    fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()>;
+    /// The longest item that the peer accepts.
+    fn item_bytes_max(&self) -> usize;
+    /// The stream waits for nothing any more.
+    fn leave(&self, call: CallId);
+}
+
+/// The future that moves items. The source is polled only when the peer takes what it gave before.
+pub(crate) struct Pump {
+    link: Arc<dyn Uplink>,
+    call: CallId,
+    source: Box<dyn Source>,
+    terms: Terms,
+    batch: Batch,
+    /// Nothing more is ready: the source wakes the task.
+    drained: bool,
+    end: Option<Result<(), Status>>,
+}
+
+/// How a stream ended at its producer's side.
+#[derive(Debug)]
+pub(crate) enum PumpEnd {
+    /// All items are on their way, and the end of the stream is to be said.
+    Ended(Result<(), Status>),
+    /// Nobody wants more of them.
+    Over,
+}
+
+impl Pump {
+    /// What goes out at once.
+    const BATCH_BYTES: usize = 32 * 1024;
+    /// What one stream sends before others have their turn.
+    const TURN_BATCHES: usize = 4;
+
+    pub(crate) fn new(
+        link: Arc<dyn Uplink>,
+        call: CallId,
+        source: Box<dyn Source>,
+        codec: Codec,
+    ) -> Self {
+        let terms = Terms {
+            codec,
+            item_bytes_max: link.item_bytes_max(),
+            batch_bytes: Self::BATCH_BYTES,
+        };
+        Self {
+            link,
+            call,
+            source,
+            terms,
+            batch: Batch::new(),
+            drained: false,
+            end: None,
+        }
+    }
+
+    /// Asks the source for more. A panic of the user's stream ends it, behind what it gave before.
+    fn fill(&mut self, cx: &mut Context<'_>) {
+        let Self {
+            source,
+            terms,
+            batch,
+            ..
+        } = self;
+        let filled = catch_unwind(AssertUnwindSafe(|| source.poll_fill(cx, terms, batch)));
+        match filled {
+            Ok(Filled::Full) => {}
+            Ok(Filled::Pending) => self.drained = true,
+            Ok(Filled::Ended(end)) => self.end = Some(end),
+            Err(panic) => {
+                let panic = crate::contain::panic_text(&*panic);
+                tracing::error!(panic, "a stream panicked");
+                self.end = Some(Err(Status::internal("the stream panicked")));
+            }
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.link.leave(self.call);
+    }
+}
+
+impl Future for Pump {
+    type Output = PumpEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PumpEnd> {
+        let this = &mut *self;
+        this.drained = false;
+        for _ in 0..Self::TURN_BATCHES {
+            if !this.batch.is_empty() {
+                match this.link.send(this.call, &mut this.batch, cx) {
+                    Sent::All => {}
+                    Sent::Over => return Poll::Ready(PumpEnd::Over),
+                    _ => return Poll::Pending,
+                }
+            }
+            if this.end.is_some() {
+                std::task::ready!(this.link.poll_end(this.call, cx));
+                return Poll::Ready(PumpEnd::Ended(this.end.take().unwrap_or(Ok(()))));
+            }
+            if this.drained {
+                return Poll::Pending;
+            }
+            this.fill(cx);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,155 @@
+//! Where items come from before they are sent.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use rpc_core::wire::{Batch, ItemError};
+use rpc_core::{Codec, Status};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Inner, Lent};
+
+/// A stream whose items are encoded as they come.
+pub(crate) trait Source: Send {
+    /// Adds items to the batch until it has `bytes`, no more is ready, or the stream ends.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, terms: &Terms, batch: &mut Batch) -> Filled;
+}
+
+/// How items are encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) codec: Codec,
+    /// The longest item.
+    pub(crate) item_bytes_max: usize,
+    /// A batch with as many bytes is worth sending.
+    pub(crate) batch_bytes: usize,
+}
+
+/// How far a source got; the batch may have grown in any case.
+#[derive(Debug)]
+pub(crate) enum Filled {
+    /// The batch is full.
+    Full,
+    /// The task is woken when there is more.
+    Pending,
+    /// There are no more items: the stream has ended, well or not.
+    Ended(Result<(), Status>),
+}
+
+/// What a stream gave to a call.
+pub(super) struct FromLent<T> {
+    lent: Lent<T>,
+    /// What was lent, from the first item on.
+    own: Option<Inner<T>>,
+}
+
+impl<T> FromLent<T> {
+    pub(super) const fn new(lent: Lent<T>) -> Self {
+        Self { lent, own: None }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Source for FromLent<T> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, terms: &Terms, batch: &mut Batch) -> Filled {
+        if self.own.is_none() {
+            self.own = self
+                .lent
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+        }
+        let Some(stream) = &mut self.own else {
+            let status = Status::failed_precondition("this stream was given to another call");
+            return Filled::Ended(Err(status));
+        };
+        while batch.len() < terms.batch_bytes {
+            match stream.poll_next(cx) {
+                Poll::Pending => return Filled::Pending,
+                Poll::Ready(None) => return Filled::Ended(Ok(())),
+                Poll::Ready(Some(Err(status))) => return Filled::Ended(Err(status)),
+                Poll::Ready(Some(Ok(item))) => {
+                    if let Err(status) = push(&item, terms, batch) {
+                        return Filled::Ended(Err(status));
+                    }
+                }
+            }
+        }
+        Filled::Full
+    }
+}
+
+fn push<T: Serialize + 'static>(item: &T, terms: &Terms, batch: &mut Batch) -> Result<(), Status> {
+    let limit = terms.item_bytes_max;
+    let pushed = batch.push(limit, |out| terms.codec.encode(item, out));
+    pushed.map_err(|error| match error {
+        ItemError::Encode(error) => {
+            Status::internal("an item could not be encoded").with_source(error)
+        }
+        ItemError::TooLarge(length) => Status::resource_exhausted(format!(
+            "an item has {length} bytes; the other side accepts {limit}"
+        )),
+        _ => Status::internal("an item could not be sent"),
+    })
+}
+
+/// A source that is polled in the context of the call that it belongs to.
+struct InContext {
+    context: crate::Context,
+    source: Box<dyn Source>,
+}
+
+impl Source for InContext {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, terms: &Terms, batch: &mut Batch) -> Filled {
+        let Self { context, source } = self;
+        context.enter(|| source.poll_fill(cx, terms, batch))
+    }
+}
+
+/// A source that is polled in the context that is current now, whoever polls it.
+pub(crate) fn in_current_context(source: Box<dyn Source>) -> Box<dyn Source> {
+    let context = crate::Context::current();
+    Box::new(InContext { context, source })
+}
+
+/// The items of a call that is not made over a connection; see [`Invoke`](crate::Invoke).
+#[derive(Clone)]
+pub struct Items {
+    source: Arc<Mutex<Option<Box<dyn Source>>>>,
+}
+
+impl Items {
+    pub(crate) fn new(source: Box<dyn Source>) -> Self {
+        Self {
+            source: Arc::new(Mutex::new(Some(source))),
+        }
+    }
+
+    /// The source, for whoever asks first.
+    pub(crate) fn take(&self) -> Option<Box<dyn Source>> {
+        self.source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl fmt::Debug for Items {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Items").finish_non_exhaustive()
+    }
+}
+
+/// A stream of values as a stream of results.
+pub(super) struct Infallible<S>(pub(super) Pin<Box<S>>);
+
+impl<S: Stream> Stream for Infallible<S> {
+    type Item = Result<S::Item, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(cx).map(|item| item.map(Ok))
+    }
+}
