@@ -23,5 +23,6 @@ mod pair {
     mod random_life;
     mod raw;
     mod recorded;
+    mod streaming;
     mod unsent;
 }

@@ -120,10 +120,16 @@ impl Pair {
     pub(crate) fn ends(&self) -> Vec<(u64, &ClientSaw)> {
         let ends = self.client_saw.iter().filter_map(|saw| match saw {
             ClientSaw::Replied { kept, .. } | ClientSaw::Failed { kept, .. } => Some((*kept, saw)),
-            ClientSaw::Expired(kept) | ClientSaw::NotProcessed(kept) | ClientSaw::Lost(kept) => {
-                Some((*kept, saw))
-            }
-            ClientSaw::Opened | ClientSaw::GoAway { .. } => None,
+            ClientSaw::Ended(kept)
+            | ClientSaw::Expired(kept)
+            | ClientSaw::NotProcessed(kept)
+            | ClientSaw::Lost(kept) => Some((*kept, saw)),
+            ClientSaw::Opened
+            | ClientSaw::GoAway { .. }
+            | ClientSaw::Streams { .. }
+            | ClientSaw::Items(..)
+            | ClientSaw::Credited(_)
+            | ClientSaw::Stopped(_) => None,
         });
         ends.collect()
     }

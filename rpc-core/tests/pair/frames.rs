@@ -65,7 +65,7 @@ fn request(flags: u8, body: &[u8]) -> Vec<u8> {
 #[test]
 fn undefined_flags_in_a_request() {
     // [frame.flags]
-    for bit in 2..8 {
+    for bit in [2, 3, 4, 7] {
         assert_refused(&request(1 << bit, b"x"), Code::InvalidArgument);
     }
     let mut pair = Pair::open();
@@ -307,7 +307,7 @@ fn s1_14_after_any_refusal_a_valid_call_succeeds() {
 #[test]
 fn frames_of_unknown_kinds_are_skipped_and_counted() {
     // [frame.kinds]: those of later versions, and those without a meaning yet.
-    let kinds = [0, 5, 6, 7, 11, 200, 255];
+    let kinds = [0, 12, 13, 100, 127, 200, 255];
     let mut pair = Pair::open();
     for round in 0..1000 {
         let strange = raw::frame(kinds[round % kinds.len()], round as u32, b"what?");
@@ -329,10 +329,10 @@ fn frames_of_the_wrong_direction_close_the_connection() {
         for kind in [raw::RESPONSE, raw::ERROR] {
             assert_violation(Pair::open().server_reads(&raw::frame(kind, 1, body)));
         }
-        for kind in [raw::REQUEST, raw::CANCEL] {
-            assert_violation(Pair::open().client_reads(&raw::frame(kind, 1, body)));
-        }
+        assert_violation(Pair::open().client_reads(&raw::frame(raw::REQUEST, 1, body)));
     }
+    // Of a stream that the client does not have.
+    assert_violation(Pair::open().client_reads(&raw::frame(raw::CANCEL, 1, b"")));
     assert_violation(Pair::open().client_reads(&raw::frame(raw::GO_AWAY, 0, b"1234567")));
 }
 
@@ -402,7 +402,8 @@ fn metadata_does_not_count_against_the_longest_message() {
     let head = rpc_core::connection::RequestHead::new(ECHO).with_metadata(Some(&pairs));
     pair.call_with(head, 1, &[1; LIMIT]);
     pair.drive();
-    assert!(matches!(&pair.client_saw[0], ClientSaw::Replied { body, .. } if body.len() == LIMIT));
+    let replied = &pair.client_saw[0];
+    assert!(matches!(replied, ClientSaw::Replied { body, .. } if body.len() == LIMIT));
     let refused = pair.client.start_call(head, 2, |out| {
         out.extend_from_slice(&[1; LIMIT + 1]);
         Ok(())

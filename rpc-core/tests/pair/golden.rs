@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rpc_core::connection::RequestHead;
-use rpc_core::{MethodId, Status};
+use rpc_core::connection::{RequestHead, Sent};
+use rpc_core::{MethodId, Status, StreamLimits};
 
 use super::harness::*;
 use super::raw;
@@ -27,6 +27,13 @@ fn assert_bytes(written: Vec<u8>, golden: &str) {
 /// What the client writes next.
 fn client_writes(pair: &mut Pair) -> Vec<u8> {
     take(pair.client.outgoing())
+}
+
+/// As [`client_writes`], and the server reads it.
+fn client_writes_and_sends(pair: &mut Pair) -> Vec<u8> {
+    let written = client_writes(pair);
+    pair.server_reads(&written).unwrap();
+    written
 }
 
 /// What the server writes next.
@@ -188,5 +195,157 @@ fn go_away() {
         server_writes(&mut pair),
         "0b 00 00 00  00 00 00 00  0a 00 00 00  00 00 00 00
          10 00 00 00 00 00 00 00  62 79 65",
+    );
+}
+
+#[test]
+fn a_message_in_pieces() {
+    // [frame.pieces] [frame.flags] [frame.kinds]: the length behind the metadata, then the pieces.
+    const LENGTH: usize = 0x1_0001;
+    let body = [vec![7; LENGTH - 1], vec![9]].concat();
+    let mut pair = Pair::open();
+    let tenant = metadata(&[("t", "ab")]);
+    let head = |method| RequestHead::new(method).with_metadata(Some(&tenant));
+    pair.call_with(head(METHOD), 1, &body);
+    let written = client_writes(&mut pair);
+    let (front, chunks) = written.split_at(16 + 12);
+    assert_bytes(
+        front.to_vec(),
+        "0c 00 00 00  10 00 00 00  01 21 00 00  34 33 32 31
+         06 00  01 74  02 00 61 62  01 00 01 00",
+    );
+    let (first, rest) = chunks.split_at(16 + 0x1_0000);
+    assert_bytes(
+        first[..16].to_vec(),
+        "00 00 01 00  10 00 00 00  0b 00 00 00  00 00 00 00",
+    );
+    assert!(first[16..].iter().all(|byte| *byte == 7));
+    assert_bytes(
+        rest.to_vec(),
+        "01 00 00 00  10 00 00 00  0b 00 00 00  00 00 00 00  09",
+    );
+
+    let mut pair = Pair::open();
+    pair.call_with(head(ECHO), 1, &body);
+    pair.carry_to_server().unwrap();
+    let written = server_writes(&mut pair);
+    assert_bytes(
+        written[..28].to_vec(),
+        "0c 00 00 00  10 00 00 00  02 21 00 00  00 00 00 00
+         06 00  01 74  02 00 61 62  01 00 01 00",
+    );
+    assert_eq!(written[28..], *chunks);
+}
+
+#[test]
+fn a_message_of_64_kib_is_in_one_piece() {
+    // [frame.pieces]
+    let mut pair = Pair::open();
+    pair.call(METHOD, 1, &[7; 0x1_0000]);
+    assert_bytes(
+        client_writes(&mut pair)[..17].to_vec(),
+        "00 00 01 00  10 00 00 00  01 00 00 00  34 33 32 31  07",
+    );
+}
+
+#[test]
+fn the_streams_of_a_call() {
+    // [stream.begin] [stream.items] [stream.end] [stream.credit] [stream.stop]
+    let mut pair = Pair::open();
+    let call = pair.start_stream(1, b"go");
+    assert_bytes(
+        client_writes_and_sends(&mut pair),
+        "02 00 00 00  10 00 00 00  01 40 00 00  42 57 00 00  67 6f",
+    );
+    // Items that are sent together share a frame.
+    assert_eq!(pair.client_sends(call, &[b"abc", b""]), Sent::All);
+    assert_eq!(pair.client_sends(call, &[b"d"]), Sent::All);
+    assert_bytes(
+        client_writes_and_sends(&mut pair),
+        "10 00 00 00  10 00 00 00  05 00 00 00  00 00 00 00
+         03 00 00 00  61 62 63  00 00 00 00  01 00 00 00  64",
+    );
+    pair.client.end_items(call, Ok(()));
+    assert_bytes(
+        client_writes_and_sends(&mut pair),
+        "00 00 00 00  10 00 00 00  06 00 00 00  00 00 00 00",
+    );
+
+    pair.begin_reply(call, b"ok");
+    pair.server_sends(call, &[b"x"]);
+    assert_bytes(
+        server_writes(&mut pair),
+        "02 00 00 00  10 00 00 00  02 40 00 00  00 00 00 00  6f 6b
+         05 00 00 00  10 00 00 00  05 00 00 00  00 00 00 00  01 00 00 00  78",
+    );
+    pair.server.end_items(call);
+    assert_bytes(
+        server_writes(&mut pair),
+        "00 00 00 00  10 00 00 00  06 00 00 00  00 00 00 00",
+    );
+}
+
+#[test]
+fn a_stream_that_fails_is_stopped_or_credited() {
+    // [stream.end] [stream.credit] [stream.stop]
+    let mut pair = Pair::open();
+    let call = pair.start_stream(1, b"");
+    assert_eq!(pair.client_sends(call, &[&[7; 0x3ffc]]), Sent::All);
+    pair.drive();
+    pair.server.streams().consumed(call, 0x4000);
+    assert_bytes(
+        server_writes(&mut pair),
+        "04 00 00 00  10 00 00 00  07 00 00 00  00 00 00 00  00 40 00 00",
+    );
+    let status = Status::aborted("no more");
+    pair.client.end_items(call, Err(&status));
+    assert_bytes(
+        client_writes(&mut pair),
+        "07 00 00 00  10 00 00 00  06 00 0a 00  00 00 00 00  6e 6f 20 6d 6f 72 65",
+    );
+    // The server does not know yet.
+    pair.server.stop_items(call);
+    assert_bytes(
+        server_writes(&mut pair),
+        "00 00 00 00  10 00 00 00  04 00 00 00  00 00 00 00",
+    );
+}
+
+#[test]
+fn a_long_row_of_items() {
+    // [stream.items] [frame.pieces]
+    let mut pair = Pair::open();
+    let call = pair.start_stream(1, b"");
+    client_writes_and_sends(&mut pair);
+    assert_eq!(pair.client_sends(call, &[b"ab", &[7; 0x1_0000]]), Sent::All);
+    let written = client_writes(&mut pair);
+    assert_bytes(
+        written[..46].to_vec(),
+        "04 00 00 00  10 00 00 00  05 20 00 00  00 00 00 00  0a 00 01 00
+         00 00 01 00  10 00 00 00  0b 00 00 00  00 00 00 00  02 00 00 00  61 62  00 00 01 00",
+    );
+    assert_bytes(
+        written[written.len() - 26..].to_vec(),
+        "0a 00 00 00  10 00 00 00  0b 00 00 00  00 00 00 00  07 07 07 07 07 07 07 07 07 07",
+    );
+}
+
+#[test]
+fn limits_of_streams_are_announced_if_they_are_others() {
+    // [open.extension]
+    let limits = StreamLimits::new(0x0102_0304, 0x1112_1314);
+    let (mut client, mut server) = (client_config(), server_config());
+    client.stream_limits = limits;
+    server.stream_limits = limits;
+    let mut pair = Pair::with_configs(client, server, Cut::Never, Cut::Never);
+    let hello = client_writes(&mut pair);
+    pair.server_reads(&hello).unwrap();
+    assert_bytes(
+        hello[24..].to_vec(),
+        "07 00  08 00  04 03 02 01  14 13 12 11",
+    );
+    assert_bytes(
+        server_writes(&mut pair)[32..44].to_vec(),
+        "07 00  08 00  04 03 02 01  14 13 12 11",
     );
 }

@@ -18,6 +18,8 @@ pub(crate) const ECHO: MethodId = MethodId::from_number(0xec00);
 pub(crate) const WAIT: MethodId = MethodId::from_number(0xa170);
 /// Fails with the body of the request as typed error, and its metadata.
 pub(crate) const FAIL: MethodId = MethodId::from_number(0xfa11);
+/// Waits as [`WAIT`], with items in either direction; the test does what its handler would.
+pub(crate) const STREAM: MethodId = MethodId::from_number(0x5742);
 /// Nobody has it.
 pub(crate) const UNKNOWN: MethodId = MethodId::from_number(0xdead);
 
@@ -88,6 +90,9 @@ pub(crate) enum ServerSaw {
         metadata: Metadata,
         body: Vec<u8>,
     },
+    Items(u64, Vec<Vec<u8>>),
+    ItemsEnded(u64, Result<(), Status>),
+    Credited(u64),
     Cancelled(u64),
     Expired(u64),
 }
@@ -101,6 +106,16 @@ pub(crate) enum ClientSaw {
         metadata: Metadata,
         body: Vec<u8>,
     },
+    /// As `Replied`, but items follow.
+    Streams {
+        kept: u64,
+        metadata: Metadata,
+        body: Vec<u8>,
+    },
+    Items(u64, Vec<Vec<u8>>),
+    Ended(u64),
+    Credited(u64),
+    Stopped(u64),
     Failed {
         kept: u64,
         status: Status,
@@ -130,6 +145,16 @@ impl ClientSaw {
     }
 }
 
+/// What came in front of the body of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    id: CallId,
+    method: MethodId,
+    timeout: Option<Duration>,
+    oneway: bool,
+    metadata: Metadata,
+}
+
 /// A client and a server that has the methods above.
 pub(crate) struct Pair {
     pub(crate) client: ClientConnection<u64>,
@@ -138,6 +163,8 @@ pub(crate) struct Pair {
     pub(crate) server_saw: Vec<ServerSaw>,
     /// Calls that wait, in order of arrival, with their bodies.
     pub(crate) waiting: Vec<(CallId, Vec<u8>)>,
+    /// Requests of which the body is still to come.
+    pub(crate) begun: HashMap<CallId, Begun>,
     /// Which call was started last as what.
     pub(crate) calls: HashMap<u64, CallId>,
     to_server: Direction,
@@ -169,6 +196,7 @@ impl Pair {
             client_saw: Vec::new(),
             server_saw: Vec::new(),
             waiting: Vec::new(),
+            begun: HashMap::new(),
             calls: HashMap::new(),
             to_server: Direction::new(to_server),
             to_client: Direction::new(to_client),
@@ -329,41 +357,75 @@ impl Pair {
     fn serve(&mut self, event: ServerEvent<'_, u64>) {
         let saw = match event {
             ServerEvent::Opened { codec } => ServerSaw::Opened { codec },
-            ServerEvent::Cancelled(id) => ServerSaw::Cancelled(id),
+            ServerEvent::Cancelled(id) => {
+                self.begun.retain(|call, _| call.number() != id);
+                ServerSaw::Cancelled(id)
+            }
             ServerEvent::Request(request) => {
-                let server = &mut self.server;
-                match request.method {
-                    _ if request.oneway => server.finish_oneway(request.id),
-                    ECHO => reply(server, request.id, &request.metadata, &request.body),
-                    WAIT => {
-                        let deadline = request.timeout.map(|t| self.now + t);
-                        server.park(request.id, deadline, request.id.number());
-                        self.waiting.push((request.id, request.body.to_vec()));
-                    }
-                    FAIL => {
-                        let typed = bytes::Bytes::copy_from_slice(&request.body);
-                        let status = Status::failed_precondition("100%d {} \0 ✓")
-                            .with_metadata(request.metadata.clone())
-                            .with_error_body(typed);
-                        server.fail(request.id, &status);
-                    }
-                    _ => {
-                        let status = Status::unimplemented("no such method").with_not_processed();
-                        server.fail_unknown_method(request.id, &status);
-                    }
-                }
-                ServerSaw::Request {
-                    id: request.id.number(),
+                let (id, oneway) = (request.id, request.oneway);
+                let begun = Begun {
+                    id,
                     method: request.method,
                     timeout: request.timeout,
-                    oneway: request.oneway,
+                    oneway,
                     metadata: request.metadata,
-                    body: request.body.to_vec(),
+                };
+                if !request.more {
+                    return self.run(begun, &request.body);
                 }
+                let deadline = request.timeout.map(|timeout| self.now + timeout);
+                match oneway {
+                    true => self.server.park_oneway(id, deadline, id.number()),
+                    false => self.server.park(id, deadline, id.number()),
+                }
+                self.begun.insert(id, begun);
+                return;
             }
+            ServerEvent::Body(call, body) => {
+                let begun = self.begun.remove(&call).expect("its beginning was here");
+                self.server.unpark(call).expect("it waited for its body");
+                return self.run(begun, &body);
+            }
+            ServerEvent::Items(call, items) => ServerSaw::Items(call.number(), entries(&items)),
+            ServerEvent::ItemsEnded(call, end) => ServerSaw::ItemsEnded(call.number(), end),
+            ServerEvent::Credited(call) => ServerSaw::Credited(call.number()),
             other => panic!("an event these tests do not know: {other:?}"),
         };
         self.server_saw.push(saw);
+    }
+
+    /// Does with a request what the name of its method says.
+    fn run(&mut self, request: Begun, body: &[u8]) {
+        let Begun { id, metadata, .. } = request;
+        let server = &mut self.server;
+        match request.method {
+            _ if request.oneway => server.finish_oneway(id),
+            ECHO => reply(server, id, &metadata, body),
+            WAIT | STREAM => {
+                let deadline = request.timeout.map(|timeout| self.now + timeout);
+                server.park(id, deadline, id.number());
+                self.waiting.push((id, body.to_vec()));
+            }
+            FAIL => {
+                let typed = bytes::Bytes::copy_from_slice(body);
+                let status = Status::failed_precondition("100%d {} \0 ✓")
+                    .with_metadata(metadata.clone())
+                    .with_error_body(typed);
+                server.fail(id, &status);
+            }
+            _ => {
+                let status = Status::unimplemented("no such method").with_not_processed();
+                server.fail_unknown_method(id, &status);
+            }
+        }
+        self.server_saw.push(ServerSaw::Request {
+            id: id.number(),
+            method: request.method,
+            timeout: request.timeout,
+            oneway: request.oneway,
+            metadata,
+            body: body.to_vec(),
+        });
     }
 }
 
@@ -418,11 +480,22 @@ pub(crate) fn reply(
 }
 
 fn note(client: &mut ClientConnection<u64>, event: ClientEvent<'_>) -> ClientSaw {
-    let mut taken = |call| client.release(call).expect("a call ends once");
     match event {
         ClientEvent::Opened => ClientSaw::Opened,
+        ClientEvent::Replied(call, reply) if reply.items => ClientSaw::Streams {
+            kept: *client.data(call).expect("it is open"),
+            metadata: reply.metadata,
+            body: reply.body.to_vec(),
+        },
+        ClientEvent::Items(call, items) => {
+            let kept = *client.data(call).expect("it is open");
+            ClientSaw::Items(kept, entries(&items))
+        }
+        ClientEvent::Credited(call) => ClientSaw::Credited(*client.data(call).expect("it is open")),
+        ClientEvent::Stopped(call) => ClientSaw::Stopped(*client.data(call).expect("it is open")),
+        ClientEvent::Ended(call) => ClientSaw::Ended(taken(client, call)),
         ClientEvent::Replied(call, reply) => ClientSaw::Replied {
-            kept: taken(call),
+            kept: taken(client, call),
             metadata: reply.metadata,
             body: reply.body.to_vec(),
         },
@@ -432,7 +505,7 @@ fn note(client: &mut ClientConnection<u64>, event: ClientEvent<'_>) -> ClientSaw
             unknown_method,
             ..
         } => ClientSaw::Failed {
-            kept: taken(call),
+            kept: taken(client, call),
             metadata: status.metadata().clone(),
             not_processed: status.is_not_processed(),
             status,
@@ -441,6 +514,22 @@ fn note(client: &mut ClientConnection<u64>, event: ClientEvent<'_>) -> ClientSaw
         ClientEvent::GoAway { last, reason, .. } => ClientSaw::GoAway { last, reason },
         other => panic!("an event these tests do not know: {other:?}"),
     }
+}
+
+fn taken(client: &mut ClientConnection<u64>, call: CallId) -> u64 {
+    client.release(call).expect("a call ends once")
+}
+
+/// Items, each behind its length, one by one.
+pub(crate) fn entries(mut row: &[u8]) -> Vec<Vec<u8>> {
+    let mut items = Vec::new();
+    while let Some((length, rest)) = row.split_first_chunk() {
+        let (item, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        items.push(item.to_vec());
+        row = rest;
+    }
+    assert!(row.is_empty(), "whole items");
+    items
 }
 
 fn read_in_place(decoder: &mut Decoder, piece: &mut &[u8]) {
@@ -456,8 +545,17 @@ fn read_in_place(decoder: &mut Decoder, piece: &mut &[u8]) {
 
 /// What waits to be written, written.
 pub(crate) fn take(outgoing: &mut rpc_core::wire::Outgoing) -> Vec<u8> {
-    let bytes = outgoing.chunk().to_vec();
-    outgoing.advance(bytes.len());
+    take_up_to(outgoing, usize::MAX)
+}
+
+/// So much of what waits to be written, written.
+pub(crate) fn take_up_to(outgoing: &mut rpc_core::wire::Outgoing, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < count && !outgoing.is_empty() {
+        let part = outgoing.chunk().len().min(count - bytes.len());
+        bytes.extend_from_slice(&outgoing.chunk()[..part]);
+        outgoing.advance(part);
+    }
     bytes
 }
 

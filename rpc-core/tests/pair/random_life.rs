@@ -181,6 +181,7 @@ impl Life {
                 ClientSaw::Expired(kept)
                 | ClientSaw::NotProcessed(kept)
                 | ClientSaw::Lost(kept) => (kept, None),
+                other => panic!("there are no streams: {other:?}"),
             };
             let known = self.calls.get_mut(kept).expect("it was started");
             assert!(!known.ended, "{kept} ended twice: {saw:?}");
