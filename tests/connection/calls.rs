@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use rpc::{
-    CallInfo, Channel, Code, Context, Interceptor, Invoke, Request, Response, Server, Status,
-    async_trait,
+    CallInfo, Channel, Code, Codec, Context, Interceptor, Invoke, Request, Response, Server,
+    Status, async_trait,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::common::{soon, until};
+use crate::common::{network, raw, soon, until};
 use crate::{Work, WorkClient, Worker, builder, pair};
 
 /// The source paid a connection for each call.
@@ -33,6 +33,38 @@ async fn s0_10_a_hundred_first_calls_make_one_connection() {
     let answers = join_all((0..100).map(|nonce| client.echo(nonce, vec![]))).await;
     assert!(answers.into_iter().all(|answer| answer.is_ok()));
     assert_eq!(wires.opened(), 1);
+}
+
+/// S3-9: each request carries the next id, and its body is in the codec that the hello named, of
+/// several channels each in its own.
+#[tokio::test]
+async fn s3_9_a_request_has_the_next_id_and_the_codec_of_its_channel() {
+    let (wires, mut exchange) = network(|_, ends| ends);
+    let channel = |codec| {
+        let builder = Channel::builder().codec(codec);
+        WorkClient::new(builder.with_connector(Arc::new(wires.clone())))
+    };
+    let bincode = [7, 1, 9];
+    let json = br#"{"nonce":7,"padding":[9]}"#;
+    let each = [(Codec::Bincode, &bincode[..]), (Codec::Json, &json[..])];
+    for (codec, body) in each {
+        let id = codec.id().number();
+        let client = channel(codec);
+        let calls =
+            tokio::spawn(async move { join_all((0..3).map(|_| client.echo(7, vec![9]))).await });
+        let mut stream = exchange.next().await;
+        let (hello, _) = soon(raw::read_ack(&mut stream)).await;
+        assert_eq!((&hello[..4], hello[6]), (&raw::MAGIC[..], id));
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let (header, sent) = soon(raw::read_frame(&mut stream)).await;
+            assert_eq!((header[8], &sent[..]), (raw::REQUEST, body), "codec {id}");
+            ids.push(u32::from_le_bytes(header[4..8].try_into().unwrap()));
+        }
+        assert!(ids[0] > 0 && ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        drop(stream);
+        assert!(soon(calls).await.unwrap().iter().all(Result::is_err));
+    }
 }
 
 #[derive(Clone, Debug, Default)]
