@@ -54,8 +54,8 @@ where
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|failure| {
             let (at, length) = (body.len() - reader.left(), body.len());
-            let error = format_args!("{failure}, at byte {at} of {length}");
-            budget.explain(CodecError::decode(error))
+            let reason = format!("{failure}, at byte {at} of {length}");
+            budget.explain(CodecError::decode(reason))
         })
 }
 

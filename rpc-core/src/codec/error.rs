@@ -63,7 +63,7 @@ impl CodecError {
     #[cold]
     pub(super) fn about(self, value: &str) -> Self {
         let verb = if self.is_encode() { "encode" } else { "decode" };
-        let message = format_args!("cannot {verb} {value}: {}", self.message);
+        let message = format!("cannot {verb} {value}: {}", self.message);
         Self::new(self.kind, &message)
     }
 
