@@ -380,7 +380,10 @@ impl<T> ClientConnection<T> {
             return Ok(());
         }
         self.send_cancels();
-        match self.liveness.check(now, self.calls.open() > 0) {
+        // Also calls that were given up: who never answers them has gone, and later calls must not
+        // find that out one by one.
+        let owed = self.calls.open() > 0 || self.given_up > 0;
+        match self.liveness.check(now, owed) {
             Check::Nothing => {}
             Check::Ping => ping(&mut self.outgoing),
             Check::Dead => return Err(ConnectionError::Silent),

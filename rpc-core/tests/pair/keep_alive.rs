@@ -29,6 +29,41 @@ fn t5_the_client_gives_up_a_silent_server_after_15_s() {
 }
 
 #[test]
+fn t5_calls_that_were_given_up_find_out_that_the_server_has_gone() {
+    // [conn.keep-alive]: their callers did not wait for 15 s, and neither will the next ones.
+    let mut pair = Pair::open();
+    let start = pair.now;
+    pair.call_within(WAIT, 1, SECOND);
+    let dropped = pair.call(WAIT, 2, b"");
+    pair.client_alone_for(SECOND).unwrap();
+    pair.client.release(dropped).unwrap();
+    assert_eq!(pair.client.open_calls(), 0);
+    take(pair.client.outgoing());
+    pair.client_alone_for(9 * SECOND).unwrap();
+    assert_eq!(kinds(&take(pair.client.outgoing())), [PING_FRAME]);
+    assert_eq!(
+        pair.client_alone_for(9 * SECOND),
+        Err(ConnectionError::Silent)
+    );
+    assert_eq!(pair.now, start + 15 * SECOND);
+}
+
+#[test]
+fn t5_callers_in_line_behind_cancels_that_wait_find_out_as_well() {
+    // [conn.keep-alive] [call.cancel-pace]: no call is open, and none can begin.
+    let mut pair = Pair::open();
+    while pair.client.in_flight() < pair.client.calls_max() {
+        let call = pair.call(WAIT, 1, b"");
+        pair.client.release(call).unwrap();
+    }
+    assert_eq!(pair.client.open_calls(), 0);
+    assert_eq!(
+        pair.client_alone_for(20 * SECOND),
+        Err(ConnectionError::Silent)
+    );
+}
+
+#[test]
 fn t5_the_server_gives_up_a_silent_client_after_15_s() {
     // [conn.keep-alive]
     let mut pair = Pair::open();
