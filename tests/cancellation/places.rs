@@ -124,6 +124,25 @@ async fn t10_five_thousand_dropped_futures_are_no_flood() {
     assert_eq!(wires.opened(), 1, "it was cut off");
 }
 
+/// T10: a cancel that waits for its turn has it, also if nothing else happens on the connection.
+#[tokio::test(start_paused = true)]
+async fn t10_a_cancel_that_waits_is_sent_in_its_turn() {
+    let worker = Worker::default();
+    let (client, _wires, _server) = pair(builder(&worker)).await;
+    let calls = spawn_each((0..150).map(|_| {
+        let client = client.clone();
+        async move { client.hang().await }
+    }));
+    until(|| worker.started.get() == 150).await;
+    // As many as may go at once; their answers are here before the next are given up.
+    calls[..100].iter().for_each(|call| call.abort());
+    until(|| worker.stopped.get() == 100).await;
+    tokio::time::sleep(ms(1)).await;
+    calls[100..].iter().for_each(|call| call.abort());
+    tokio::time::sleep(ms(600)).await;
+    assert_eq!(worker.stopped.get(), 150, "100 a second");
+}
+
 /// A cancel that waits for its turn is not needed once the call has ended by itself.
 #[tokio::test(start_paused = true)]
 async fn t10_a_late_answer_gives_the_place_back() {

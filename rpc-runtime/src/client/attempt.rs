@@ -271,7 +271,8 @@ impl<F> Drop for Attempt<'_, F> {
         let slot = call.and_then(|call| client.core.release(call));
         let next = client.next_waiter();
         if client.core.outgoing().is_empty() {
-            drop(state);
+            // A cancel may have to wait for its turn.
+            self.connection.shared.watch_timer(state);
         } else {
             let alone = client.core.open_calls() == 0;
             self.connection.shared.flush_soon(state, alone);
