@@ -38,6 +38,11 @@ impl Cancels {
         self.waiting.len()
     }
 
+    /// How many were sent, and no answer has come.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
+    }
+
     /// A call is to be cancelled.
     pub(super) fn push(&mut self, call: CallId) {
         self.waiting.insert(call.wire());

@@ -123,11 +123,14 @@ impl<T> ClientConnection<T> {
         self.calls.open()
     }
 
-    /// Calls that hold a place at the server, as far as this side knows.
+    /// Calls that hold a place at the server, as far as this side knows: a call that was given up
+    /// holds its own until it is answered, or until its cancel is on the way to where a later request
+    /// can only come after it.
     #[inline]
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.calls.open() + self.cancels.waiting()
+        let cancelled = self.cancels.unanswered() as u64;
+        self.calls.open() + self.given_up.saturating_sub(cancelled) as usize
     }
 
     /// What the server said when it accepted; `None` before.
@@ -283,6 +286,7 @@ impl<T> ClientConnection<T> {
     pub fn close(&mut self, mut each: impl FnMut(&mut T, bool)) {
         self.state = State::Closed;
         self.cancels.clear();
+        self.given_up = 0;
         let outgoing = &self.outgoing;
         let written = outgoing.written();
         self.calls.close_above(0, |call, data, terms| {

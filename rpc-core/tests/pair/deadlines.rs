@@ -21,12 +21,14 @@ fn the_client_ends_a_call_at_its_deadline_and_expects_the_late_answer() {
         pair.client_looks().unwrap();
         assert_eq!(pair.ends(), [(round, &ClientSaw::Expired(round))]);
         assert!(pair.client.outgoing().is_empty(), "no cancel");
-        assert_eq!((pair.client.open_calls(), pair.client.in_flight()), (0, 0));
+        // Its place is free when the server has said so.
+        assert_eq!((pair.client.open_calls(), pair.client.in_flight()), (0, 1));
         assert_eq!(pair.client.release(call), None);
         // The handler is a moment faster than the timer of the server.
         pair.answer_parked();
         pair.server_looks().unwrap();
         pair.carry_to_client().unwrap();
+        assert_eq!(pair.client.in_flight(), 0);
         pair.client_saw.clear();
     }
     pair.assert_usable();
@@ -248,4 +250,34 @@ fn a_call_released_before_its_deadline_never_expires() {
     pair.run_for(SECOND).unwrap();
     assert!(pair.client_saw.is_empty() && pair.is_quiet());
     assert_eq!(pair.server_saw.len(), 2);
+}
+
+#[test]
+fn a_call_that_ran_out_of_time_holds_its_place_until_its_answer_is_here() {
+    // [call.in-flight]: the server got it later than it began, and so stops it later.
+    let mut config = server_config();
+    config.calls_max = 2;
+    let mut pair = Pair::with_configs(client_config(), config, Cut::Never, Cut::Never);
+    pair.drive();
+    pair.call_within(WAIT, 1, 100 * MS);
+    let dropped = pair.call(WAIT, 2, b"");
+    pair.now += 10 * MS;
+    pair.drive();
+    pair.now += 90 * MS;
+    pair.client_looks().unwrap();
+    assert_eq!(pair.client.open_calls(), 1);
+    assert_eq!(pair.client.in_flight(), 2, "the server has not stopped it");
+    // A cancel is there before the request that takes the place.
+    pair.client.release(dropped).unwrap();
+    assert_eq!(pair.client.in_flight(), 1);
+    pair.call(ECHO, 3, b"");
+    pair.drive();
+    assert!(matches!(
+        pair.client_saw.last(),
+        Some(ClientSaw::Replied { kept: 3, .. })
+    ));
+    pair.pass(10 * MS).into_iter().for_each(Result::unwrap);
+    pair.drive();
+    assert_eq!(pair.client.in_flight(), 0);
+    pair.assert_usable();
 }
