@@ -1,7 +1,11 @@
 //! S1-20 to S1-22: a channel that is closed, and peers that answer what was not asked.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::Instant;
 
 use crate::common::{Blackhole, Exchange, network, raw, soon, until};
@@ -191,6 +195,54 @@ async fn s1_22_a_reply_that_cannot_be_decoded_fails_alone() {
     let status = answers[1].as_ref().unwrap_err();
     assert_eq!(status.code(), rpc::Code::Internal);
     assert!(status.message().contains("Work.echo"), "{status}");
+}
+
+/// As one in a `static` does that several tests use, each on a runtime of its own.
+#[tokio::test]
+async fn a_channel_outlives_the_runtime_that_it_connected_on() {
+    let worker = Worker::default();
+    let (client, wires, _server) = pair(builder(&worker));
+    let mut other = tokio::runtime::Builder::new_multi_thread();
+    let other = other.worker_threads(1).enable_all().build().unwrap();
+    let first = client.clone();
+    let connected = other.spawn(async move { first.echo(1).await });
+    soon(connected).await.unwrap().unwrap();
+    let pending = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait().await }
+    });
+    until(|| worker.started.get() == 2).await;
+    other.shutdown_background();
+    let status = soon(pending).await.unwrap().unwrap_err();
+    assert_unavailable(&status);
+    assert!(!status.is_not_processed(), "its handler had begun");
+    assert_eq!(soon(client.echo(2)).await.unwrap(), 2);
+    assert_eq!(wires.opened(), 2);
+}
+
+/// A stream whose author made a mistake.
+struct Broken;
+
+impl AsyncRead for Broken {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        panic!("a stream that panics");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_is_a_connection_that_is_lost() {
+    let (wires, exchange) = network(|number, (reader, writer)| match number {
+        0 => (Box::new(Broken), writer),
+        _ => (reader, writer),
+    });
+    let _server = builder(&Worker::default()).serve(exchange).unwrap();
+    let client = client(wires);
+    assert_unavailable(&soon(client.echo(1)).await.unwrap_err());
+    assert_eq!(soon(patient(&client).echo(2)).await.unwrap(), 2);
 }
 
 /// A server that is gone with a thousand calls.

@@ -67,6 +67,8 @@ pub(crate) enum Closed {
     Io(io::Error),
     /// The protocol was broken, or time ran out.
     Protocol(ConnectionError),
+    /// Nobody drives it any more.
+    Stopped,
 }
 
 impl fmt::Display for Closed {
@@ -76,6 +78,7 @@ impl fmt::Display for Closed {
             Self::EndOfStream => f.write_str("closed by the peer"),
             Self::Io(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
+            Self::Stopped => f.write_str("its task was stopped with its runtime, or panicked"),
         }
     }
 }
@@ -94,6 +97,8 @@ pub(crate) struct Driver<S: Side> {
     stall: Option<Stall>,
     /// Set once the connection cannot go on.
     ending: Option<Ending>,
+    /// The connection is over, and everybody knows.
+    over: bool,
 }
 
 struct Stall {
@@ -130,6 +135,7 @@ impl<S: Side> Driver<S> {
             timer: None,
             stall: None,
             ending: None,
+            over: false,
         }
     }
 
@@ -325,6 +331,12 @@ impl<S: Side> Driver<S> {
         stall.timer.as_mut().poll(cx)
     }
 
+    fn finish(&mut self, why: Closed) {
+        self.over = true;
+        self.side.closed(&self.shared, why);
+        self.shared.hang_up();
+    }
+
     fn end(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
         self.shared.lock().ending = true;
         self.ending = Some(Ending {
@@ -405,9 +417,18 @@ impl<S: Side> Future for Driver<S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let why = std::task::ready!(this.poll_drive(cx));
-        this.side.closed(&this.shared, why);
-        this.shared.hang_up();
+        this.finish(why);
         Poll::Ready(())
+    }
+}
+
+impl<S: Side> Drop for Driver<S> {
+    /// A runtime that stops drops its tasks, and a stream of the user's may panic. Calls that wait
+    /// on another runtime would wait for ever.
+    fn drop(&mut self) {
+        if !self.over {
+            self.finish(Closed::Stopped);
+        }
     }
 }
 
