@@ -51,6 +51,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
             "transport",
             "error",
             "clock",
+            "contain",
         ],
     ),
     (

@@ -1,12 +1,15 @@
 //! A client outlives its servers: backoff with full jitter, waiting or failing fast.
 
+use std::io;
 use std::time::Duration;
 
+use rpc::async_trait;
+use rpc::transport::{Connector, Duplex};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::closing::{GO_AWAY, accept};
-use crate::common::{network, raw, soon};
+use crate::common::{Count, Remote, network, raw, soon};
 use crate::{Address, Work, Worker, assert_unavailable, builder, client, ms, patient};
 
 fn waits(attempts: &[Instant]) -> Vec<Duration> {
@@ -190,4 +193,96 @@ async fn a_connection_of_maximum_age_is_replaced_without_a_failed_call() {
         "spread"
     );
     drop(server);
+}
+
+/// Callers who cannot wait as long as connecting takes leave their attempt to the next.
+#[tokio::test(start_paused = true)]
+async fn hasty_callers_get_connected_together() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder(&Worker::default()).serve(exchange).unwrap();
+    let client = client(Remote(wires.clone(), ms(500))).with_timeout(ms(100));
+    let begin = Instant::now();
+    let mut failed = 0;
+    while let Err(status) = client.echo(1).await {
+        assert_eq!(status.code(), rpc::Code::DeadlineExceeded, "{status}");
+        failed += 1;
+        assert!(failed <= 5, "{failed} attempts were thrown away");
+    }
+    assert!(begin.elapsed() <= ms(600), "{:?}", begin.elapsed());
+    assert_eq!(wires.opened(), 1);
+}
+
+/// Connects to nowhere; counts the attempts, and those that are over.
+#[derive(Clone, Debug, Default)]
+struct Nowhere(Count, Count);
+
+#[async_trait]
+impl Connector for Nowhere {
+    async fn connect(&self) -> io::Result<Duplex> {
+        self.0.add();
+        let _over = self.1.on_drop();
+        std::future::pending().await
+    }
+    fn target(&self) -> String {
+        "test://nowhere".into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_a_channel_ends_its_attempt_to_connect() {
+    // With a caller who drives it, and after that caller gave up.
+    for patience in [ms(1000), ms(10)] {
+        let nowhere = Nowhere::default();
+        let client = client(nowhere.clone());
+        let call = tokio::spawn({
+            let client = client.with_timeout(patience);
+            async move { client.echo(1).await }
+        });
+        tokio::time::sleep(ms(100)).await;
+        assert_eq!((nowhere.0.get(), nowhere.1.get()), (1, 0));
+        client.channel().close();
+        soon(call).await.unwrap().unwrap_err();
+        assert_eq!(nowhere.1.get(), 1);
+    }
+}
+
+/// A connector whose author made a mistake.
+#[derive(Debug)]
+struct Broken;
+
+#[async_trait]
+impl Connector for Broken {
+    async fn connect(&self) -> io::Result<Duplex> {
+        panic!("a connector that panics");
+    }
+    fn target(&self) -> String {
+        "test://broken".into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_panics_connects_to_nothing() {
+    let client = client(Broken);
+    for _ in 0..3 {
+        let status = client.echo(1).await.unwrap_err();
+        assert_unavailable(&status);
+        assert!(status.is_not_processed() && !status.message().contains("panics"));
+        tokio::time::sleep(ms(1000)).await;
+    }
+}
+
+/// T17: hasty callers do not make more attempts than patient ones.
+#[tokio::test(start_paused = true)]
+async fn t17_hasty_callers_do_not_besiege_an_address_that_never_answers() {
+    let nowhere = Nowhere::default();
+    let client = client(nowhere.clone()).with_timeout(ms(50));
+    let begin = Instant::now();
+    while begin.elapsed() < ms(30_000) {
+        let code = client.echo(1).await.unwrap_err().code();
+        let known = [rpc::Code::DeadlineExceeded, rpc::Code::Unavailable];
+        assert!(known.contains(&code), "{code:?}");
+        tokio::time::sleep(ms(10)).await;
+    }
+    println!("T17: {} attempts in 30 s", nowhere.0.get());
+    assert!((2..=11).contains(&nowhere.0.get()), "{}", nowhere.0.get());
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -21,6 +22,7 @@ use super::resend::{self, Resend};
 use super::slot::{Answer, Failure, RawReply};
 use crate::clock;
 use crate::connection::Closed;
+use crate::contain::contain;
 use crate::error::{Error, Kind};
 use crate::resilience::backoff::Backoff;
 use crate::transport::Connector;
@@ -45,7 +47,12 @@ struct Dialing {
     failure: Option<String>,
     /// The last connection was accepted and of no use.
     was_sent_away: bool,
+    /// The attempt under way. It belongs to all callers, not to the one that began it: else callers
+    /// who cannot wait that long would begin one after the other, and end none.
+    attempt: Option<Attempted>,
 }
+
+type Attempted = Pin<Box<dyn Future<Output = Result<(Connection, Opened), Error>> + Send>>;
 
 impl Remote {
     pub(super) fn new(
@@ -84,6 +91,14 @@ impl Remote {
         self.closing.notify_waiters();
         if let Some(current) = self.current.swap(None) {
             current.close(&closed_by_user());
+        }
+        self.stop_connecting();
+    }
+
+    /// Drops the attempt under way. A caller who drives it does so as well, once it knows.
+    fn stop_connecting(&self) {
+        if let Ok(mut dialing) = self.dialing.try_lock() {
+            dialing.attempt = None;
         }
     }
 
@@ -160,6 +175,9 @@ impl Remote {
         let dial = self.dial_patiently(stale, call.resend.wait_for_ready);
         let dialed = in_time(call.deadline, self.unless_closed(dial)).await;
         call.renew();
+        if self.is_closed() {
+            self.stop_connecting();
+        }
         dialed.unwrap_or_else(|| {
             let text = format!("not connected to {} in time", self.connector.target());
             Err(Status::deadline_exceeded(text).with_not_processed().into())
@@ -209,7 +227,10 @@ impl Remote {
                 tokio::time::sleep(wait).await;
                 continue;
             }
-            match self.open().await {
+            let attempt = dialing.attempt.get_or_insert_with(|| Box::pin(self.open()));
+            let opened = attempt.await;
+            dialing.attempt = None;
+            match opened {
                 Ok((connection, _)) => {
                     let connection = Arc::new(connection);
                     self.current.store(Some(connection.clone()));
@@ -252,24 +273,29 @@ impl Remote {
         None
     }
 
-    async fn open(&self) -> Result<(Connection, Opened), Error> {
-        let error = || {
-            let target = self.connector.target();
-            Error::new(Kind::Connect, format!("cannot connect to {target}"))
-        };
+    fn open(&self) -> impl Future<Output = Result<(Connection, Opened), Error>> + Send + use<> {
+        let (connector, config) = (self.connector.clone(), self.config.clone());
+        let codec = self.codec.clone();
         let within = self.connect_timeout;
-        let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
-        let duplex = match in_time(limit, self.connector.connect()).await {
-            Some(Ok(duplex)) => duplex,
-            Some(Err(cause)) => return Err(error().with_source(cause)),
-            None => {
-                let target = self.connector.target();
-                let attempt = format!("connect timeout: {target} not reached within {within:?}");
-                return Err(Error::new(Kind::Connect, attempt));
-            }
-        };
-        let (config, codec) = (self.config.clone(), self.codec.clone());
-        Ok(Connection::start(duplex, config, codec))
+        async move {
+            let target = connector.target();
+            let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
+            let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
+            let duplex = match in_time(limit, contain(connector.connect())).await {
+                Some(Ok(Ok(duplex))) => duplex,
+                Some(Ok(Err(cause))) => return Err(error().with_source(cause)),
+                Some(Err(panic)) => {
+                    tracing::error!(%target, panic, "a connector panicked");
+                    return Err(error().with_source(io::Error::other("the connector panicked")));
+                }
+                None => {
+                    let attempt =
+                        format!("connect timeout: {target} not reached within {within:?}");
+                    return Err(Error::new(Kind::Connect, attempt));
+                }
+            };
+            Ok(Connection::start(duplex, config, codec))
+        }
     }
 
     fn refused(&self, closed: Closed) -> Error {
