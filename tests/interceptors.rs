@@ -43,6 +43,8 @@ trait Vault {
     /// The values of a key as the handler finds them.
     async fn metadata(&self, key: String) -> rpc::Result<Vec<String>>;
     async fn fail(&self) -> rpc::Result<()>;
+    /// At once, or after it has waited.
+    async fn panic(&self, waits: bool) -> rpc::Result<()>;
     async fn hang(&self) -> rpc::Result<()>;
     #[rpc(oneway)]
     async fn note(&self) -> rpc::Result<()>;
@@ -67,6 +69,12 @@ impl Vault for Cellar {
     async fn fail(&self) -> rpc::Result<()> {
         self.ran.add();
         Err(Status::aborted("as asked"))
+    }
+    async fn panic(&self, waits: bool) -> rpc::Result<()> {
+        if waits {
+            tokio::task::yield_now().await;
+        }
+        panic!("a secret of the handler");
     }
     async fn hang(&self) -> rpc::Result<()> {
         self.ran.add();
@@ -247,6 +255,26 @@ async fn t14_a_panic_in_an_interceptor_fails_its_call_alone() {
         };
         assert!(calls.into_iter().all(|c| c.unwrap_err().code() == expected));
         assert!(wires.opened() <= 1, "on one connection");
+    }
+}
+
+/// T14: a handler that panics is an outcome as any other.
+#[tokio::test]
+async fn t14_interceptors_are_told_of_a_handler_that_panicked() {
+    for waits in [false, true] {
+        let (log, cellar) = (Log::default(), Cellar::default());
+        let scribe = Scribe::new("it", &log, Orders::Nothing);
+        let server = builder(&cellar).interceptor(scribe);
+        let (client, _, server) = pair(server, Channel::builder());
+        let status = client.panic(waits).await.unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.is_not_processed(), "it ran up to the panic");
+        assert!(!format!("{status:?} {status}").contains("secret"));
+        until(|| log.lock().unwrap().len() == 2).await;
+        assert_eq!(take(&log), ["it before panic", "it after Error(Internal)"]);
+        until(|| server.load().calls_in_flight == 0).await;
+        let stats = server.method_stats("Vault.panic").unwrap();
+        assert_eq!((stats.calls, stats.errors, stats.in_flight), (1, 1, 0));
     }
 }
 

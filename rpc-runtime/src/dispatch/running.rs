@@ -109,7 +109,7 @@ impl Running {
                 return Some(running);
             }
             Ok(Some(Dispatched::Answered(answered))) => running.finish(answered),
-            Ok(None) => running.fail_internal("the service did not dispatch the call"),
+            Ok(None) => running.fail_internal(NOT_DISPATCHED),
             Err(panic) => running.panicked(&*panic),
         }
         None
@@ -153,9 +153,8 @@ impl Running {
     }
 
     fn panicked(&mut self, panic: &(dyn Any + Send)) {
-        let text = panic_text(panic);
-        tracing::error!(method = %self.method.path(), panic = text, "handler panicked");
-        self.fail_internal("the handler panicked");
+        log_panic(&self.method, panic_text(panic));
+        self.fail_internal(HANDLER_PANICKED);
     }
 
     fn fail_internal(&mut self, text: &'static str) {
@@ -228,6 +227,13 @@ fn dispatch(
         dispatched: &mut dispatched,
     });
     dispatched
+}
+
+const HANDLER_PANICKED: &str = "the handler panicked";
+const NOT_DISPATCHED: &str = "the service did not dispatch the call";
+
+fn log_panic(method: &Method, panic: &str) {
+    tracing::error!(method = %method.path(), panic, "handler panicked");
 }
 
 /// Answers a call that the server has no room for.

@@ -8,7 +8,8 @@ use rpc_core::Status;
 use rpc_core::connection::Answered;
 use tokio::sync::oneshot;
 
-use super::{StartBody, dispatch};
+use super::{HANDLER_PANICKED, NOT_DISPATCHED, StartBody, dispatch, log_panic};
+use crate::contain::contain;
 use crate::context::{self, Context};
 use crate::dispatch::incoming::{Dispatched, Responder};
 use crate::dispatch::router::Method;
@@ -61,7 +62,11 @@ pub(super) async fn run(
             if info.metadata != *context.metadata() {
                 context::replace_metadata(info.metadata.clone());
             }
-            handle(&method, responder, arguments).await
+            let handled = contain(handle(&method, responder.clone(), arguments)).await;
+            handled.unwrap_or_else(|panic| {
+                log_panic(&method, &panic);
+                responder.fail(&Status::internal(HANDLER_PANICKED))
+            })
         }
         Err(status) => responder.fail(&status.with_not_processed()),
     };
@@ -81,6 +86,6 @@ async fn handle(method: &Method, responder: Responder, arguments: Arguments) -> 
     match dispatch(method, responder.clone(), &body, arguments.items) {
         Some(Dispatched::Task(task)) => task.await,
         Some(Dispatched::Answered(answered)) => answered,
-        None => responder.fail(&Status::internal("the service did not dispatch the call")),
+        None => responder.fail(&Status::internal(NOT_DISPATCHED)),
     }
 }
