@@ -81,6 +81,8 @@ pub(super) struct Progress {
 struct Window {
     ends: Instant,
     bytes: u64,
+    /// The server did not read for a while: what the client managed says nothing.
+    excused: bool,
 }
 
 impl Progress {
@@ -104,6 +106,7 @@ impl Progress {
         self.window.get_or_insert_with(|| Window {
             ends: now + FRAME_TIMEOUT,
             bytes: bytes as u64,
+            excused: false,
         });
     }
 
@@ -111,15 +114,19 @@ impl Progress {
         self.window.as_ref().map(|window| window.ends)
     }
 
-    pub(super) fn check(&mut self, now: Instant) -> Result<(), ConnectionError> {
+    /// Judges the client once its time is over, unless it is `unread` now or was meanwhile.
+    pub(super) fn check(&mut self, now: Instant, unread: bool) -> Result<(), ConnectionError> {
         let Some(window) = self.window.as_mut().filter(|window| window.ends <= now) else {
             return Ok(());
         };
-        if window.bytes < FRAME_BYTES_MIN {
+        if window.bytes < FRAME_BYTES_MIN && !window.excused && !unread {
             return Err(ConnectionError::Stalled);
         }
-        window.ends = now + FRAME_TIMEOUT;
-        window.bytes = 0;
+        *window = Window {
+            ends: now + FRAME_TIMEOUT,
+            bytes: 0,
+            excused: unread,
+        };
         Ok(())
     }
 }

@@ -302,7 +302,8 @@ impl<T> ServerConnection<T> {
             State::Open | State::Draining => {}
         }
         self.expire(expired);
-        self.progress.check(now)?;
+        // Nothing is read while answers wait to be taken.
+        self.progress.check(now, !self.outgoing.is_empty())?;
         match self.liveness.check(now, self.running > 0) {
             Check::Nothing => {}
             Check::Ping => ping(&mut self.outgoing),

@@ -8,11 +8,13 @@ use super::clock::{MS, SECOND};
 use super::harness::*;
 use super::raw;
 
-/// Feeds a server these bytes at this pace; how long until it was cut off, if it was.
+/// Feeds a server these bytes at this pace, and takes its answers; how long until it was cut off, if
+/// it was.
 fn drip(pair: &mut Pair, bytes: &[u8], piece: usize, every: Duration) -> Result<(), Duration> {
     let start = pair.now;
     for piece in bytes.chunks(piece) {
         let fed = pair.server_reads(piece);
+        take(pair.server.outgoing());
         let cut = fed.and_then(|()| pair.server_alone_for(every));
         if let Err(error) = cut {
             assert_eq!(error, ConnectionError::Stalled);
@@ -94,6 +96,24 @@ fn a_connection_between_two_frames_may_wait() {
     pair.server_reads(&frame[..10]).unwrap();
     assert_eq!(pair.server_alone_for(10 * SECOND - MS), Ok(()));
     assert_eq!(pair.server_alone_for(MS), Err(ConnectionError::Stalled));
+}
+
+#[test]
+fn t5_a_frame_is_not_late_while_the_server_does_not_read_it() {
+    // [frame.progress]: answers wait for a client that takes them slowly; until then nothing is read.
+    let mut pair = Pair::open();
+    pair.server_reads(&raw::request(1, b"1234")).unwrap();
+    assert!(!pair.server.outgoing().is_empty());
+    let frame = raw::request(2, b"1234");
+    pair.server_reads(&frame[..10]).unwrap();
+    assert_eq!(pair.server_alone_for(25 * SECOND), Ok(()));
+    take(pair.server.outgoing());
+    // From now on it is read, and has as long as any other.
+    assert_eq!(pair.server_alone_for(5 * SECOND), Ok(()));
+    assert_eq!(
+        pair.server_alone_for(10 * SECOND),
+        Err(ConnectionError::Stalled)
+    );
 }
 
 #[test]
