@@ -1,9 +1,10 @@
 //! What a server takes, and how it says no: at once, with a reason, and counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rpc::{Channel, Code, MethodId, Verdict};
+use rpc::{Channel, Code, KeepAlive, MethodId, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::{network, raw, soon, until};
@@ -197,4 +198,32 @@ async fn a_call_in_flight_is_counted_until_it_is_answered() {
     tokio::time::sleep(ms(101)).await;
     assert_eq!(server.load().calls_in_flight, 0);
     call.await.unwrap().unwrap();
+}
+
+/// T15: whoever wants no limit may say so with the longest time there is.
+#[tokio::test(start_paused = true)]
+async fn t15_no_setting_is_too_long() {
+    let ever = Duration::MAX;
+    let keep_alive = Some(KeepAlive::new(ever, ever).when_idle());
+    let (wires, exchange) = network(|_, ends| ends);
+    let server = builder(&Worker::default())
+        .handshake_timeout(ever)
+        .keep_alive(keep_alive)
+        .idle_timeout(Some(ever))
+        .connection_age_max(ever)
+        .shutdown_grace(ever)
+        .serve(exchange)
+        .unwrap();
+    // The age of each is a tenth more or less than that, by chance.
+    for number in 0..30 {
+        let channel = Channel::builder()
+            .connect_timeout(ever)
+            .handshake_timeout(ever)
+            .keep_alive(keep_alive)
+            .idle_timeout(ever)
+            .default_timeout(ever);
+        let client = WorkClient::new(channel.with_connector(Arc::new(wires.clone())));
+        assert_eq!(soon(client.echo(number)).await.unwrap(), number);
+    }
+    soon(server.shutdown()).await;
 }

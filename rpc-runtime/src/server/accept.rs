@@ -62,7 +62,8 @@ impl Acceptor {
             return;
         };
         // Spread, so that connections that began together do not end together.
-        let age = age.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let age = age.as_secs_f64() * (0.9 + 0.2 * fastrand::f64());
+        let age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX);
         tokio::spawn(async move {
             let mut driver = pin!(driver);
             if tokio::time::timeout(age, &mut driver).await.is_err() {
