@@ -65,6 +65,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
             "transport",
             "error",
             "clock",
+            "contain",
             "__private",
         ],
     ),

@@ -88,3 +88,34 @@ async fn s0_3_visitors_that_vanish_do_not_slow_the_next() {
     );
     until(|| server.connection_count() == 1).await;
 }
+
+/// A listener whose author made a mistake.
+struct Panicking {
+    panics: usize,
+    then: Exchange,
+}
+
+#[async_trait]
+impl Listener for Panicking {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        if self.panics > 0 {
+            self.panics -= 1;
+            panic!("a listener that panics");
+        }
+        self.then.accept().await
+    }
+    fn target(&self) -> String {
+        "test://panicking".into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s0_4_a_listener_that_panics_does_not_end_the_server() {
+    let (wires, then) = network(|_, ends| ends);
+    let listener = Panicking { panics: 3, then };
+    let server = builder(&Worker::default()).serve(listener).unwrap();
+    let channel = rpc::Channel::builder().with_connector(Arc::new(wires));
+    let client = WorkClient::new(channel);
+    soon(client.echo(1, vec![])).await.unwrap();
+    soon(server.shutdown()).await;
+}

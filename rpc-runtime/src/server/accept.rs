@@ -1,5 +1,6 @@
 //! The accept loop. Nothing ends it but the server.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use rpc_core::connection::ServerConfig;
 
 use super::connection::{self, Offer};
 use super::connections::Connections;
+use crate::contain::contain;
 use crate::dispatch::Router;
 use crate::transport::{Duplex, Listener};
 
@@ -32,7 +34,12 @@ impl Acceptor {
     pub(super) async fn run(mut self) {
         let mut pause = Self::PAUSE_MIN;
         loop {
-            match self.listener.accept().await {
+            let accepted = contain(self.listener.accept()).await;
+            let accepted = accepted.unwrap_or_else(|panic| {
+                tracing::error!(panic, "a listener panicked");
+                Err(io::Error::other("the listener panicked"))
+            });
+            match accepted {
                 Ok(duplex) => {
                     pause = Self::PAUSE_MIN;
                     self.start(duplex);
