@@ -70,6 +70,8 @@ pub(super) struct Liveness {
     heard: Instant,
     /// When a call was last known to be in flight.
     busy: Instant,
+    /// A call came and went since the last look, at a moment that nobody told.
+    passed: bool,
     /// When the peer was asked, while it has not answered.
     asked: Option<Instant>,
     /// When to look again. `None` only if there is nothing to look for.
@@ -87,6 +89,7 @@ impl Liveness {
             idle_timeout,
             heard: now,
             busy: now,
+            passed: false,
             asked: None,
             due: None,
         };
@@ -105,6 +108,12 @@ impl Liveness {
     #[inline]
     pub(super) const fn note_call(&mut self, now: Instant) {
         self.busy = now;
+    }
+
+    /// A call came and went: the next look counts from itself.
+    #[inline]
+    pub(super) const fn note_passing_call(&mut self) {
+        self.passed = true;
     }
 
     /// A call began: from now on silence is suspicious.
@@ -132,7 +141,7 @@ impl Liveness {
         if self.due.is_none_or(|due| now < due) {
             return Check::Nothing;
         }
-        if busy {
+        if busy || std::mem::take(&mut self.passed) {
             self.busy = now;
         }
         let check = self.look(now, busy);

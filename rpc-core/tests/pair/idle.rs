@@ -50,6 +50,23 @@ fn calls_keep_a_connection_and_pings_do_not() {
 }
 
 #[test]
+fn oneway_calls_keep_the_connection_of_a_client_with_an_idle_timeout() {
+    // [conn.idle]: although nothing is ever heard from the server.
+    let mut config = client_config();
+    config.idle_timeout = Some(60 * SECOND);
+    let mut pair = Pair::with_configs(config, server_config(), Cut::Never, Cut::Never);
+    pair.drive();
+    for _ in 0..30 {
+        pair.oneway(ECHO, b"");
+        pair.drive();
+        pair.run_for(10 * SECOND).unwrap();
+        assert!(pair.client.accepts_calls());
+    }
+    pair.run_for(110 * SECOND).unwrap();
+    assert!(pair.client.is_drained());
+}
+
+#[test]
 fn a_long_call_is_not_idle_and_the_time_counts_from_its_end() {
     // [conn.idle]: with and without keep-alive.
     for keep_alive in [true, false] {
