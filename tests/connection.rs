@@ -13,6 +13,8 @@ mod cuts;
 mod room;
 #[path = "connection/shutdown.rs"]
 mod shutdown;
+#[path = "connection/slow.rs"]
+mod slow;
 #[path = "connection/strangers.rs"]
 mod strangers;
 

@@ -52,6 +52,8 @@ pub(crate) struct Running {
     /// Absent once the call is answered.
     task: Option<Task>,
     started: Instant,
+    /// When its connection, or its own task, turned to it.
+    turned_to: Instant,
     polled: bool,
     /// The handler waits for a task of its own before its first poll.
     queued: bool,
@@ -72,6 +74,7 @@ impl Running {
             return None;
         }
         method.counters.start();
+        let started = clock::now();
         let mut running = Self {
             method: method.clone(),
             responder: Responder {
@@ -82,7 +85,8 @@ impl Running {
             },
             frame: start.frame,
             task: None,
-            started: clock::now(),
+            started,
+            turned_to: started,
             polled: false,
             queued: false,
         };
@@ -136,6 +140,8 @@ impl Running {
     /// Ends the call before its handler has started.
     #[cold]
     fn expire(&mut self) {
+        // Nothing was polled: that says nothing of how long it takes.
+        self.polled = true;
         let text = "the deadline passed before the handler was started";
         let status = Status::deadline_exceeded(text).with_not_processed();
         let answered = self.responder.fail(&status);
@@ -143,13 +149,21 @@ impl Running {
     }
 
     fn finish(&mut self, answered: Answered) {
-        let elapsed = clock::now().saturating_duration_since(self.started);
+        let now = clock::now();
+        let elapsed = now.saturating_duration_since(self.started);
         let failed = matches!(answered, Answered::Error(_));
         self.method.counters.finish(elapsed, failed);
-        if !self.polled {
+        self.observe_first_poll(now);
+        self.task = None;
+    }
+
+    /// Notes how long the first poll took, once; the wait for a task of its own is no part of it.
+    #[inline]
+    fn observe_first_poll(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.polled, true) {
+            let elapsed = now.saturating_duration_since(self.turned_to);
             self.method.counters.observe_first_poll(elapsed);
         }
-        self.task = None;
     }
 
     fn panicked(&mut self, panic: &(dyn Any + Send)) {
@@ -169,8 +183,11 @@ impl Future for Running {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if std::mem::take(&mut this.queued) && this.is_overdue(clock::now()) {
-            this.expire();
+        if std::mem::take(&mut this.queued) {
+            this.turned_to = clock::now();
+            if this.is_overdue(this.turned_to) {
+                this.expire();
+            }
         }
         let Some(task) = &mut this.task else {
             return Poll::Ready(());
@@ -181,9 +198,8 @@ impl Future for Running {
         match polled {
             Ok(Poll::Ready(answered)) => this.finish(answered),
             Ok(Poll::Pending) => {
-                if !std::mem::replace(&mut this.polled, true) {
-                    let elapsed = clock::now().saturating_duration_since(this.started);
-                    this.method.counters.observe_first_poll(elapsed);
+                if !this.polled {
+                    this.observe_first_poll(clock::now());
                 }
                 return Poll::Pending;
             }
