@@ -2,6 +2,8 @@
 
 #[path = "connection/accepting.rs"]
 mod accepting;
+#[path = "connection/buffered.rs"]
+mod buffered;
 #[path = "connection/calls.rs"]
 mod calls;
 mod common;

@@ -61,6 +61,8 @@ pub(crate) struct State<P> {
     pub(crate) protocol: P,
     /// Absent while somebody writes.
     writer: Option<Writer>,
+    /// The writer took everything, and has not passed all of it on.
+    unflushed: bool,
     /// Somebody has taken on the next flush: appending is enough.
     armed: bool,
     /// Present while the driver sleeps.
@@ -84,6 +86,7 @@ impl<P: Protocol> Shared<P> {
             state: Mutex::new(State {
                 protocol,
                 writer: Some(writer),
+                unflushed: false,
                 armed: false,
                 driver: None,
                 driver_is_due: false,
@@ -151,6 +154,7 @@ impl<P: Protocol> Shared<P> {
                 break;
             }
             state.writer = Some(writer);
+            state.unflushed = written.is_pending();
             state.protocol.outgoing().prepend(outgoing);
             if state.ending || !matches!(written, Poll::Ready(Ok(()))) {
                 break;
@@ -235,7 +239,7 @@ impl<P> fmt::Debug for Shared<P> {
     }
 }
 
-/// Writes until nothing is left or the stream is full.
+/// Writes and flushes until nothing is left or the stream is full.
 fn poll_write_all(
     writer: &mut Writer,
     outgoing: &mut Outgoing,
@@ -249,5 +253,5 @@ fn poll_write_all(
             Poll::Pending => return Poll::Pending,
         }
     }
-    Poll::Ready(Ok(()))
+    Pin::new(writer).poll_flush(cx)
 }

@@ -59,7 +59,8 @@ pub struct Duplex {
 }
 
 impl Duplex {
-    /// A stream from its two halves, and who is at the other end.
+    /// A stream from its two halves, and who is at the other end. The writer is flushed after each
+    /// batch of frames, so it may buffer.
     pub fn new(
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,

@@ -211,7 +211,7 @@ impl<S: Side> Driver<S> {
         state.driver_is_due = false;
         state.protocol.anchor();
         loop {
-            let nothing = state.protocol.outgoing().is_empty();
+            let nothing = !state.unflushed && state.protocol.outgoing().is_empty();
             if nothing || state.writer.is_none() {
                 self.stall = None;
                 // Without a writer, the caller that has it writes the rest or wakes this task.
@@ -239,6 +239,7 @@ impl<S: Side> Driver<S> {
             let written = poll_write_all(&mut writer, &mut outgoing, cx);
             state = self.shared.lock();
             state.writer = Some(writer);
+            state.unflushed = written.is_pending();
             state.protocol.outgoing().prepend(outgoing);
             match written {
                 Poll::Ready(Ok(())) => {}
