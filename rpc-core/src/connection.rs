@@ -27,6 +27,7 @@ use bytes::Bytes;
 use pace::TokenBucket;
 use thiserror::Error;
 
+use crate::status::Shown;
 use crate::wire::{Ack, Header, Kind, MAGIC, Outgoing, Verdict, WireError, cut_at_char};
 
 /// Names one call of a connection; rises from call to call and is never used again.
@@ -81,9 +82,6 @@ pub enum ConnectionError {
     /// The peer has not answered a ping.
     #[error("the peer is silent and does not answer pings")]
     Silent,
-    /// The peer closed the connection and said why.
-    #[error("closed by the peer: {0}")]
-    ClosedByPeer(String),
 }
 
 /// A hello that was not accepted, with what would have been.
@@ -120,7 +118,8 @@ impl fmt::Display for Refusal {
         let (lowest, highest) = self.versions;
         write!(
             f,
-            "{reason}; supported are magic {MAGIC:02x?}, versions {lowest} to {highest}, "
+            "{}; supported are magic {MAGIC:02x?}, versions {lowest} to {highest}, ",
+            Shown(reason)
         )?;
         if self.codecs.is_empty() {
             return f.write_str("no codec listed");
@@ -128,7 +127,7 @@ impl fmt::Display for Refusal {
         f.write_str("codecs")?;
         for (index, (id, name)) in self.codecs.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
-            write!(f, "{comma} {name} ({id})")?;
+            write!(f, "{comma} {} ({id})", Shown(name))?;
         }
         Ok(())
     }

@@ -259,7 +259,21 @@ impl fmt::Display for Status {
         if self.message.is_empty() {
             return write!(f, "{}", self.code);
         }
-        write!(f, "{}: {}", self.code, self.message)
+        write!(f, "{}: {}", self.code, Shown(&self.message))
+    }
+}
+
+/// Text of a peer's, with its control characters escaped: it may end in a log or on a terminal.
+pub(crate) struct Shown<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(char::is_control) {
+            let text = part.trim_end_matches(char::is_control);
+            f.write_str(text)?;
+            write!(f, "{}", part[text.len()..].escape_debug())?;
+        }
+        Ok(())
     }
 }
 

@@ -74,7 +74,7 @@ impl<'a> Chain<'a> {
             self.asked += 1;
             let contained = contain(interceptor.before(call)).await;
             contained.unwrap_or_else(|panic| {
-                tracing::error!(service = %call.service, method = %call.method, panic, "interceptor panicked");
+                tracing::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
                 Err(Status::internal("an interceptor panicked"))
             })?;
         }
@@ -90,7 +90,7 @@ impl<'a> Chain<'a> {
             }));
             if let Err(panic) = told {
                 let panic = panic_text(&*panic);
-                tracing::error!(service = %call.service, method = %call.method, panic, "interceptor panicked");
+                tracing::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
             }
         }
     }

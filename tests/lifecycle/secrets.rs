@@ -177,3 +177,50 @@ async fn t22_the_text_of_a_panic_is_logged_and_not_told() {
         "{log}"
     );
 }
+
+/// Refuses everything, with words that a terminal obeys; or panics.
+struct Rude(bool);
+
+const ORDERS: &str = "\x1b[31mred\r\nERROR all is lost";
+
+#[async_trait]
+impl Interceptor for Rude {
+    async fn before(&self, _: &mut CallInfo) -> Result<(), Status> {
+        assert!(!self.0, "{ORDERS}");
+        Err(Status::permission_denied(ORDERS))
+    }
+}
+
+/// T22: what a peer or a caller says cannot forge lines of a log, nor speak to a terminal.
+#[tokio::test]
+async fn t22_control_characters_are_escaped_when_shown() {
+    let capture = Capture::default();
+    let _guard = tracing::subscriber::set_default(capture.clone());
+    let target = format!("mem://{}", unique("safe"));
+    let server = Server::builder()
+        .add_service(SafeServer::new(Vault::default()))
+        .interceptor(Rude(false));
+    let _server = server.bind(&target).await.unwrap();
+    let channel = Channel::connect(&target).await.unwrap();
+    let refused = channel.call_raw("Safe.open", b"").await.unwrap_err();
+    assert_eq!(refused.message(), ORDERS, "it arrives as it was");
+    let path = format!("Safe{ORDERS}.op{ORDERS}en");
+    let absent = channel.call_raw(&path, b"").await.unwrap_err();
+    assert_eq!(absent.code(), Code::NotFound);
+    let ill_formed = channel.call_raw(ORDERS, b"").await.unwrap_err();
+    let rude = Channel::builder().interceptor(Rude(true));
+    let rude = rude.connect(&target).await.unwrap();
+    rude.call_raw(&path, b"").await.unwrap_err();
+    for status in [refused, absent, ill_formed] {
+        let shown = format!("{status} {status:?}");
+        assert!(!shown.contains(char::is_control), "{shown:?}");
+        assert!(shown.contains("red"), "{shown}");
+    }
+    let log = capture.0.lock().unwrap().clone();
+    assert!(log.contains("interceptor panicked"), "{log}");
+    let lines = log
+        .split('\n')
+        .filter(|line| line.contains(char::is_control));
+    assert_eq!(lines.collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(!log.contains("\nERROR all"), "{log}");
+}
