@@ -11,6 +11,8 @@ mod common;
 mod crowds;
 #[path = "connection/cuts.rs"]
 mod cuts;
+#[path = "connection/ending.rs"]
+mod ending;
 #[path = "connection/room.rs"]
 mod room;
 #[path = "connection/shutdown.rs"]

@@ -159,6 +159,10 @@ impl<P: Protocol> Shared<P> {
             if state.ending || !matches!(written, Poll::Ready(Ok(()))) {
                 break;
             }
+            // A driver that had to wait for this write could not end the connection.
+            if state.protocol.is_finished() {
+                break;
+            }
             if state.protocol.outgoing().is_empty() {
                 state.armed = false;
                 let waiters = state.protocol.handle_flushed();
