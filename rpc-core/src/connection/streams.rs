@@ -59,7 +59,7 @@ pub(super) const fn item_batch_bytes_max(message_bytes_max: u32) -> usize {
 }
 
 /// Appends the end of the stream behind a request: `[stream.end]`.
-pub(super) fn put_end(outgoing: &mut Outgoing, call: CallId, end: &Result<(), Status>) {
+pub(super) fn put_end(outgoing: &mut Outgoing, call: CallId, end: Result<(), &Status>) {
     let header = Header::new(Kind::End, call.wire());
     let Err(status) = end else {
         return outgoing.control(header, &[]);

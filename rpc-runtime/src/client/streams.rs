@@ -64,7 +64,8 @@ async fn send(
 ) {
     let pump = Pump::new(shared.clone(), call, source, codec);
     if let PumpEnd::Ended(end) = pump.await {
-        shared.say(call, |client| client.core.end_items(call, &end));
+        let end = end.as_ref().err().map_or(Ok(()), Err);
+        shared.say(call, |client| client.core.end_items(call, end));
     }
 }
 

@@ -19,7 +19,7 @@ impl<T> ClientConnection<T> {
 
     /// Ends the stream behind a request: well, or with why there are no more items. To be said only
     /// once [`Streams::can_end`].
-    pub fn end_items(&mut self, call: CallId, end: &Result<(), Status>) {
+    pub fn end_items(&mut self, call: CallId, end: Result<(), &Status>) {
         if self.streams.close_sending(call.wire()) {
             put_end(&mut self.outgoing, call, end);
         }
