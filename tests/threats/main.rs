@@ -4,6 +4,7 @@
 //! never touched does not show there. Each test has a thread and a runtime of its own, and the
 //! counts are per thread.
 
+mod authentication;
 mod bodies;
 mod bytes;
 mod handlers;

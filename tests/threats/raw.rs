@@ -10,6 +10,11 @@ pub(crate) const REQUEST: u8 = 1;
 pub(crate) const RESPONSE: u8 = 2;
 pub(crate) const ERROR: u8 = 3;
 pub(crate) const GO_AWAY: u8 = 10;
+const CHUNK: u8 = 11;
+
+const FLAGS_OFFSET: usize = 9;
+/// The body follows in pieces.
+const MORE: u8 = 1 << 5;
 
 pub(crate) const INVALID_ARGUMENT: u16 = 3;
 pub(crate) const RESOURCE_EXHAUSTED: u16 = 8;
@@ -29,6 +34,22 @@ pub(crate) fn request_header(call: u32, path: &str, length: u32) -> Vec<u8> {
 pub(crate) fn request(call: u32, path: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = request_header(call, path, body.len() as u32);
     bytes.extend_from_slice(body);
+    bytes
+}
+
+/// A request whose body of this length is to follow in pieces.
+pub(crate) fn request_in_pieces(call: u32, path: &str, length: u32) -> Vec<u8> {
+    let mut bytes = request(call, path, &length.to_le_bytes());
+    bytes[FLAGS_OFFSET] = MORE;
+    bytes
+}
+
+/// A piece of the body of a call.
+pub(crate) fn chunk(call: u32, piece: &[u8]) -> Vec<u8> {
+    let mut bytes = (piece.len() as u32).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&call.to_le_bytes());
+    bytes.extend_from_slice(&[CHUNK, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend_from_slice(piece);
     bytes
 }
 
