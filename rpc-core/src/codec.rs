@@ -20,6 +20,7 @@ mod custom;
 mod error;
 mod json;
 mod limits;
+mod shared;
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use bytes::ByteString;
 pub use custom::{CustomCodec, ErasedDeserializer, ErasedError, ErasedSerialize, Visit};
 pub use error::CodecError;
 pub use limits::DecodeLimits;
+pub use shared::sharing;
 
 use arguments::{ArgumentsOut, ArgumentsSeed};
 use bytes::{Whole, WholeSeed};

@@ -8,8 +8,11 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+
+use super::shared;
 
 /// Bytes on their way out, encoded in one piece; the bytes are those of a `Vec<u8>`.
 #[expect(clippy::exhaustive_structs, reason = "generated code constructs it")]
@@ -62,10 +65,12 @@ impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
         } else if let Some(place) = place.downcast_mut::<Option<Option<Vec<u8>>>>() {
             let bytes = Option::<ByteBuffer>::deserialize(deserializer)?;
             *place = Some(bytes.map(|buffer| buffer.0));
+        } else if let Some(place) = place.downcast_mut::<Option<Bytes>>() {
+            *place = Some(SharedBytes::deserialize(deserializer)?.0);
         } else {
             slot = Some(T::deserialize(deserializer)?);
         }
-        Ok(slot.expect("filled on all three branches above"))
+        Ok(slot.expect("filled on all branches above"))
     }
 }
 
@@ -79,6 +84,42 @@ impl<'de> Deserialize<'de> for ByteBuffer {
             return Vec::deserialize(deserializer).map(Self);
         }
         deserializer.deserialize_byte_buf(BytesVisitor).map(Self)
+    }
+}
+
+struct SharedBytes(Bytes);
+
+impl<'de> Deserialize<'de> for SharedBytes {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Vec::deserialize(deserializer).map(|bytes| Self(bytes.into()));
+        }
+        deserializer.deserialize_byte_buf(SharedVisitor).map(Self)
+    }
+}
+
+struct SharedVisitor;
+
+impl<'de> Visitor<'de> for SharedVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        BytesVisitor.expecting(f)
+    }
+
+    #[inline]
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+        Ok(shared::to_bytes(bytes))
+    }
+
+    #[inline]
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+        Ok(bytes.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<Bytes, A::Error> {
+        BytesVisitor.visit_seq(elements).map(Bytes::from)
     }
 }
 

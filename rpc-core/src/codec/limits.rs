@@ -53,6 +53,16 @@ impl Default for DecodeLimits {
 }
 
 impl DecodeLimits {
+    /// What suits a message of so many bytes that was let through: the default, and for a message
+    /// above 4 MiB, which somebody has allowed, 8 bytes for each of its own.
+    #[inline]
+    #[must_use]
+    pub fn for_message(bytes: usize) -> Self {
+        let limits = Self::default();
+        let scaled = bytes.saturating_mul(8);
+        limits.with_element_bytes_max(limits.element_bytes_max.max(scaled))
+    }
+
     /// Sets how deep values may nest. Each level takes stack: some hundred bytes in an optimized
     /// build, some kilobytes in a debug build.
     #[must_use]

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rpc_core::codec::CodecError;
+use rpc_core::codec::{CodecError, sharing};
 use rpc_core::connection::{Answered, RequestHead};
 use rpc_core::{Deadline, DecodeLimits, Metadata, MethodDescriptor, MethodId, Status, split_path};
 use serde::de::DeserializeOwned;
@@ -254,7 +254,12 @@ impl Channel {
     ) -> Result<T, Status> {
         let RawReply { body, items, .. } = reply;
         let decoded = delivering(items.map(|items| *items), || {
-            self.codec().decode(&body, &DecodeLimits::default())
+            let limits = DecodeLimits::for_message(body.len());
+            let decode = || self.codec().decode(&body, &limits);
+            match &body {
+                ReplyBody::Shared(body) => sharing(body, decode),
+                ReplyBody::Inline { .. } => decode(),
+            }
         });
         decoded.map_err(|error| {
             Status::internal(format!(

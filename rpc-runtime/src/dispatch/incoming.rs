@@ -61,7 +61,7 @@ impl Incoming<'_> {
         F: Future<Output = R> + Send + 'static,
     {
         let names = method.argument_names;
-        let limits = DecodeLimits::default();
+        let limits = DecodeLimits::for_message(self.body.len());
         let codec = &self.responder.codec;
         let decoded = delivering(self.items, || {
             codec.decode_arguments(names, self.body, &limits)

@@ -11,6 +11,7 @@ use std::task::{self, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use rpc_core::codec::sharing;
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Status};
@@ -97,9 +98,10 @@ impl Running {
         let responder = running.responder.clone();
         let items = start.items;
         let dispatched = catch_unwind(AssertUnwindSafe(|| match start.body {
-            StartBody::Whole(body) if router.interceptors.is_empty() => {
-                dispatch(method, responder, &body, items)
-            }
+            StartBody::Whole(body) if router.interceptors.is_empty() => match &body {
+                Body::Owned(bytes) => sharing(bytes, || dispatch(method, responder, bytes, items)),
+                body => dispatch(method, responder, body, items),
+            },
             body => {
                 let interceptors = router.interceptors.clone();
                 let arguments = Arguments::new(body, items);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use rpc_core::codec::sharing;
 use rpc_core::connection::CallId;
 use rpc_core::wire::Batch;
 use rpc_core::{Codec, DecodeLimits, Status};
@@ -102,9 +103,10 @@ impl Receiver {
         // The connection has checked the lengths.
         let length = self.row.try_get_u32_le().unwrap_or(0) as usize;
         let length = length.min(self.row.len());
-        let decoded = self
-            .codec
-            .decode(&self.row[..length], &DecodeLimits::default());
+        let decoded = sharing(&self.row, || {
+            let limits = DecodeLimits::for_message(length);
+            self.codec.decode(&self.row[..length], &limits)
+        });
         self.row.advance(length);
         self.consumed += LENGTH_BYTES + length;
         if self.consumed >= Self::REPORT_BYTES {

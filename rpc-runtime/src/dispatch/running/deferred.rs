@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rpc_core::Status;
+use rpc_core::codec::sharing;
 use rpc_core::connection::Answered;
 use tokio::sync::oneshot;
 
@@ -83,7 +84,10 @@ async fn handle(method: &Method, responder: Responder, arguments: Arguments) -> 
             Err(_) => return responder.fail(&Status::cancelled("the arguments did not arrive")),
         },
     };
-    match dispatch(method, responder.clone(), &body, arguments.items) {
+    let dispatched = sharing(&body, || {
+        dispatch(method, responder.clone(), &body, arguments.items)
+    });
+    match dispatched {
         Some(Dispatched::Task(task)) => task.await,
         Some(Dispatched::Answered(answered)) => answered,
         None => responder.fail(&Status::internal(NOT_DISPATCHED)),

@@ -1,0 +1,198 @@
+//! What streams carry, and what a small call waits behind them.
+//!
+//! `cargo bench --bench streams` takes seconds. Client and server have a thread each and share one
+//! connection over loopback TCP. A bare loop that sends the same items over a socket, without calls, credit or
+//! an end, takes turns with the streams: the ratios hold, the absolute figures drift.
+#![expect(clippy::disallowed_methods, reason = "a benchmark asks for the time")]
+
+use std::time::{Duration, Instant};
+
+use futures_util::stream;
+use rpc::{Bytes, Channel, Server, Streaming};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+
+const ROUNDS: usize = 5;
+const SMALL_BYTES: usize = 32;
+const SMALL_ITEMS: usize = 1_000_000;
+const LARGE_BYTES: usize = 64 * 1024;
+const LARGE_ITEMS: usize = 16_000;
+/// The longest message of the bodies below.
+const MESSAGE_BYTES: u32 = 65 << 20;
+
+type Small = [u8; SMALL_BYTES];
+
+#[rpc::service]
+trait Flow {
+    async fn small(&self, items: u64) -> rpc::Result<Streaming<Small>>;
+    async fn large(&self, items: u64) -> rpc::Result<Streaming<Bytes>>;
+    async fn body(&self, body: Bytes) -> rpc::Result<u64>;
+    async fn echo(&self, nonce: u64) -> rpc::Result<u64>;
+}
+
+struct Flowing;
+impl Flow for Flowing {
+    async fn small(&self, items: u64) -> rpc::Result<Streaming<Small>> {
+        Ok(Streaming::new(
+            stream::iter(0..items).map_item(|n| [n as u8; SMALL_BYTES]),
+        ))
+    }
+    async fn large(&self, items: u64) -> rpc::Result<Streaming<Bytes>> {
+        let item = Bytes::from(vec![7; LARGE_BYTES]);
+        Ok(Streaming::new(
+            stream::iter(0..items).map_item(move |_| item.clone()),
+        ))
+    }
+    async fn body(&self, body: Bytes) -> rpc::Result<u64> {
+        Ok(body.len() as u64)
+    }
+    async fn echo(&self, nonce: u64) -> rpc::Result<u64> {
+        Ok(nonce)
+    }
+}
+
+/// `map`, with the trait in scope here alone.
+trait MapItem: futures_util::Stream + Sized {
+    fn map_item<T>(self, map: impl FnMut(Self::Item) -> T) -> impl futures_util::Stream<Item = T> {
+        futures_util::StreamExt::map(self, map)
+    }
+}
+impl<S: futures_util::Stream> MapItem for S {}
+
+fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples[samples.len() / 2]
+}
+
+/// Items a second of a stream of the product.
+async fn streamed(client: &FlowClient, size: usize) -> f64 {
+    let begin = Instant::now();
+    let items = if size == SMALL_BYTES {
+        let mut stream = client.small(SMALL_ITEMS as u64).await.unwrap();
+        let mut items = 0;
+        while let Some(item) = stream.next().await {
+            assert_eq!(item.unwrap()[0], items as u8);
+            items += 1;
+        }
+        assert_eq!(items, SMALL_ITEMS);
+        items
+    } else {
+        let mut stream = client.large(LARGE_ITEMS as u64).await.unwrap();
+        let mut items = 0;
+        while let Some(item) = stream.next().await {
+            assert_eq!(item.unwrap().len(), LARGE_BYTES);
+            items += 1;
+        }
+        assert_eq!(items, LARGE_ITEMS);
+        items
+    };
+    items as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// Items a second through a socket: each behind its length, written and read with buffers.
+async fn bare(runtime: &Runtime, size: usize, items: usize) -> f64 {
+    let bound = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await;
+    let listener = bound.unwrap().unwrap();
+    let address = listener.local_addr().unwrap();
+    let begin = Instant::now();
+    let producer = runtime.spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut writer = BufWriter::with_capacity(64 * 1024, socket);
+        let item = vec![7; size];
+        for _ in 0..items {
+            writer.write_u32_le(size as u32).await.unwrap();
+            writer.write_all(&item).await.unwrap();
+        }
+        writer.flush().await.unwrap();
+    });
+    let socket = TcpStream::connect(address).await.unwrap();
+    let mut reader = BufReader::with_capacity(64 * 1024, socket);
+    let mut item = vec![0; size];
+    for _ in 0..items {
+        assert_eq!(reader.read_u32_le().await.unwrap() as usize, size);
+        reader.read_exact(&mut item).await.unwrap();
+        assert_eq!(item[0], 7);
+    }
+    producer.await.unwrap();
+    items as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// How long small calls take, one after the other, until `over`.
+async fn small_calls(client: &FlowClient, mut over: impl FnMut() -> bool) -> Vec<Duration> {
+    let mut took = Vec::new();
+    while !over() {
+        let begin = Instant::now();
+        client.echo(1).await.unwrap();
+        took.push(begin.elapsed());
+    }
+    took.sort_unstable();
+    took
+}
+
+fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
+}
+
+async fn behind(client: &FlowClient) {
+    let mut left = 20_000;
+    let alone = small_calls(client, || {
+        left -= 1;
+        left == 0
+    })
+    .await;
+    let streaming = tokio::spawn({
+        let client = client.clone();
+        async move { streamed(&client, LARGE_BYTES).await }
+    });
+    let body = Bytes::from(vec![7; 64 << 20]);
+    let sending = tokio::spawn({
+        let client = client.clone();
+        async move { client.body(body).await.unwrap() }
+    });
+    let busy = small_calls(client, || streaming.is_finished() && sending.is_finished()).await;
+    let (quiet, loud) = (percentile(&alone, 0.99), percentile(&busy, 0.99));
+    println!(
+        "a small call alone:             p50 {:>9.1?}  p99 {quiet:>9.1?}",
+        percentile(&alone, 0.5)
+    );
+    println!(
+        "behind 1 GB and 64 MiB ({} calls): p50 {:>9.1?}  p99 {loud:>9.1?}  max {:>9.1?}  p99 {:.1} times",
+        busy.len(),
+        percentile(&busy, 0.5),
+        busy[busy.len() - 1],
+        loud.as_secs_f64() / quiet.as_secs_f64()
+    );
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let server = Server::builder()
+        .message_bytes_max(MESSAGE_BYTES)
+        .add_service(FlowServer::new(Flowing));
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let bound = runtime.spawn(server.bind("tcp://127.0.0.1:0")).await;
+    let server = bound.unwrap().unwrap();
+    let channel = Channel::builder().message_bytes_max(MESSAGE_BYTES);
+    let client = FlowClient::new(channel.connect(server.uri()).await.unwrap());
+
+    for (size, items) in [(SMALL_BYTES, SMALL_ITEMS), (LARGE_BYTES, LARGE_ITEMS)] {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            ours.push(streamed(&client, size).await);
+            theirs.push(bare(&runtime, size, items).await);
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        println!(
+            "{size:>6} bytes: {ours:>12.0} items/s, {:>6.0} MB/s; bare loop {theirs:>12.0} items/s; {:.2} of it",
+            ours * size as f64 / 1e6,
+            ours / theirs
+        );
+    }
+    behind(&client).await;
+    runtime.shutdown_background();
+}
