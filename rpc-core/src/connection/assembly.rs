@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::ConnectionError;
 use crate::Metadata;
-use crate::wire::{Body, CHUNK_BYTES_MAX, Header};
+use crate::wire::{Body, CHUNK_BYTES, Header};
 
 /// The messages of one connection that are not complete, one for each call at the most.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ impl Assemblies {
         if let Some(bytes) = &mut assembly.bytes {
             if bytes.capacity() - bytes.len() < piece.len() {
                 // Grows with what has arrived, not with what was announced.
-                let ahead = bytes.len().max(CHUNK_BYTES_MAX).min(assembly.missing);
+                let ahead = bytes.len().max(CHUNK_BYTES).min(assembly.missing);
                 bytes.reserve(piece.len() + ahead);
             }
             bytes.extend_from_slice(piece);

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use self::entries::entry_lengths;
 use self::window::{Flow, Window};
 use super::{CallId, ConnectionError, cut_text};
-use crate::wire::{Batch, CHUNK_BYTES_MAX, Header, Kind, Outgoing};
+use crate::wire::{Batch, CHUNK_BYTES, Header, Kind, Outgoing};
 use crate::{Code, Status, StreamLimits};
 
 /// The streams of one connection in both directions, by the calls they belong to.
@@ -55,7 +55,7 @@ impl Half {
 
 /// The longest row of items that is sent in pieces: an item, and what may go in front of it.
 pub(super) const fn item_batch_bytes_max(message_bytes_max: u32) -> usize {
-    message_bytes_max as usize + 2 * CHUNK_BYTES_MAX
+    message_bytes_max as usize + 2 * CHUNK_BYTES
 }
 
 /// Appends the end of the stream behind a request: `[stream.end]`.

@@ -13,7 +13,7 @@ use self::frame::Unfinished;
 use self::large::Large;
 use super::body::put_metadata;
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
-use super::{CHUNK_BYTES_MAX, Follows};
+use super::{CHUNK_BYTES, FRAME_BYTES_MAX, Follows};
 use crate::Metadata;
 
 /// Frames that wait to be written: one flat buffer, encoded in place, and beside it the bodies that
@@ -248,7 +248,7 @@ impl Outgoing {
     }
 
     /// Appends a frame whose body is written in place behind the metadata, if there is any; the
-    /// length field is filled in afterwards. A body of more than [`CHUNK_BYTES_MAX`] follows in
+    /// length field is filled in afterwards. A body of more than [`FRAME_BYTES_MAX`] follows in
     /// pieces, if `header` is that of a request or a response.
     ///
     /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
@@ -274,7 +274,7 @@ impl Outgoing {
         if follows == Follows::Items {
             frame.announce_items();
         }
-        if length > CHUNK_BYTES_MAX && header.kind != Kind::Error {
+        if length > FRAME_BYTES_MAX && header.kind != Kind::Error {
             let large = frame.move_out(header.call, message);
             self.large.push_back(large);
             return Ok(follows);

@@ -49,13 +49,13 @@ impl<'a> Unfinished<'a> {
         let large = if self.start == 0 {
             // Nothing else waits: the buffer itself becomes the body.
             let head = self.buffer[..message].to_vec();
-            Large::new(call, std::mem::replace(self.buffer, head), message)
+            Large::pieces(call, std::mem::replace(self.buffer, head), message)
         } else {
             let from = message - HEADER_BYTES;
             let body = self.buffer[from..].to_vec();
             self.buffer.truncate(message);
             self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
-            Large::new(call, body, HEADER_BYTES)
+            Large::pieces(call, body, HEADER_BYTES)
         };
         self.buffer.extend_from_slice(&length.to_le_bytes());
         let finished = self.finish();

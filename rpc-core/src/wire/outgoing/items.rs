@@ -1,6 +1,8 @@
 //! Items of streams on their way out.
 
-use super::{CHUNK_BYTES_MAX, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing};
+use super::{
+    CHUNK_BYTES, FRAME_BYTES_MAX, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing,
+};
 
 /// Encoded items of one stream, one behind the other, on their way into an [`Outgoing`].
 ///
@@ -86,6 +88,9 @@ pub enum ItemError<E> {
     TooLarge(usize),
 }
 
+/// A batch up to this is copied to what waits already: fewer writes are worth more.
+const COPIED_BYTES_MAX: usize = 32 * 1024;
+
 /// The length of an item, in front of it.
 pub(crate) const LENGTH_BYTES: usize = 4;
 
@@ -138,7 +143,7 @@ impl Outgoing {
         if batch.is_empty() {
             return;
         }
-        if batch.len() > CHUNK_BYTES_MAX {
+        if batch.len() > COPIED_BYTES_MAX {
             return self.large_items(call, batch);
         }
         if let Some(frame) = self.open_items_frame(call, batch.len()) {
@@ -158,7 +163,7 @@ impl Outgoing {
         self.items.filter(|frame| {
             let is_last = frame.end == self.buffer.len() && frame.start >= self.written;
             let grown = frame.end - frame.start - HEADER_BYTES + length;
-            frame.call == call && is_last && grown <= CHUNK_BYTES_MAX
+            frame.call == call && is_last && grown <= CHUNK_BYTES
         })
     }
 
@@ -170,13 +175,17 @@ impl Outgoing {
     }
 
     fn large_items(&mut self, call: u32, batch: &mut Batch) {
+        let batch_fits = batch.len() <= FRAME_BYTES_MAX;
         let length = batch.len() as u32;
-        let header = Header {
-            flags: Flags::MORE,
-            ..Header::new(Kind::Item, call)
-        };
-        self.control(header, &length.to_le_bytes());
+        let header = Header::new(Kind::Item, call);
         let bytes = std::mem::take(&mut batch.bytes);
-        self.large.push_back(Large::new(call, bytes, HEADER_BYTES));
+        let large = if batch_fits {
+            Large::frame(Header { length, ..header }, bytes)
+        } else {
+            let flags = Flags::MORE;
+            self.control(Header { flags, ..header }, &length.to_le_bytes());
+            Large::pieces(call, bytes, HEADER_BYTES)
+        };
+        self.large.push_back(large);
     }
 }

@@ -3,8 +3,8 @@
 //! How does a piece get its header without being copied? The bytes in front of it have been written
 //! already: the header takes their place.
 
-use crate::wire::CHUNK_BYTES_MAX;
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
+use crate::wire::{CHUNK_BYTES, FRAME_BYTES_MAX};
 
 /// What is left of one body; its next piece is ready to be written.
 #[derive(Debug)]
@@ -19,8 +19,20 @@ pub(super) struct Large {
 }
 
 impl Large {
+    /// One frame that is not worth a copy: a body of `bytes` behind room for its header.
+    pub(super) fn frame(header: Header, mut bytes: Vec<u8>) -> Self {
+        bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        Self {
+            call: header.call,
+            start: 0,
+            end: bytes.len(),
+            written: 0,
+            bytes,
+        }
+    }
+
     /// The body is `bytes` from `start` on: not empty, with [`HEADER_BYTES`] in front of it.
-    pub(super) fn new(call: u32, bytes: Vec<u8>, start: usize) -> Self {
+    pub(super) fn pieces(call: u32, bytes: Vec<u8>, start: usize) -> Self {
         let mut large = Self {
             call,
             bytes,
@@ -79,7 +91,13 @@ impl Large {
 
     fn begin_piece(&mut self) {
         let body = self.end;
-        let length = (self.bytes.len() - body).min(CHUNK_BYTES_MAX);
+        let rest = self.bytes.len() - body;
+        // What would be a small last piece goes with the one before.
+        let length = if rest <= FRAME_BYTES_MAX {
+            rest
+        } else {
+            CHUNK_BYTES
+        };
         let header = Header {
             length: length as u32,
             ..Header::new(Kind::Chunk, self.call)
