@@ -15,7 +15,7 @@ pub use rpc_macros::service;
 pub use rpc_runtime::{
     CallInfo, CallOptions, Channel, ChannelBuilder, Context, Error, InCurrentContext, InProcess,
     Interceptor, Invoke, Items, Latency, MethodStats, Peer, Request, Response, SendError, Sender,
-    Server, ServerBuilder, ServerLoad, Service, Streaming, TraceParent, capture_metadata,
+    Server, ServerBuilder, ServerLoad, Service, Streaming, TraceParent, balance, capture_metadata,
     transport,
 };
 

@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod __private;
 
+pub mod balance;
 mod client;
 mod clock;
 mod connection;
