@@ -16,7 +16,7 @@ mod dispatch;
 mod error;
 mod invoke;
 mod middleware;
-mod resilience;
+pub mod resilience;
 mod server;
 mod stream;
 pub mod transport;

@@ -1,4 +1,4 @@
-//! How long to wait before connecting again.
+//! How long to wait before trying again.
 //!
 //! Exponential with full jitter: each wait is drawn from zero to a bound that grows from failure to
 //! failure, so that the clients of a server that comes back do not come back together. The numbers
@@ -8,20 +8,54 @@
 use std::time::{Duration, Instant};
 
 /// The bounds of the waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BackoffPolicy {
-    pub(crate) base: Duration,
-    pub(crate) factor: f64,
-    pub(crate) cap: Duration,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BackoffPolicy {
+    base: Duration,
+    factor: f64,
+    cap: Duration,
 }
 
 impl Default for BackoffPolicy {
+    /// Up to 100 ms at first, growing by 1.6 to 10 s.
     fn default() -> Self {
         Self {
             base: Duration::from_millis(100),
             factor: 1.6,
             cap: Duration::from_secs(10),
         }
+    }
+}
+
+impl BackoffPolicy {
+    /// Sets the longest pause after the first failure.
+    #[must_use]
+    pub const fn with_base(mut self, base: Duration) -> Self {
+        self.base = base;
+        self
+    }
+
+    /// Sets what the bound grows by with each failure; at least 1.0.
+    #[must_use]
+    pub const fn with_factor(mut self, factor: f64) -> Self {
+        self.factor = factor.max(1.0);
+        self
+    }
+
+    /// Sets the longest pause of all.
+    #[must_use]
+    pub const fn with_cap(mut self, cap: Duration) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// The pause after one more failure than `failures`; `random` is from 0.0 to 1.0, and so is the
+    /// share of the bound.
+    #[must_use]
+    pub fn pause(&self, failures: u32, random: f64) -> Duration {
+        let grown = self.base.as_secs_f64() * self.factor.powi(failures.min(64) as i32);
+        let pause = grown.min(self.cap.as_secs_f64()) * random.clamp(0.0, 1.0);
+        // Fails for a cap of more seconds than a float can tell apart.
+        Duration::try_from_secs_f64(pause).unwrap_or(self.cap)
     }
 }
 
@@ -36,7 +70,7 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// An attempt failed; `random` is from 0.0 to 1.0.
     pub(crate) fn note_failure(&mut self, now: Instant, random: f64) {
-        let wait = self.bound().mul_f64(random.clamp(0.0, 1.0));
+        let wait = self.policy.pause(self.failures, random);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + wait);
     }
@@ -51,13 +85,6 @@ impl Backoff {
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let wait = self.not_before?.saturating_duration_since(now);
         (!wait.is_zero()).then_some(wait)
-    }
-
-    /// The longest wait after one more failure.
-    fn bound(&self) -> Duration {
-        let policy = &self.policy;
-        let grown = policy.base.as_secs_f64() * policy.factor.powi(self.failures.min(64) as i32);
-        Duration::from_secs_f64(grown.min(policy.cap.as_secs_f64()))
     }
 }
 

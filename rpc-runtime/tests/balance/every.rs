@@ -150,6 +150,17 @@ fn f8_if_most_are_ejected_ejection_is_ignored() {
     }
 }
 
+/// The one that is left must not be overrun, if the others may be well.
+#[test]
+fn if_most_are_ejected_the_last_one_does_not_get_all_calls() {
+    for name in ["p2c", "round_robin", "random", "least_request"] {
+        let backends = make(name, backends(10));
+        backends.list()[..9].iter().for_each(|b| b.eject(secs(100)));
+        let counts = super::fleet::tally(&backends, 1000);
+        assert!(counts[9] < 800, "{name}: {counts:?}");
+    }
+}
+
 /// F8: readmitted by one probe. Until its outcome is known, there is no other for a second.
 #[test]
 fn f8_a_closed_server_is_probed_by_one_call_when_its_time_is_over() {
@@ -278,6 +289,8 @@ fn s3_10_a_user_can_bring_a_policy() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever is done to the backends, a pick is a place in the list, and never a closed or tried
     /// one without saying so.
     #[test]

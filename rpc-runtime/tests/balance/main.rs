@@ -1,6 +1,6 @@
 //! Balancing: every policy, with the figures it must reach, in a fleet whose clock is a number.
 //!
-//! Seeds are fixed: what passes once passes always.
+//! Seeds are fixed, but for the property tests: what passes once passes always.
 
 mod every;
 mod fixed;

@@ -168,6 +168,8 @@ fn a_call_without_a_key_goes_anywhere() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever the list, in whatever order: one owner.
     #[test]
     fn the_order_of_the_list_does_not_matter(
