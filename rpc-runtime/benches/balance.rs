@@ -28,7 +28,7 @@ const POLICIES: [&str; 10] = [
 ];
 
 fn main() {
-    println!("ns a pick, and with the counting of its call");
+    println!("ns a pick, and with the counting of its call; µs to take over a list");
     for name in POLICIES {
         for weighted in [false, true] {
             for (count, limit) in LIMITS {
@@ -37,7 +37,8 @@ fn main() {
                     best(|now, random| call(&backends, now, random))
                 });
                 let weights = if weighted { "weights" } else { "equal" };
-                println!("{name:>20} {weights:>8} {count:>5} {pick:>6.1} {call:>6.1}");
+                let build = build(name, &backends);
+                println!("{name:>20} {weights:>8} {count:>5} {pick:>6.1} {call:>6.1} {build:>8.0}");
                 assert!(
                     pick <= limit,
                     "{name}: {pick:.1} ns of {count} are more than {limit}"
@@ -45,6 +46,23 @@ fn main() {
             }
         }
     }
+}
+
+/// Microseconds to replace a list by the same one.
+fn build(name: &str, backends: &Backends) -> f64 {
+    let policy = policy(name).expect("the name is one of those that exist");
+    let copy = |old: &Backend| {
+        let new = Backend::new(old.address()).with_weight(old.weight());
+        new.with_zone(old.zone().unwrap_or_default())
+    };
+    let list = || backends.list().iter().map(|old| copy(old)).collect();
+    let times = std::iter::repeat_with(|| {
+        let list = list();
+        let begin = Instant::now();
+        black_box(backends.replaced(&*policy, list, 1));
+        begin.elapsed().as_nanos() as f64 / 1e3
+    });
+    times.take(20).fold(f64::MAX, f64::min)
 }
 
 /// Backends that have all answered, at different speeds; half of them stand in another zone.

@@ -5,7 +5,7 @@
 //! two choices in randomized load balancing", 1996).
 
 use super::alias::Draw;
-use super::resort::resort;
+use super::resort::resort_to_any;
 use super::{Admission, Backend, Dice, List, Pick, Picked, Picker, TRIES};
 
 /// How loaded a backend is: the lower, the better.
@@ -101,7 +101,7 @@ impl<S: Score> Picker for Choices<S> {
         }
         match best {
             Some((index, _)) => Some(Picked::at(index)),
-            None => resort(&self.list, pick, dice.below(self.list.len())),
+            None => resort_to_any(&self.list, pick, dice),
         }
     }
 }

@@ -58,10 +58,16 @@ const OVERPROVISIONING: f64 = 1.4;
 impl Picker for Tiers {
     fn pick(&self, pick: &Pick<'_>) -> Option<Picked> {
         let stays = self.near.open_share(pick.now()) * OVERPROVISIONING;
-        let (first, second) = if stays >= 1.0 || pick.dice().unit() < stays {
+        let mut dice = pick.dice();
+        let (first, second) = if dice.unit() < stays {
             (&self.near, &self.far)
         } else {
             (&self.far, &self.near)
+        };
+        // Other numbers than the one that chose the zone, or those would all be alike.
+        let pick = &Pick {
+            random: dice.roll(),
+            ..*pick
         };
         let picked = first.pick(pick);
         if picked.is_some_and(|picked| !picked.is_last_resort) {

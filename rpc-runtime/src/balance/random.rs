@@ -1,7 +1,7 @@
 //! Any backend, by weight.
 
 use super::alias::Draw;
-use super::resort::resort;
+use super::resort::resort_to_any;
 use super::{Admission, List, Pick, Picked, Picker, Policy, TRIES};
 
 /// Any backend, by weight.
@@ -37,6 +37,6 @@ impl Picker for Drawing {
                 return Some(Picked::at(index));
             }
         }
-        resort(&self.list, pick, dice.below(self.list.len()))
+        resort_to_any(&self.list, pick, dice)
     }
 }

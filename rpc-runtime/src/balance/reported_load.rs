@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use super::gate::nanos;
-use super::resort::resort;
+use super::resort::resort_to_any;
 use super::{Admission, List, Pick, Picked, Picker, Policy, TRIES};
 
 /// Weighted round robin by what the servers [report](super::Backend::report): who can do a call with
@@ -108,6 +108,6 @@ impl Picker for Stride {
                 return Some(Picked::at(index));
             }
         }
-        resort(&self.list, pick, pick.dice().below(self.list.len()))
+        resort_to_any(&self.list, pick, pick.dice())
     }
 }

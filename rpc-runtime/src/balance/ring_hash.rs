@@ -53,8 +53,8 @@ struct Point {
 impl Ring {
     fn new(list: List) -> Self {
         let mut points = points(&list);
-        // Two processes may list the backends in different orders, and must agree even on a tie.
-        points.sort_unstable_by_key(|point| (point.hash, identity(&list[point.index as usize])));
+        let ranks = ranks(&list);
+        points.sort_unstable_by_key(|point| (point.hash, ranks[point.index as usize]));
         let bits = points.len().max(2).ilog2();
         let shift = 64 - bits;
         let start = |first: u64| points.partition_point(|point| point.hash >> shift < first) as u32;
@@ -116,6 +116,18 @@ fn points(list: &List) -> Vec<Point> {
         })
     };
     weights.enumerate().flat_map(of).collect()
+}
+
+/// The place of each backend in an order that does not depend on the list: two processes may have
+/// different ones, and must agree even if two points are the same.
+fn ranks(list: &List) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..list.len()).collect();
+    order.sort_unstable_by_key(|index| identity(&list[*index]));
+    let mut ranks = vec![0; list.len()];
+    for (rank, index) in order.into_iter().enumerate() {
+        ranks[index] = rank as u32;
+    }
+    ranks
 }
 
 /// What the points of a backend depend on.

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::resort::resort;
+use super::resort::resort_to_any;
 use super::{Admission, List, Pick, Picked, Picker, Policy, TRIES};
 
 /// One backend after the other, whatever their weights; see
@@ -49,6 +49,6 @@ impl Picker for InOrder {
                 return Some(Picked::at(index));
             }
         }
-        resort(&self.list, pick, pick.dice().below(self.list.len()))
+        resort_to_any(&self.list, pick, pick.dice())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Counts over the last [`SLICES`] slices of time, the current one included.
 #[derive(Debug)]
 pub(super) struct Window {
-    slice: Duration,
+    slice_nanos: u64,
     /// Number of the slice in the high half, count in the low half; a slot is taken over by the
     /// first to count in a later slice.
     slots: [AtomicU64; SLICES],
@@ -19,7 +19,7 @@ const SLICES: usize = 10;
 impl Window {
     pub(super) fn new(length: Duration) -> Self {
         Self {
-            slice: (length / SLICES as u32).max(Duration::from_nanos(1)),
+            slice_nanos: nanos(length / SLICES as u32).max(1),
             slots: [const { AtomicU64::new(0) }; SLICES],
         }
     }
@@ -52,8 +52,13 @@ impl Window {
 
     /// The number of the current slice, modulo 2^32.
     fn tick(&self, now: Duration) -> u32 {
-        (now.as_nanos() / self.slice.as_nanos()) as u32
+        (nanos(now) / self.slice_nanos) as u32
     }
+}
+
+/// 584 years at most.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 const fn tick_of(slot: u64) -> u32 {

@@ -3,9 +3,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_runtime::balance::{Backend, Backends, Dice, Ended, InFlight, Pick, Policy};
+use rpc_runtime::balance::{
+    Backend, Backends, Dice, Ended, InFlight, Pick, Policy, policy as policy_of,
+};
 
 pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -62,7 +65,7 @@ pub(crate) struct Fleet {
     pub(crate) now: Duration,
     pub(crate) backends: Backends,
     pub(crate) behaviours: BTreeMap<String, Behaviour>,
-    policy: Box<dyn Policy>,
+    policy: Arc<dyn Policy>,
     running: BinaryHeap<Running>,
     dice: Dice,
     calls: u64,
@@ -72,20 +75,17 @@ impl Fleet {
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
     /// All servers behave alike, until told otherwise.
-    pub(crate) fn new(
-        policy: impl Policy + 'static,
-        list: Vec<Backend>,
-        behaviour: Behaviour,
-    ) -> Self {
+    pub(crate) fn new(policy: &str, list: Vec<Backend>, behaviour: Behaviour) -> Self {
+        let policy = policy_of(policy).unwrap();
         let behaviours = list
             .iter()
             .map(|b| (b.address().to_owned(), behaviour))
             .collect();
         Self {
             now: secs(1),
-            backends: Backends::new(&policy, list, 7),
+            backends: Backends::new(&*policy, list, 7),
             behaviours,
-            policy: Box::new(policy),
+            policy,
             running: BinaryHeap::new(),
             dice: Dice::new(42),
             calls: 0,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rpc_runtime::balance::{Backend, Backends, Locality, Pick, PowerOfTwoChoices, RoundRobin};
+use rpc_runtime::balance::{
+    Backend, Backends, Locality, Pick, PowerOfTwoChoices, Random, RoundRobin,
+};
 
 use super::fleet::{ms, secs};
 
@@ -42,6 +44,30 @@ fn calls_stay_while_the_zone_has_room_and_spill_over_in_proportion() {
         let share = share_here(&backends);
         assert!((share - stays).abs() < 0.02, "{closed} closed: {share}");
     }
+}
+
+#[test]
+fn calls_that_spill_over_are_spread_evenly_and_so_are_those_that_stay() {
+    let here = (0..10).map(|n| Backend::new(format!("here{n}")).with_zone("a"));
+    let there = (0..10).map(|n| Backend::new(format!("there{n}")).with_zone("b"));
+    let policy = Locality::new("a", Arc::new(Random::default()));
+    let backends = Backends::new(&policy, here.chain(there).collect(), 0);
+    backends.list()[..5]
+        .iter()
+        .for_each(|b| b.set_unreachable(secs(100)));
+    let mut counts = [0; 20];
+    for random in 0..20_000 {
+        counts[backends.pick(&Pick::new(secs(2), random)).unwrap().index] += 1;
+    }
+    // 70 % stay, at five of ten.
+    assert!(
+        counts[5..10].iter().all(|n| (2600..3000).contains(n)),
+        "{counts:?}"
+    );
+    assert!(
+        counts[10..].iter().all(|n| (500..700).contains(n)),
+        "{counts:?}"
+    );
 }
 
 #[test]

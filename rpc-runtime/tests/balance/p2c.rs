@@ -1,6 +1,6 @@
 //! Power of two choices with peak EWMA: algorithms with figures from Finagle's and brpc's.
 
-use rpc_runtime::balance::{Backend, PowerOfTwoChoices};
+use rpc_runtime::balance::Backend;
 
 use super::fleet::{Behaviour, Fleet, backends, ms, secs};
 
@@ -12,7 +12,7 @@ const fn ms_const(millis: u64) -> std::time::Duration {
 }
 
 fn fleet(count: usize, behaviour: Behaviour) -> Fleet {
-    Fleet::new(PowerOfTwoChoices::default(), backends(count), behaviour)
+    Fleet::new("p2c", backends(count), behaviour)
 }
 
 /// S3-10, network quality: who takes longer gets fewer calls, and gets them back.
@@ -31,15 +31,20 @@ fn a_slow_server_of_ten_gets_two_percent_and_recovers_within_three_decay_times()
     assert!(healed > 0.08, "{healed}");
 }
 
-/// F7: with three replicas, a slow one gets no more than a tenth.
+/// F7: with three replicas, a slow one gets no more than a tenth. Less than a hundredth, and the 99th
+/// percentile is that of the others.
 #[test]
-fn f7_a_slow_server_of_three_gets_a_tenth_at_most() {
-    let mut fleet = fleet(3, FAST);
-    fleet.set("s0", SLOW);
-    fleet.run(secs(1), 2000.0);
-    let slow = fleet.run(secs(60), 2000.0).of("s0");
-    println!("{:.2} %", slow * 100.0);
-    assert!(slow <= 0.1, "{slow}");
+fn f7_a_slow_server_of_three_gets_less_than_a_hundredth() {
+    let share = |policy: &str| {
+        let mut fleet = Fleet::new(policy, backends(3), FAST);
+        fleet.set("s0", SLOW);
+        fleet.run(secs(1), 2000.0);
+        fleet.run(secs(60), 2000.0).of("s0")
+    };
+    let (slow, in_turn) = (share("p2c"), share("round_robin"));
+    println!("{:.2} %, in turn {:.2} %", slow * 100.0, in_turn * 100.0);
+    assert!(slow < 0.01, "{slow}");
+    assert!(in_turn > 0.33, "the slow one is no problem to begin with");
 }
 
 #[test]
@@ -87,7 +92,7 @@ fn twice_the_weight_is_twice_the_calls_whether_idle_or_busy() {
         (Behaviour::Exponential(ms(10)), 2000.0, 0.1),
     ] {
         let list = vec![Backend::new("heavy").with_weight(2), Backend::new("light")];
-        let mut fleet = Fleet::new(PowerOfTwoChoices::default(), list, behaviour);
+        let mut fleet = Fleet::new("p2c", list, behaviour);
         fleet.run(secs(1), rate);
         let shares = fleet.run(secs(100_000).div_f64(rate), rate);
         let ratio = shares.of("heavy") / shares.of("light");
@@ -106,7 +111,7 @@ fn a_slow_server_gets_few_calls_even_if_it_is_the_heaviest() {
         Backend::new("a"),
         Backend::new("b"),
     ];
-    let mut fleet = Fleet::new(PowerOfTwoChoices::default(), list, FAST);
+    let mut fleet = Fleet::new("p2c", list, FAST);
     fleet.set("heavy", Behaviour::Steady(secs(1)));
     fleet.run(secs(2), 1000.0);
     let slow = fleet.run(secs(60), 1000.0).of("heavy");
