@@ -76,21 +76,20 @@ impl Stride {
             return;
         }
         let known = || {
-            self.list
-                .iter()
-                .map(|b| b.reported_weight(now))
-                .filter(|w| *w > 0.0)
+            let weights = self.list.iter().map(|b| b.reported_weight(now));
+            weights.filter(|weight| *weight > 0.0)
         };
-        let (count, sum) = known().fold((0, 0.0), |(count, sum), w| (count + 1, sum + w));
-        let max = known().fold(0.0, f64::max);
+        let (count, max) = (known().count(), known().fold(0.0, f64::max));
+        let mean = known().map(|weight| weight / count as f64).sum();
         for (backend, stride) in self.list.iter().zip(&self.strides) {
             let weight = match backend.reported_weight(now) {
                 // One weight alone says nothing.
                 _ if count < 2 => max,
-                0.0 => sum / f64::from(count),
+                0.0 => mean,
                 weight => weight,
             };
-            let share = if count < 2 { 1.0 } else { weight / max };
+            // Not a number if there are none: all are the same then.
+            let share = (weight / max).min(1.0);
             stride.store(((share * f64::from(FULL)) as u32).max(1), Relaxed);
         }
     }

@@ -4,7 +4,7 @@
 //! through what fails, and jumps between both. This one rejects in proportion to what fails, and the
 //! few calls that it lets through notice when things get better.
 //!
-//! Source: Beyer et al., "Site Reliability Engineering", chapter 21; the numbers are those of Kratos
+//! Source: Beyer et al., "Site Reliability Engineering", chapter 21; the window is that of Kratos
 //! (aegis), the cap on rejections that of Finagle's NackAdmissionFilter, but higher.
 
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl CircuitBreaker {
         }
         let accepted = self.accepted.sum(now) as f64;
         let share = (calls - self.policy.multiplier * accepted) / (calls + 1.0);
-        share.clamp(0.0, self.policy.rejected_share_max)
+        share.max(0.0).min(self.policy.rejected_share_max)
     }
 }
 

@@ -57,7 +57,7 @@ impl<H: Clone> OutlierDetector<H> {
     #[must_use]
     pub fn new(policy: OutlierPolicy, now: Duration) -> Self {
         Self {
-            sweep_at: now + policy.interval,
+            sweep_at: now.saturating_add(policy.interval),
             policy,
             hosts: Vec::new(),
         }
@@ -132,7 +132,7 @@ impl<H: Clone> OutlierDetector<H> {
         if now < self.sweep_at {
             return Vec::new();
         }
-        self.sweep_at = now + self.policy.interval;
+        self.sweep_at = now.saturating_add(self.policy.interval);
         let counts: Vec<_> = self.hosts.iter().map(|host| host.health.take()).collect();
         let floor = self
             .policy
@@ -172,7 +172,7 @@ impl<H: Clone> OutlierDetector<H> {
     fn eject_for_longer(&mut self, index: usize, now: Duration) -> Verdict {
         let host = &mut self.hosts[index];
         host.ejections = host.ejections.saturating_add(1);
-        let until = now + self.policy.ejection_time(host.ejections);
+        let until = now.saturating_add(self.policy.ejection_time(host.ejections));
         host.ejected_until = Some(until);
         host.health.set_ejected_at(Some(now));
         Verdict::Eject { until }

@@ -39,6 +39,27 @@ impl RetryPolicy {
     /// More attempts than this are this many.
     pub const ATTEMPTS_MAX: u32 = 5;
 
+    /// One attempt; what fails has failed.
+    #[must_use]
+    pub fn fail_fast() -> Self {
+        Self::default().with_attempts_max(1)
+    }
+
+    /// Three attempts at the same backend.
+    #[must_use]
+    pub fn fail_try() -> Self {
+        Self {
+            fails_over: false,
+            ..Self::default()
+        }
+    }
+
+    /// Three attempts, each at a backend that the call was not at yet: the default.
+    #[must_use]
+    pub fn fail_over() -> Self {
+        Self::default()
+    }
+
     /// How many attempts a call has, the first included: 1 is no retry.
     #[must_use]
     pub const fn with_attempts_max(mut self, attempts: u32) -> Self {
@@ -65,15 +86,7 @@ impl RetryPolicy {
         self
     }
 
-    /// Whether attempts go where the call was not yet (fail over), or to the same backend (fail
-    /// try).
-    #[must_use]
-    pub const fn with_failover(mut self, fails_over: bool) -> Self {
-        self.fails_over = fails_over;
-        self
-    }
-
-    /// True if an attempt goes where the call was not yet.
+    /// True if an attempt goes where the call was not yet, false if it stays where it was.
     #[must_use]
     pub const fn fails_over(&self) -> bool {
         self.fails_over

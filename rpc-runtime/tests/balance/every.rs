@@ -1,11 +1,12 @@
 //! What holds for every policy, and for one of the user's own.
 
 use std::thread;
+use std::time::Duration;
 
 use allocation_counter::measure;
 use proptest::prelude::*;
 use rpc_runtime::balance::{
-    Admission, Backend, Backends, Ended, List, Pick, Picked, Picker, Policy, policy,
+    Admission, Backend, Backends, Ended, List, LoadReport, Pick, Picked, Picker, Policy, policy,
 };
 
 use super::fleet::{backends, ms, secs};
@@ -187,6 +188,28 @@ fn f8_a_closed_server_is_probed_by_one_call_when_its_time_is_over() {
 }
 
 #[test]
+fn a_server_with_two_faults_is_probed_when_both_times_are_over() {
+    let backends = make("round_robin", backends(2));
+    let bad = backends.list()[0].clone();
+    bad.eject(secs(60));
+    bad.set_unreachable(secs(30));
+    let picks = |now| {
+        let picks = (0..10).map(|random| Pick::new(now, random));
+        picks
+            .filter(|pick| backends.pick(pick).unwrap().index == 0)
+            .count()
+    };
+    assert_eq!((picks(secs(31)), picks(secs(60))), (0, 1));
+    bad.set_reachable();
+    assert!(
+        !bad.is_open() && bad.is_ejected(),
+        "a connection is not yet an answer"
+    );
+    bad.readmit();
+    assert_eq!(picks(secs(60)), 5);
+}
+
+#[test]
 fn of_many_threads_one_has_the_probe() {
     let backends = make("p2c", backends(2));
     for round in 1..200 {
@@ -296,9 +319,9 @@ proptest! {
     #[test]
     fn a_pick_is_always_legal(
         name in prop::sample::select(&POLICIES[..]),
-        weights in prop::collection::vec(0_u32..5, 1..40),
+        weights in prop::collection::vec(prop_oneof![0_u32..5, any::<u32>()], 1..40),
         closed in prop::collection::vec(0_u8..4, 40),
-        times in prop::collection::vec(0_u64..u64::MAX, 20),
+        times in prop::collection::vec((any::<Duration>(), any::<u64>()), 20),
         tried in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
     ) {
         let weighed = |(n, w): (usize, &u32)| Backend::new(format!("s{n}")).with_weight(*w);
@@ -309,15 +332,18 @@ proptest! {
             if closed & 2 != 0 { backend.set_unreachable(secs(u64::from(*closed))) }
         }
         let tried: Vec<_> = tried.iter().map(|index| list[index.index(list.len())].clone()).collect();
-        for time in times {
-            let now = ms(time % 5000);
-            let pick = Pick::new(now, time).with_key(time).with_tried(&tried);
+        for (now, random) in times {
+            // Some soon, some in the far future; and not in their order.
+            let now = if random % 2 == 0 { ms(random % 5000) } else { now };
+            let pick = Pick::new(now, random).with_key(random).with_tried(&tried);
             let picked = backends.pick(&pick).expect("the list is not empty");
             let backend = &list[picked.index];
             if !picked.is_last_resort {
                 prop_assert!(!tried.iter().any(|old| old.is_same(backend)));
             }
-            backend.begin(now).finish(now + ms(time % 100), Ended::Answered);
+            backend.report(now, LoadReport::new(random as f64, now.as_secs_f64()));
+            let ended = if random % 3 == 0 { Ended::Failed } else { Ended::Answered };
+            backend.begin(now).finish(now.saturating_add(ms(random)), ended);
             prop_assert_eq!(backend.in_flight(), 0);
         }
     }

@@ -7,6 +7,7 @@ mod breaker;
 mod budget;
 mod chain;
 mod ejection;
+mod extremes;
 mod hedge;
 mod outlier;
 mod retry;

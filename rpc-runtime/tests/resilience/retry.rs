@@ -101,11 +101,17 @@ fn a_pushback_that_is_no_number_says_stop() {
 }
 
 #[test]
-fn codes_and_the_place_are_the_users_choice() {
-    let policy = RetryPolicy::default()
-        .with_codes(&[Code::Aborted])
-        .with_failover(false);
-    assert!(!policy.fails_over());
+fn s3_10_fail_fast_fail_try_and_fail_over() {
+    let status = Status::unavailable("").with_not_processed();
+    let again = |policy: RetryPolicy| decide(&policy, Attempted::new(&status, 1)).is_ok();
+    assert!(!again(RetryPolicy::fail_fast()));
+    assert!(again(RetryPolicy::fail_try()) && !RetryPolicy::fail_try().fails_over());
+    assert!(again(RetryPolicy::fail_over()) && RetryPolicy::fail_over().fails_over());
+}
+
+#[test]
+fn codes_are_the_users_choice() {
+    let policy = RetryPolicy::default().with_codes(&[Code::Aborted]);
     let again = |status: &Status| decide(&policy, Attempted::new(status, 1).with_idempotent(true));
     assert!(again(&Status::aborted("")).is_ok());
     assert_eq!(again(&Status::unavailable("")), Err(GiveUp::Code));
