@@ -7,7 +7,7 @@ pub use rpc_core::wire::Verdict;
 #[doc(inline)]
 pub use rpc_core::{
     Code, Codec, CodecError, CodecId, CustomCodec, Deadline, DecodeLimits, ErrorCode, Metadata,
-    MetadataError, MethodDescriptor, MethodId, ServiceDescriptor, Status, codec,
+    MetadataError, MethodDescriptor, MethodId, ServiceDescriptor, Status, StreamLimits, codec,
 };
 #[doc(inline)]
 pub use rpc_macros::service;

@@ -6,4 +6,5 @@ mod common;
 mod streaming {
     mod contract;
     mod kinds;
+    mod limits;
 }

@@ -33,6 +33,8 @@ pub struct ServerConnection<T> {
     /// Requests admitted and not ended: parked.len() <= running
     running: usize,
     streams: StreamTable,
+    /// When to look for streams on which nothing happens.
+    idle_look: Option<Instant>,
     /// Requests and items that arrive in pieces.
     assemblies: Assemblies,
     decoder: Decoder,
@@ -95,6 +97,7 @@ impl<T> ServerConnection<T> {
             parked: HashMap::new(),
             running: 0,
             streams: StreamTable::new(config.stream_limits),
+            idle_look: None,
             assemblies: Assemblies::default(),
             decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing: Outgoing::default(),
@@ -273,7 +276,7 @@ impl<T> ServerConnection<T> {
             State::Opening { deadline, .. } => deadline,
             State::Open | State::Draining => {
                 let watch = earlier(self.liveness.due(), self.progress.due());
-                earlier(self.earliest, watch)
+                earlier(earlier(self.earliest, self.idle_look), watch)
             }
             State::Closed => None,
         }
@@ -287,7 +290,7 @@ impl<T> ServerConnection<T> {
     pub fn handle_timeout(
         &mut self,
         now: Instant,
-        expired: impl FnMut(T),
+        mut expired: impl FnMut(T),
     ) -> Result<(), ConnectionError> {
         self.now = now;
         match self.state {
@@ -301,7 +304,8 @@ impl<T> ServerConnection<T> {
             State::Closed => return Ok(()),
             State::Open | State::Draining => {}
         }
-        self.expire(expired);
+        self.expire(&mut expired);
+        self.end_idle_streams(&mut expired);
         // Nothing is read while answers wait to be taken.
         self.progress.check(now, !self.outgoing.is_empty())?;
         match self.liveness.check(now, self.running > 0) {
@@ -320,7 +324,7 @@ impl<T> ServerConnection<T> {
     }
 
     /// Answers the parked calls whose deadline has passed.
-    fn expire(&mut self, mut expired: impl FnMut(T)) {
+    fn expire(&mut self, expired: &mut impl FnMut(T)) {
         let now = self.now;
         if self.earliest.is_none_or(|earliest| now < earliest) {
             return;

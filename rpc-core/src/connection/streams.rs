@@ -168,6 +168,20 @@ impl StreamTable {
         }
     }
 
+    /// The calls none of whose streams has moved since this was asked before.
+    pub(super) fn take_still(&mut self) -> Vec<u32> {
+        let mut still = HashMap::new();
+        for half in [&mut self.sending, &mut self.receiving] {
+            for (call, flow) in &mut half.flows {
+                let was_still = flow.was_still();
+                *still.entry(*call).or_insert(true) &= was_still;
+            }
+        }
+        let mut calls: Vec<_> = still.into_iter().filter(|(_, still)| *still).collect();
+        calls.sort_unstable();
+        calls.into_iter().map(|(call, _)| call).collect()
+    }
+
     pub(super) fn clear(&mut self) {
         self.sending.flows.clear();
         self.receiving.flows.clear();

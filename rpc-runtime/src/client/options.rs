@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rpc_core::StreamLimits;
 use rpc_core::connection::{ClientConfig, KeepAlive};
 use rpc_core::{Codec, Metadata, MetadataError};
 
@@ -94,6 +95,7 @@ impl CallOptions {
 pub struct ChannelBuilder {
     codec: Codec,
     message_bytes_max: u32,
+    stream_limits: StreamLimits,
     connect_timeout: Duration,
     handshake_timeout: Duration,
     keep_alive: Option<KeepAlive>,
@@ -107,6 +109,7 @@ impl Default for ChannelBuilder {
         Self {
             codec: Codec::default(),
             message_bytes_max: rpc_core::MESSAGE_BYTES_MAX,
+            stream_limits: StreamLimits::SHIPPED,
             connect_timeout: Self::CONNECT_TIMEOUT,
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
@@ -133,6 +136,14 @@ impl ChannelBuilder {
     #[must_use]
     pub const fn message_bytes_max(mut self, bytes: u32) -> Self {
         self.message_bytes_max = bytes;
+        self
+    }
+
+    /// How much of the items that servers send is accepted before it is consumed; 256 KiB of one
+    /// stream and 1 MiB of all streams of a connection unless it is said.
+    #[must_use]
+    pub const fn stream_limits(mut self, limits: StreamLimits) -> Self {
+        self.stream_limits = limits;
         self
     }
 
@@ -215,6 +226,7 @@ impl ChannelBuilder {
     pub fn with_connector(self, connector: Arc<dyn Connector>) -> Channel {
         let mut config = ClientConfig::new(self.codec.id().number());
         config.message_bytes_max = self.message_bytes_max;
+        config.stream_limits = self.stream_limits;
         config.handshake_timeout = self.handshake_timeout;
         config.keep_alive = self.keep_alive;
         config.idle_timeout = self.idle_timeout;

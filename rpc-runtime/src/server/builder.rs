@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::Codec;
+use rpc_core::StreamLimits;
 use rpc_core::codec::DecodeArguments;
 use rpc_core::connection::{KeepAlive, ServerConfig};
 
@@ -31,6 +32,9 @@ pub struct ServerBuilder {
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     message_bytes_max: u32,
+    streams: StreamLimits,
+    streams_per_connection_max: u32,
+    stream_idle_timeout: Option<Duration>,
     calls_per_connection_max: u32,
     calls_max: usize,
     connections: ConnectionLimits,
@@ -45,6 +49,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes_max: rpc_core::MESSAGE_BYTES_MAX,
+            streams: StreamLimits::SHIPPED,
+            streams_per_connection_max: rpc_core::STREAMS_PER_CONNECTION_MAX,
+            stream_idle_timeout: None,
             calls_per_connection_max: rpc_core::CALLS_PER_CONNECTION_MAX,
             calls_max: 10_000,
             connections: ConnectionLimits {
@@ -120,6 +127,29 @@ impl ServerBuilder {
     #[must_use]
     pub const fn message_bytes_max(mut self, bytes: u32) -> Self {
         self.limits.message_bytes_max = bytes;
+        self
+    }
+
+    /// How much of the items that clients send is accepted before it is consumed; 256 KiB of one
+    /// stream and 1 MiB of all streams of a connection unless it is said.
+    #[must_use]
+    pub const fn stream_limits(mut self, limits: StreamLimits) -> Self {
+        self.limits.streams = limits;
+        self
+    }
+
+    /// How many streams there may be on one connection, in both directions; 1,024 unless it is said.
+    #[must_use]
+    pub const fn streams_per_connection_max(mut self, streams: u32) -> Self {
+        self.limits.streams_per_connection_max = streams;
+        self
+    }
+
+    /// How long the streams of a call may be without an item before the call is ended with
+    /// `DeadlineExceeded`, which takes once to twice this time; for ever unless it is said.
+    #[must_use]
+    pub const fn stream_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.limits.stream_idle_timeout = timeout;
         self
     }
 
@@ -232,6 +262,9 @@ impl ServerBuilder {
         let services = router.service_names().map(str::to_owned).collect();
         let mut config = ServerConfig::new(named.collect(), services);
         config.message_bytes_max = self.limits.message_bytes_max;
+        config.stream_limits = self.limits.streams;
+        config.streams_max = self.limits.streams_per_connection_max;
+        config.stream_idle_timeout = self.limits.stream_idle_timeout;
         config.calls_max = self.limits.calls_per_connection_max;
         config.handshake_timeout = self.limits.handshake_timeout;
         config.keep_alive = self.limits.keep_alive;

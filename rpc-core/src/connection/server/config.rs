@@ -21,6 +21,9 @@ pub struct ServerConfig {
     pub stream_limits: StreamLimits,
     /// How many streams there may be on the connection, in both directions.
     pub streams_max: u32,
+    /// How long a stream may be without items and credit before its call is ended; `None` is for
+    /// ever. An idle stream is noticed after once to twice this time.
+    pub stream_idle_timeout: Option<Duration>,
     /// How long a client may take to say hello.
     pub handshake_timeout: Duration,
     /// How to find out that the client has gone; `None` leaves that to the transport.
@@ -40,6 +43,7 @@ impl ServerConfig {
             calls_max: crate::CALLS_PER_CONNECTION_MAX,
             stream_limits: StreamLimits::SHIPPED,
             streams_max: crate::STREAMS_PER_CONNECTION_MAX,
+            stream_idle_timeout: None,
             handshake_timeout: crate::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
             idle_timeout: Some(crate::IDLE_TIMEOUT),

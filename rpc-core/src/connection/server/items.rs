@@ -41,7 +41,39 @@ impl<T> ServerConnection<T> {
             return self.fail(call, &self.too_many_streams());
         }
         self.streams.open_sending(call.wire());
+        self.watch_streams();
         Answered::Items
+    }
+
+    /// Begins to look for idle streams, if that is wanted.
+    fn watch_streams(&mut self) {
+        if self.idle_look.is_none()
+            && let Some(timeout) = self.config.stream_idle_timeout
+        {
+            self.idle_look = self.now.checked_add(timeout);
+        }
+    }
+
+    /// Ends the calls on whose streams nothing has happened since the last look.
+    pub(super) fn end_idle_streams(&mut self, expired: &mut impl FnMut(T)) {
+        if self.idle_look.is_none_or(|look| self.now < look) {
+            return;
+        }
+        self.idle_look = None;
+        for wire in self.streams.take_still() {
+            let call = self.parked_id(wire);
+            let Some((call, parked)) =
+                call.and_then(|call| Some((call, self.parked.remove(&call)?)))
+            else {
+                continue;
+            };
+            let status = Status::deadline_exceeded("nothing happened on the streams of the call");
+            self.fail(call, &status);
+            expired(parked.data);
+        }
+        if !self.streams.is_empty() {
+            self.watch_streams();
+        }
     }
 
     fn too_many_streams(&self) -> Status {
@@ -74,6 +106,7 @@ impl<T> ServerConnection<T> {
         }
         if request.items {
             self.streams.open_receiving(header.call);
+            self.watch_streams();
         }
         Ok(Ok(()))
     }

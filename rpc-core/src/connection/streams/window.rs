@@ -10,11 +10,18 @@ pub(super) struct Flow {
     owed: u64,
     /// Nothing is sent any more.
     over: bool,
+    /// Nothing has happened since it was last asked.
+    still: bool,
 }
 
 impl Flow {
     pub(super) const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// True if nothing has happened since this was asked before.
+    pub(super) const fn was_still(&mut self) -> bool {
+        std::mem::replace(&mut self.still, true)
     }
 
     pub(super) const fn end(&mut self) {
@@ -68,12 +75,14 @@ impl Window {
     #[inline]
     pub(super) const fn fill(&mut self, flow: &mut Flow, bytes: u64) {
         flow.on_the_way += bytes;
+        flow.still = false;
         self.on_the_way += bytes;
     }
 
     #[inline]
     pub(super) const fn drain(&mut self, flow: &mut Flow, bytes: u64) {
         flow.on_the_way -= bytes;
+        flow.still = false;
         self.on_the_way -= bytes;
     }
 
