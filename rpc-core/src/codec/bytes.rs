@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::shared;
+use super::shared::{self, SharedString};
 
 /// Bytes on their way out, encoded in one piece; the bytes are those of a `Vec<u8>`.
 #[expect(clippy::exhaustive_structs, reason = "generated code constructs it")]
@@ -38,6 +38,9 @@ impl<T: Serialize + 'static> Serialize for Whole<'_, T> {
         }
         if let Some(bytes) = value.downcast_ref::<Option<Vec<u8>>>() {
             return bytes.as_deref().map(ByteString).serialize(serializer);
+        }
+        if let Some(bytes) = value.downcast_ref::<Bytes>() {
+            return SharedString(bytes).serialize(serializer);
         }
         self.0.serialize(serializer)
     }

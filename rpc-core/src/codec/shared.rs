@@ -1,15 +1,33 @@
-//! Byte strings that share the memory of the message they came in.
+//! Byte strings that are not copied: those that arrive share the memory of their message, those that
+//! leave are sent from where they are.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use crate::wire::Parts;
 
 /// Shorter ones are copied: they would keep a whole message alive.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
 
+/// What may be left out of what is encoded on this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Out {
+    Nothing,
+    /// Byte strings, of which there was none.
+    Strings,
+    /// There was at least one.
+    Met,
+}
+
 thread_local! {
     /// The message that is being decoded on this thread.
     static MESSAGE: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+    static OUT: Cell<Out> = const { Cell::new(Out::Nothing) };
+    /// The byte string that is being encoded.
+    static CANDIDATE: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+    static LEFT_OUT: RefCell<Parts> = const { RefCell::new(Parts::new()) };
 }
 
 /// Decodes something out of `message`: a [`Bytes`] of 16 KiB or more in it is a part of the message
@@ -46,4 +64,53 @@ pub(super) fn to_bytes(slice: &[u8]) -> Bytes {
 fn contains(message: &[u8], slice: &[u8]) -> bool {
     let (message, slice) = (message.as_ptr_range(), slice.as_ptr_range());
     message.start <= slice.start && slice.end <= message.end
+}
+
+/// Encodes something, and leaves each [`Bytes`] of 16 KiB or more that is an argument, a reply or an
+/// item out of it: they are given beside. `encode` must not panic.
+#[inline]
+pub fn leaving_out<R>(encode: impl FnOnce() -> R) -> (R, Parts) {
+    let outer = OUT.replace(Out::Strings);
+    let result = encode();
+    if OUT.replace(outer) != Out::Met {
+        return (result, Parts::new());
+    }
+    CANDIDATE.set(None);
+    (result, LEFT_OUT.take())
+}
+
+/// A [`Bytes`] on its way out.
+#[expect(clippy::exhaustive_structs, reason = "generated code constructs it")]
+#[derive(Clone, Copy, Debug)]
+pub struct SharedString<'a>(pub &'a Bytes);
+
+impl Serialize for SharedString<'_> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.len() >= SHARED_BYTES_MIN && OUT.get() != Out::Nothing {
+            OUT.set(Out::Met);
+            CANDIDATE.set(Some(self.0.clone()));
+        }
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+/// A codec is about to write these bytes behind `at` others; true if it need not.
+#[inline]
+pub(super) fn leave_out(bytes: &[u8], at: usize) -> bool {
+    bytes.len() >= SHARED_BYTES_MIN && OUT.get() == Out::Met && leave_candidate_out(bytes, at)
+}
+
+#[cold]
+fn leave_candidate_out(bytes: &[u8], at: usize) -> bool {
+    CANDIDATE.with_borrow(|candidate| {
+        let Some(candidate) = candidate else {
+            return false;
+        };
+        let is_same = candidate.as_ptr_range() == bytes.as_ptr_range();
+        if is_same {
+            LEFT_OUT.with_borrow_mut(|parts| parts.push(at, candidate.clone()));
+        }
+        is_same
+    })
 }

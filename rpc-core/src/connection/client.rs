@@ -22,7 +22,7 @@ use super::slots::{Slots, Terms};
 use super::streams::StreamTable;
 use super::{CallId, ConnectionError, control_pace, ping};
 use crate::codec::CodecError;
-use crate::wire::{Ack, Decoder, Flags, Follows, Frame, Header, Hello, Kind, Outgoing};
+use crate::wire::{Ack, Decoder, Encoded, Flags, Follows, Frame, Header, Hello, Kind, Outgoing};
 use crate::{Deadline, Metadata, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
@@ -172,7 +172,7 @@ impl<T> ClientConnection<T> {
     /// # Errors
     /// The call was not sent; see [`StartError`].
     #[inline]
-    pub fn start_call<F: Into<Follows>>(
+    pub fn start_call<F: Into<Encoded>>(
         &mut self,
         head: RequestHead<'_>,
         data: T,
@@ -411,7 +411,7 @@ impl<T> ClientConnection<T> {
     }
 
     #[inline]
-    fn request<F: Into<Follows>>(
+    fn request<F: Into<Encoded>>(
         &mut self,
         id: CallId,
         flags: Flags,

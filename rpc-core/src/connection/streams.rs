@@ -272,12 +272,12 @@ impl Streams<'_> {
             return Sent::AwaitsWriter;
         }
         let mut admitted = 0;
-        for length in entry_lengths(batch.entries()).flatten() {
-            if !window.admits(flow, length.whole()) {
+        for size in batch.sizes().map(u64::from) {
+            if !window.admits(flow, size) {
                 break;
             }
-            window.fill(flow, length.whole());
-            admitted += length.whole() as usize;
+            window.fill(flow, size);
+            admitted += size as usize;
         }
         if admitted == batch.len() {
             self.outgoing.items(call.wire(), batch);

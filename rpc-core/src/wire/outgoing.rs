@@ -3,11 +3,14 @@
 mod frame;
 mod items;
 mod large;
+mod parts;
 
 pub(crate) use items::LENGTH_BYTES;
 pub use items::{Batch, ItemError};
+pub use parts::{Encoded, Parts};
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 
 use self::frame::Unfinished;
 use self::large::Large;
@@ -129,22 +132,54 @@ impl Outgoing {
     pub fn chunk(&self) -> &[u8] {
         match self.large.front() {
             Some(large) if large.is_within_piece() || self.written == self.buffer.len() => {
-                large.piece()
+                large.chunk()
             }
             _ => &self.buffer[self.written..],
         }
     }
 
-    /// Notes that `count` bytes of [`chunk`](Self::chunk) were written.
+    /// As [`chunk`](Self::chunk), for a writer that takes several slices at once: fills as many as
+    /// there is something for, and gives how many.
+    pub fn chunks<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let Some(large) = self.large.front() else {
+            return 0;
+        };
+        if large.is_within_piece() || self.written == self.buffer.len() {
+            return large.chunks(slices);
+        }
+        let Some((first, rest)) = slices.split_first_mut() else {
+            return 0;
+        };
+        *first = IoSlice::new(&self.buffer[self.written..]);
+        1 + large.chunks(rest)
+    }
+
+    /// True if [`chunks`](Self::chunks) has more than [`chunk`](Self::chunk).
     #[inline]
-    pub fn advance(&mut self, count: usize) {
-        match self.large.front_mut() {
-            Some(large) if large.is_within_piece() || self.written == self.buffer.len() => {
-                if large.advance(count) {
+    #[must_use]
+    pub fn has_chunks(&self) -> bool {
+        !self.large.is_empty()
+    }
+
+    /// Notes that `count` bytes of [`chunk`](Self::chunk) or [`chunks`](Self::chunks) were written.
+    #[inline]
+    pub fn advance(&mut self, mut count: usize) {
+        while let Some(large) = self.large.front_mut()
+            && count > 0
+        {
+            if large.is_within_piece() || self.written == self.buffer.len() {
+                count = large.advance(count);
+                if large.is_piece_written() {
                     self.end_piece();
                 }
+            } else {
+                let part = count.min(self.buffer.len() - self.written);
+                self.advance_buffer(part);
+                count -= part;
             }
-            _ => self.advance_buffer(count),
+        }
+        if count > 0 {
+            self.advance_buffer(count);
         }
     }
 
@@ -254,7 +289,7 @@ impl Outgoing {
     /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
     /// Metadata has a limit of its own and does not count.
     #[inline]
-    pub(crate) fn frame<F: Into<Follows>, E>(
+    pub(crate) fn frame<F: Into<Encoded>, E>(
         &mut self,
         header: Header,
         metadata: &Metadata,
@@ -266,16 +301,17 @@ impl Outgoing {
             put_metadata(metadata, frame.buffer());
         }
         let message = frame.buffer().len();
-        let follows = body(frame.buffer()).map_err(FrameError::Body)?.into();
-        let length = frame.buffer().len() - message;
+        let encoded = body(frame.buffer()).map_err(FrameError::Body)?.into();
+        let Encoded { follows, parts } = encoded;
+        let length = frame.buffer().len() - message + parts.len();
         if length > message_bytes_max {
             return Err(FrameError::TooLarge(length));
         }
         if follows == Follows::Items {
             frame.announce_items();
         }
-        if length > FRAME_BYTES_MAX && header.kind != Kind::Error {
-            let large = frame.move_out(header.call, message);
+        if (length > FRAME_BYTES_MAX || !parts.is_empty()) && header.kind != Kind::Error {
+            let large = frame.move_out(header.call, message, length, parts);
             self.large.push_back(large);
             return Ok(follows);
         }
@@ -285,10 +321,7 @@ impl Outgoing {
 
     /// Appends a frame with a body that cannot fail.
     pub(crate) fn control(&mut self, header: Header, body: &[u8]) {
-        let length = body.len() as u32;
-        let header = Header { length, ..header };
-        self.buffer.extend_from_slice(&header.to_bytes());
-        self.buffer.extend_from_slice(body);
+        put_control(&mut self.buffer, header, body);
     }
 
     fn reset(&mut self) {
@@ -298,6 +331,13 @@ impl Outgoing {
         self.items = None;
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
     }
+}
+
+fn put_control(buffer: &mut Vec<u8>, header: Header, body: &[u8]) {
+    let length = body.len() as u32;
+    let header = Header { length, ..header };
+    buffer.extend_from_slice(&header.to_bytes());
+    buffer.extend_from_slice(body);
 }
 
 /// Why a frame was not appended.

@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rpc_core::codec::CodecError;
+use rpc_core::codec::{CodecError, leaving_out};
 use rpc_core::connection::{CallId, RequestHead, StartError};
+use rpc_core::wire::Encoded;
 use rpc_core::{Deadline, MethodId, Status};
 
 use super::connection::{Client, Connection};
@@ -163,10 +164,11 @@ where
         }
         let mut source = None;
         let encode = |out: &mut Vec<u8>| {
-            let (encoded, captured) = capturing(|| guard(out, &self.encode));
+            let encode = || capturing(|| guard(out, &self.encode));
+            let ((encoded, captured), parts) = leaving_out(encode);
             encoded?;
             source = captured;
-            Ok(follows(source.is_some()))
+            Ok(Encoded::new(follows(source.is_some()), parts))
         };
         let entry = Entry::new(cx.waker().clone());
         let call = client.core.start_call(self.head, entry, encode)?;

@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{Answered, CallId};
-use rpc_core::wire::{Body, Follows};
+use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::running::StartBody;
@@ -105,17 +104,17 @@ impl Respond for Collected {
         &self,
         call: CallId,
         metadata: &Metadata,
-        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Follows, CodecError>,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Encoded, CodecError>,
     ) -> Answered {
         let mut encoded = Vec::new();
-        let follows = match body(&mut encoded) {
-            Ok(follows) => follows,
+        let Encoded { follows, parts, .. } = match body(&mut encoded) {
+            Ok(told) => told,
             Err(error) => {
                 let status = Status::internal("the reply could not be encoded").with_source(error);
                 return self.fail(call, &status);
             }
         };
-        let response = Response::new(Bytes::from(encoded)).with_metadata(metadata.clone());
+        let response = Response::new(parts.fill(encoded)).with_metadata(metadata.clone());
         self.put(Ok(response));
         match follows {
             Follows::Items => Answered::Items,

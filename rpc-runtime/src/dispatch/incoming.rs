@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rpc_core::codec::{CodecError, DecodeArguments};
+use rpc_core::codec::{CodecError, DecodeArguments, leaving_out};
 use rpc_core::connection::{Answered, CallId};
+use rpc_core::wire::Encoded;
 use rpc_core::{Code, Codec, DecodeLimits, MethodDescriptor, MethodId, Status};
 use serde::Serialize;
 
@@ -138,9 +139,10 @@ impl Responder {
         let metadata = context::take_response_metadata();
         let mut source = None;
         let answered = self.respond.reply(self.call, &metadata, &mut |out| {
-            let (encoded, captured) = capturing(|| encode(&self.codec, reply, out));
+            let encode = || capturing(|| encode(&self.codec, reply, out));
+            let ((encoded, captured), parts) = leaving_out(encode);
             source = captured;
-            encoded.map(|()| follows(source.is_some()))
+            encoded.map(|()| Encoded::new(follows(source.is_some()), parts))
         });
         (answered, source)
     }

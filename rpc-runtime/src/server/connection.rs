@@ -12,7 +12,7 @@ use rpc_core::connection::{
     Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, ServerRequest,
     Streams,
 };
-use rpc_core::wire::{Follows, Outgoing};
+use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Deadline, Metadata, Status};
 
 use super::parked::{Parked, handle_stream_event};
@@ -131,7 +131,7 @@ impl Respond for ServerShared {
         &self,
         call: CallId,
         metadata: &Metadata,
-        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Follows, CodecError>,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Encoded, CodecError>,
     ) -> Answered {
         self.answer(call, |core| core.reply(call, metadata, body))
     }

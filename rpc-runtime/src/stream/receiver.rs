@@ -148,7 +148,7 @@ impl Feed {
                     let end = end.take().unwrap_or(Ok(()));
                     return Poll::Ready(end.err().map(Err));
                 }
-                Poll::Ready(Some(Ok(Bytes::copy_from_slice(batch.entries()))))
+                Poll::Ready(Some(Ok(batch.into_row())))
             }
         }
     }

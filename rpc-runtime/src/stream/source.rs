@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use rpc_core::codec::leaving_out;
 use rpc_core::wire::{Batch, ItemError};
 use rpc_core::{Codec, Status};
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Source for FromLent<T> {
             let status = Status::failed_precondition("this stream was given to another call");
             return Filled::Ended(Err(status));
         };
-        while batch.len() < terms.batch_bytes {
+        while batch.len() < terms.batch_bytes && !batch.is_complete() {
             match stream.poll_next(cx) {
                 Poll::Pending => return Filled::Pending,
                 Poll::Ready(None) => return Filled::Ended(Ok(())),
@@ -84,7 +85,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Source for FromLent<T> {
 
 fn push<T: Serialize + 'static>(item: &T, terms: &Terms, batch: &mut Batch) -> Result<(), Status> {
     let limit = terms.item_bytes_max;
-    let pushed = batch.push(limit, |out| terms.codec.encode(item, out));
+    let pushed = batch.push(limit, |out| {
+        let (encoded, parts) = leaving_out(|| terms.codec.encode(item, out));
+        encoded.map(|()| parts)
+    });
     pushed.map_err(|error| match error {
         ItemError::Encode(error) => {
             Status::internal("an item could not be encoded").with_source(error)

@@ -3,7 +3,7 @@
 use super::{Answered, ServerConnection};
 use crate::codec::CodecError;
 use crate::connection::{CallId, cut_text};
-use crate::wire::{Flags, Follows, FrameError, Header, Kind};
+use crate::wire::{Encoded, Flags, Follows, FrameError, Header, Kind};
 use crate::{Metadata, Status};
 
 impl<T> ServerConnection<T> {
@@ -14,7 +14,7 @@ impl<T> ServerConnection<T> {
     /// A reply that cannot be encoded or is too long for the client is answered as an error, and so
     /// is one with a stream too many.
     #[inline]
-    pub fn reply<F: Into<Follows>>(
+    pub fn reply<F: Into<Encoded>>(
         &mut self,
         call: CallId,
         metadata: &Metadata,

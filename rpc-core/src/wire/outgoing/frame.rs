@@ -1,6 +1,8 @@
 //! A frame that is being written in place.
 
-use super::{Large, Outgoing};
+use bytes::Bytes;
+
+use super::{Large, Outgoing, Parts};
 use crate::wire::header::{FLAGS_OFFSET, Flags, HEADER_BYTES, Header};
 
 /// A frame whose length is not known yet; removed again unless it is finished.
@@ -43,21 +45,29 @@ impl<'a> Unfinished<'a> {
 
     /// Takes the body out, which begins at `message`, and leaves its length in its place.
     #[cold]
-    pub(super) fn move_out(mut self, call: u32, message: usize) -> Large {
+    pub(super) fn move_out(
+        mut self,
+        call: u32,
+        message: usize,
+        length: usize,
+        parts: Parts,
+    ) -> Large {
         self.add_flag(Flags::MORE);
-        let length = (self.buffer.len() - message) as u32;
-        let large = if self.start == 0 {
+        let segments = if self.start == 0 {
             // Nothing else waits: the buffer itself becomes the body.
             let head = self.buffer[..message].to_vec();
-            Large::pieces(call, std::mem::replace(self.buffer, head), message)
+            let whole = Bytes::from(std::mem::replace(self.buffer, head));
+            parts.into_segments(&whole, message, 0)
         } else {
-            let from = message - HEADER_BYTES;
-            let body = self.buffer[from..].to_vec();
+            let body = Bytes::copy_from_slice(&self.buffer[message..]);
             self.buffer.truncate(message);
             self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
-            Large::pieces(call, body, HEADER_BYTES)
+            parts.into_segments(&body, 0, message)
         };
-        self.buffer.extend_from_slice(&length.to_le_bytes());
+        let large = Large::pieces(call, segments);
+        // The limit of messages is below 2^32.
+        self.buffer
+            .extend_from_slice(&(length as u32).to_le_bytes());
         let finished = self.finish();
         debug_assert!(finished.is_ok(), "metadata is bounded");
         large

@@ -1,37 +1,60 @@
 //! Items of streams on their way out.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
 use super::{
     CHUNK_BYTES, FRAME_BYTES_MAX, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing,
+    Parts, put_control,
 };
 
 /// Encoded items of one stream, one behind the other, on their way into an [`Outgoing`].
 ///
-/// The memory of a batch that fits into a frame is used again; that of a larger one goes out as it is.
+/// The memory of a small batch is used again; that of a larger one goes out as it is.
 #[derive(Debug)]
 pub struct Batch {
-    /// Room for a header, then the entries.
+    /// The entries, each behind its length.
     bytes: Vec<u8>,
+    /// What was left out of the last entry.
+    parts: Parts,
+    /// Bytes of each entry, with its length and its parts.
+    sizes: VecDeque<u32>,
+    /// The sum of `sizes`.
+    len: usize,
 }
 
 impl Batch {
     /// A batch without items. Holds no memory before the first one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: Vec::new() }
+        Self {
+            bytes: Vec::new(),
+            parts: Parts::new(),
+            sizes: VecDeque::new(),
+            len: 0,
+        }
     }
 
     /// Bytes of the items and their lengths.
     #[inline]
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes.len().saturating_sub(HEADER_BYTES)
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// True if there are no items.
     #[inline]
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// True if nothing more can be added: the last item has parts outside of the batch.
+    #[inline]
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.parts.is_empty()
     }
 
     /// Adds one item that `encode` appends. If that fails or panics, the batch is as before.
@@ -39,36 +62,55 @@ impl Batch {
     /// # Errors
     /// That of `encode`, or the length of an item that has more than `item_bytes_max`.
     #[inline]
-    pub fn push<E>(
+    pub fn push<P: Into<Parts>, E>(
         &mut self,
         item_bytes_max: usize,
-        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<P, E>,
     ) -> Result<(), ItemError<E>> {
-        if self.bytes.is_empty() {
-            self.bytes.resize(HEADER_BYTES, 0);
-        }
+        debug_assert!(
+            !self.is_complete(),
+            "parts are behind all that is in the batch"
+        );
         let entry = Entry::begin(&mut self.bytes);
-        encode(entry.bytes).map_err(ItemError::Encode)?;
-        entry.finish(item_bytes_max).map_err(ItemError::TooLarge)
+        let parts = encode(entry.bytes).map_err(ItemError::Encode)?.into();
+        let finished = entry.finish(parts.len(), item_bytes_max);
+        let length = finished.map_err(ItemError::TooLarge)?;
+        self.parts = parts;
+        self.sizes.push_back(length + LENGTH_BYTES as u32);
+        self.len += LENGTH_BYTES + length as usize;
+        Ok(())
     }
 
-    /// The items, each behind its length.
+    /// The items, each behind its length, in one piece.
     #[must_use]
-    pub fn entries(&self) -> &[u8] {
-        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
+    pub fn into_row(self) -> Bytes {
+        self.parts.fill(self.bytes)
     }
 
-    /// Splits off the first items, which have so many bytes.
+    /// What each item takes, in order.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = u32> {
+        self.sizes.iter().copied()
+    }
+
+    /// Splits off the first items, which have so many bytes; not all of them.
     pub(crate) fn split_to(&mut self, bytes: usize) -> Self {
-        let end = HEADER_BYTES + bytes;
-        let first = self.bytes[..end].to_vec();
-        self.bytes.drain(HEADER_BYTES..end);
-        Self { bytes: first }
+        let mut first = Self::new();
+        while first.len < bytes
+            && let Some(size) = self.sizes.pop_front()
+        {
+            first.len += size as usize;
+            first.sizes.push_back(size);
+        }
+        first.bytes.extend(self.bytes.drain(..bytes));
+        self.parts.shift(bytes);
+        self.len -= bytes;
+        first
     }
 
-    /// Forgets the items.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(HEADER_BYTES);
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.sizes.clear();
+        self.len = 0;
     }
 }
 
@@ -113,17 +155,18 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// Gives the length of the item.
     #[inline]
-    fn finish(mut self, item_bytes_max: usize) -> Result<(), usize> {
+    fn finish(mut self, parts: usize, item_bytes_max: usize) -> Result<u32, usize> {
         let body = self.start + LENGTH_BYTES;
-        let length = self.bytes.len() - body;
+        let length = self.bytes.len() - body + parts;
         let field = u32::try_from(length).map_err(|_| length)?;
         if length > item_bytes_max {
             return Err(length);
         }
         self.bytes[self.start..body].copy_from_slice(&field.to_le_bytes());
         self.finished = true;
-        Ok(())
+        Ok(field)
     }
 }
 
@@ -143,15 +186,15 @@ impl Outgoing {
         if batch.is_empty() {
             return;
         }
-        if batch.len() > COPIED_BYTES_MAX {
+        if batch.len() > COPIED_BYTES_MAX || batch.is_complete() {
             return self.large_items(call, batch);
         }
         if let Some(frame) = self.open_items_frame(call, batch.len()) {
-            self.buffer.extend_from_slice(batch.entries());
+            self.buffer.extend_from_slice(&batch.bytes);
             self.close_items_frame(frame);
         } else {
             let start = self.buffer.len();
-            self.control(Header::new(Kind::Item, call), batch.entries());
+            self.control(Header::new(Kind::Item, call), &batch.bytes);
             let end = self.buffer.len();
             self.items = Some(ItemsFrame { call, start, end });
         }
@@ -175,17 +218,20 @@ impl Outgoing {
     }
 
     fn large_items(&mut self, call: u32, batch: &mut Batch) {
-        let batch_fits = batch.len() <= FRAME_BYTES_MAX;
         let length = batch.len() as u32;
+        let Batch { bytes, parts, .. } = std::mem::take(batch);
+        let segments = parts.into_segments(&Bytes::from(bytes), 0, 0);
         let header = Header::new(Kind::Item, call);
-        let bytes = std::mem::take(&mut batch.bytes);
-        let large = if batch_fits {
-            Large::frame(Header { length, ..header }, bytes)
+        self.large.push_back(if length as usize <= FRAME_BYTES_MAX {
+            Large::frame(Header { length, ..header }, segments)
         } else {
             let flags = Flags::MORE;
-            self.control(Header { flags, ..header }, &length.to_le_bytes());
-            Large::pieces(call, bytes, HEADER_BYTES)
-        };
-        self.large.push_back(large);
+            put_control(
+                &mut self.buffer,
+                Header { flags, ..header },
+                &length.to_le_bytes(),
+            );
+            Large::pieces(call, segments)
+        });
     }
 }

@@ -1,7 +1,9 @@
-//! A body too large for one frame, on its way out in pieces.
-//!
-//! How does a piece get its header without being copied? The bytes in front of it have been written
-//! already: the header takes their place.
+//! A body on its way out beside the buffer: too large for one frame, or not worth a copy.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
 
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
 use crate::wire::{CHUNK_BYTES, FRAME_BYTES_MAX};
@@ -10,35 +12,41 @@ use crate::wire::{CHUNK_BYTES, FRAME_BYTES_MAX};
 #[derive(Debug)]
 pub(super) struct Large {
     call: u32,
-    /// At least [`HEADER_BYTES`] that nobody needs, then the body.
-    bytes: Vec<u8>,
-    /// The next piece, with its header: `start <= written < end`
-    start: usize,
-    end: usize,
-    written: usize,
+    /// Of the piece: written <= `HEADER_BYTES`
+    header: [u8; HEADER_BYTES],
+    header_written: usize,
+    /// What is to be written, none of it empty.
+    segments: VecDeque<Bytes>,
+    /// Bytes of the segments that belong to the piece.
+    piece: usize,
+    /// Bytes of the segments: piece <= left
+    left: usize,
 }
 
 impl Large {
-    /// One frame that is not worth a copy: a body of `bytes` behind room for its header.
-    pub(super) fn frame(header: Header, mut bytes: Vec<u8>) -> Self {
-        bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+    /// A frame by itself.
+    pub(super) fn frame(header: Header, segments: VecDeque<Bytes>) -> Self {
+        let left = header.length as usize;
         Self {
             call: header.call,
-            start: 0,
-            end: bytes.len(),
-            written: 0,
-            bytes,
+            header: header.to_bytes(),
+            header_written: 0,
+            segments,
+            piece: left,
+            left,
         }
     }
 
-    /// The body is `bytes` from `start` on: not empty, with [`HEADER_BYTES`] in front of it.
-    pub(super) fn pieces(call: u32, bytes: Vec<u8>, start: usize) -> Self {
+    /// The body of a frame that was sent without it; not empty.
+    pub(super) fn pieces(call: u32, segments: VecDeque<Bytes>) -> Self {
+        let left = segments.iter().map(Bytes::len).sum();
         let mut large = Self {
             call,
-            bytes,
-            start,
-            end: start,
-            written: start,
+            header: [0; HEADER_BYTES],
+            header_written: 0,
+            segments,
+            piece: 0,
+            left,
         };
         large.begin_piece();
         large
@@ -48,35 +56,80 @@ impl Large {
         self.call
     }
 
-    /// Bytes that wait, without the headers of later pieces.
+    /// Bytes that wait, without headers.
     pub(super) const fn len(&self) -> usize {
-        self.bytes.len() - self.written
+        self.left
     }
 
     /// True if the peer has seen the beginning of a piece and expects its end.
     pub(super) const fn is_within_piece(&self) -> bool {
-        self.start < self.written
+        self.header_written > 0
     }
 
-    /// True if nothing is left but what the peer has begun to read, or what a writer holds.
+    /// True if nothing is left but the piece.
     pub(super) const fn is_last_piece(&self) -> bool {
-        self.end == self.bytes.len()
+        self.piece == self.left
     }
 
-    /// What is to be written of the piece.
-    pub(super) fn piece(&self) -> &[u8] {
-        &self.bytes[self.written..self.end]
+    /// What is to be written first of the piece.
+    pub(super) fn chunk(&self) -> &[u8] {
+        if self.header_written < HEADER_BYTES {
+            return &self.header[self.header_written..];
+        }
+        let first = self.segments.front().map_or(&[][..], |first| first);
+        &first[..first.len().min(self.piece)]
     }
 
-    /// Notes that so many bytes of the piece were written; true if that was its end.
-    pub(super) fn advance(&mut self, count: usize) -> bool {
-        self.written += count.min(self.end - self.written);
-        self.written == self.end
+    /// What is to be written of the piece, as far as there are slices for it; gives how many.
+    pub(super) fn chunks<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        let mut put = |bytes: &'a [u8]| {
+            if !bytes.is_empty()
+                && let Some(slice) = slices.get_mut(count)
+            {
+                *slice = IoSlice::new(bytes);
+                count += 1;
+            }
+        };
+        put(&self.header[self.header_written..]);
+        let mut piece = self.piece;
+        for segment in &self.segments {
+            let part = segment.len().min(piece);
+            put(&segment[..part]);
+            piece -= part;
+        }
+        count
+    }
+
+    /// Notes that so many bytes were written; gives how many of them were not of this piece.
+    pub(super) fn advance(&mut self, mut count: usize) -> usize {
+        let head = count.min(HEADER_BYTES - self.header_written);
+        self.header_written += head;
+        count -= head;
+        while count > 0 && self.piece > 0 {
+            let Some(first) = self.segments.front_mut() else {
+                break;
+            };
+            let part = count.min(first.len()).min(self.piece);
+            first.advance(part);
+            if first.is_empty() {
+                self.segments.pop_front();
+            }
+            self.piece -= part;
+            self.left -= part;
+            count -= part;
+        }
+        count
+    }
+
+    /// True if the piece is written.
+    pub(super) const fn is_piece_written(&self) -> bool {
+        self.piece == 0 && self.header_written == HEADER_BYTES
     }
 
     /// The body behind a piece that was written; nothing if that was the last.
     pub(super) fn next_piece(mut self) -> Option<Self> {
-        if self.is_last_piece() {
+        if self.left == 0 {
             return None;
         }
         self.begin_piece();
@@ -85,26 +138,22 @@ impl Large {
 
     /// The rest of the piece that the peer has begun to read; nothing if there is none.
     pub(super) fn cut(mut self) -> Option<Self> {
-        self.bytes.truncate(self.end);
+        self.left = self.piece;
         self.is_within_piece().then_some(self)
     }
 
     fn begin_piece(&mut self) {
-        let body = self.end;
-        let rest = self.bytes.len() - body;
         // What would be a small last piece goes with the one before.
-        let length = if rest <= FRAME_BYTES_MAX {
-            rest
+        self.piece = if self.left <= FRAME_BYTES_MAX {
+            self.left
         } else {
             CHUNK_BYTES
         };
         let header = Header {
-            length: length as u32,
+            length: self.piece as u32,
             ..Header::new(Kind::Chunk, self.call)
         };
-        self.start = body - HEADER_BYTES;
-        self.bytes[self.start..body].copy_from_slice(&header.to_bytes());
-        self.end = body + length;
-        self.written = self.start;
+        self.header = header.to_bytes();
+        self.header_written = 0;
     }
 }
