@@ -15,7 +15,10 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("invoke", &["stream"]),
     ("transport", &["error"]),
     ("connection", &["transport", "stream", "clock"]),
-    ("discovery", &[]),
+    (
+        "discovery",
+        &["resilience", "transport", "error", "clock", "contain"],
+    ),
     ("balance", &[]),
     ("resilience", &[]),
     ("context", &["transport", "clock"]),

@@ -24,6 +24,7 @@ pub(crate) enum Kind {
     Connect,
     Refused,
     Registration,
+    Resolve,
     Codec,
 }
 
@@ -88,6 +89,12 @@ impl Error {
             ConnectionError::Refused(refusal) => Some(refusal),
             _ => None,
         }
+    }
+
+    /// The name could not be resolved: its source cannot be reached or does not make sense.
+    #[must_use]
+    pub fn is_resolve(&self) -> bool {
+        self.kind == Kind::Resolve
     }
 
     /// A service or method is registered twice, or two methods have the same id.

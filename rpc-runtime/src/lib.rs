@@ -12,6 +12,7 @@ mod clock;
 mod connection;
 mod contain;
 mod context;
+pub mod discovery;
 mod dispatch;
 mod error;
 mod invoke;

@@ -68,6 +68,14 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// No failures yet.
+    pub(crate) fn new(policy: BackoffPolicy) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
     /// An attempt failed; `random` is from 0.0 to 1.0.
     pub(crate) fn note_failure(&mut self, now: Instant, random: f64) {
         let wait = self.policy.pause(self.failures, random);
