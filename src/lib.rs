@@ -16,7 +16,7 @@ pub use rpc_runtime::{
     CallInfo, CallOptions, Channel, ChannelBuilder, Context, Error, InCurrentContext, InProcess,
     Interceptor, Invoke, Items, Latency, MethodStats, Peer, Request, Response, SendError, Sender,
     Server, ServerBuilder, ServerLoad, Service, Streaming, TraceParent, balance, capture_metadata,
-    discovery, resilience, transport,
+    discovery, registry, resilience, transport,
 };
 
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].

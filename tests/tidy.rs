@@ -74,7 +74,14 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ),
     (
         "registry",
-        &["client", "dispatch", "discovery", "error", "clock"],
+        &[
+            "discovery",
+            "context",
+            "resilience",
+            "error",
+            "clock",
+            "contain",
+        ],
     ),
 ];
 

@@ -17,6 +17,7 @@ mod dispatch;
 mod error;
 mod invoke;
 mod middleware;
+pub mod registry;
 pub mod resilience;
 mod server;
 mod stream;

@@ -1,0 +1,168 @@
+//! Who follows a name sees what happens, and survives the registry.
+
+use super::*;
+
+/// S1-35: by watch, a change is seen at once; and a call that waits ends in time.
+#[tokio::test(start_paused = true)]
+async fn s1_35_a_change_is_seen_at_once() {
+    let place = Place::start(&open().build()).await;
+    let client = place.client();
+    let enter = async |name: &str| {
+        let entered = client.register("greeter".into(), instance(name), TTL);
+        entered.await.unwrap()
+    };
+    let first = enter("a").await;
+    let mut watch = place.watch("greeter");
+    assert_eq!(names(&watch.changed().await), ["a"]);
+    tokio::time::sleep(seconds(3)).await;
+    let changed = Instant::now();
+    let second = enter("b").await;
+    assert_eq!(names(&watch.changed().await), ["a", "b"]);
+    assert!(
+        changed.elapsed() <= Duration::from_millis(100),
+        "{:?}",
+        changed.elapsed()
+    );
+    client.deregister(first).await.unwrap();
+    assert_eq!(names(&watch.changed().await), ["b"]);
+    // One that runs out is gone when its time is over, not when somebody looks.
+    enter("c").await;
+    watch.changed().await;
+    let entered = Instant::now();
+    while names(&watch.snapshot().unwrap()) == ["b", "c"] {
+        client.renew(second).await.unwrap();
+        let _ = tokio::time::timeout(seconds(1), watch.changed()).await;
+    }
+    assert_eq!(names(&watch.snapshot().unwrap()), ["b"]);
+    let took = entered.elapsed();
+    assert!(took <= TTL + Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_for_changes_waits_as_long_as_it_was_told() {
+    let place = Place::start(&open().build()).await;
+    let client = place.client();
+    let ask = async |since, wait| {
+        let asked = Instant::now();
+        let changes = client.changes("greeter".into(), since, wait).await.unwrap();
+        (changes, asked.elapsed())
+    };
+    let (Changes { mark, reset, .. }, took) = ask(Mark::default(), seconds(5)).await;
+    assert!(reset && took < seconds(1), "{took:?}");
+    let (_, took) = ask(mark, Duration::ZERO).await;
+    assert!(took < seconds(1), "{took:?}");
+    let (changes, took) = ask(mark, seconds(5)).await;
+    assert!(!changes.reset && changes.entered.is_empty());
+    assert!(took >= seconds(5) && took < seconds(6), "{took:?}");
+    let (_, took) = ask(mark, Duration::MAX).await;
+    assert!(took >= seconds(30) && took < seconds(31), "{took:?}");
+    // When every server has had its time, that is news.
+    let (changes, _) = ask(mark, seconds(30)).await;
+    assert!(changes.mark != mark, "{changes:?}");
+}
+
+/// F5, S1-35: killed, restarted without its memory, and flapping: nobody who watches loses a server
+/// that is there.
+#[tokio::test(start_paused = true)]
+async fn f5_s1_35_a_registry_that_dies_and_forgets_takes_nobody_with_it() {
+    let registry = open().build();
+    let mut place = Place::start(&registry).await;
+    for name in ["a", "b", "c"] {
+        let client = place.client();
+        client
+            .register("greeter".into(), instance(name), TTL)
+            .await
+            .unwrap();
+    }
+    let keep = async |registry: &EmbeddedRegistry, names: &[&str]| {
+        for name in names {
+            let endpoint = Endpoint::new(format!("mem://{name}")).unwrap();
+            let entry = Entry::new("greeter", endpoint, TTL).unwrap();
+            rpc::registry::Registry::register(registry, &entry)
+                .await
+                .map(drop)
+                .unwrap();
+        }
+    };
+    let mut watch = place.watch("greeter");
+    assert_eq!(names(&watch.changed().await), ["a", "b", "c"]);
+    for _ in 0..5 {
+        place.kill().await;
+        tokio::time::sleep(seconds(60)).await;
+        assert_eq!(names(&watch.snapshot().unwrap()), ["a", "b", "c"]);
+        assert!(watch.failure().is_some());
+        let registry = open().build();
+        place.restart(&registry).await;
+        tokio::time::sleep(seconds(5)).await;
+        assert!(watch.failure().is_none(), "resync takes no longer than 5 s");
+        // It knows nobody, then one; the others are on their way.
+        assert_eq!(names(&watch.snapshot().unwrap()), ["a", "b", "c"]);
+        keep(&registry, &["a"]).await;
+        tokio::time::sleep(seconds(1)).await;
+        assert_eq!(names(&watch.snapshot().unwrap()), ["a", "b", "c"]);
+    }
+    // The last life: c does not come back, d is new, and after a minute that is what counts.
+    place.kill().await;
+    let registry = open().build();
+    place.restart(&registry).await;
+    for _ in 0..16 {
+        keep(&registry, &["a", "b", "d"]).await;
+        tokio::time::sleep(seconds(4)).await;
+    }
+    assert_eq!(names(&watch.snapshot().unwrap()), ["a", "b", "d"]);
+}
+
+/// F5: a registry that answers nonsense. Here: some other service has its address now.
+#[tokio::test(start_paused = true)]
+async fn f5_somebody_else_at_the_address_of_the_registry_changes_nothing() {
+    let registry = open().build();
+    let mut place = Place::start(&registry).await;
+    let client = place.client();
+    client
+        .register("greeter".into(), instance("a"), TTL)
+        .await
+        .unwrap();
+    let mut watch = place.watch("greeter");
+    assert_eq!(names(&watch.changed().await), ["a"]);
+    place.kill().await;
+    let nonsense = |_: (String, Mark, Duration)| async { Ok::<_, rpc::Status>(vec![255_u8; 64]) };
+    let builder = Server::builder().add_function("rpc.Registrar.changes", nonsense);
+    place.server = Some(builder.bind(&place.uri).await.unwrap());
+    tokio::time::sleep(seconds(30)).await;
+    assert!(watch.failure().is_some());
+    place.kill().await;
+    let empty = Server::builder().bind(&place.uri).await.unwrap();
+    place.server = Some(empty);
+    tokio::time::sleep(seconds(30)).await;
+    let failure = watch.failure().unwrap();
+    assert!(failure.contains("no service"), "{failure}");
+    assert_eq!(names(&watch.snapshot().unwrap()), ["a"]);
+    place.kill().await;
+    let registry = open().build();
+    place.restart(&registry).await;
+    let client = place.client();
+    client
+        .register("greeter".into(), instance("b"), TTL)
+        .await
+        .unwrap();
+    let back = Instant::now();
+    assert_eq!(names(&watch.changed().await), ["a", "b"]);
+    assert!(back.elapsed() <= seconds(5), "{:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn the_names_of_a_registry_are_checked() {
+    let resolvers = rpc::registry::resolvers();
+    for (name, why) in [
+        ("registry://127.0.0.1:7000", "cannot be the name"),
+        ("registry://127.0.0.1:7000/a//b", "cannot be the name"),
+        ("registry://127.0.0.1/greeter", "port is missing"),
+    ] {
+        let error = resolvers.watch(name).unwrap_err();
+        assert!(error.is_invalid_target(), "{error:?}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let mut nobody = resolvers.watch("registry://127.0.0.1:1/greeter").unwrap();
+    let error = nobody.ready().await.unwrap_err();
+    assert!(error.is_resolve(), "{error:?}");
+}
