@@ -62,6 +62,8 @@ const IMPORTS: [(&str, &[&str]); 16] = [
         &[
             "connection",
             "dispatch",
+            "discovery",
+            "registry",
             "middleware",
             "context",
             "stream",

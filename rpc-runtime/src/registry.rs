@@ -8,6 +8,7 @@
 mod contract;
 mod embedded;
 mod entry;
+mod keeper;
 mod known;
 mod policy;
 mod remote;
@@ -18,6 +19,8 @@ mod wire;
 pub use contract::{Registrar, RegistrarClient, RegistrarServer};
 pub use embedded::EmbeddedRegistry;
 pub use entry::Entry;
+pub(crate) use entry::check_name;
+pub(crate) use keeper::Keeper;
 pub use policy::RegistryBuilder;
 pub use remote::RemoteRegistry;
 pub use resolver::RegistryResolver;

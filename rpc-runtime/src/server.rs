@@ -5,6 +5,7 @@ mod builder;
 mod connection;
 mod connections;
 mod parked;
+mod registrations;
 
 pub use builder::ServerBuilder;
 
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::dispatch::{MethodStats, Router};
 use connections::Connections;
+use registrations::Registered;
 
 /// A server that runs. Dropping it stops it at once; [`shutdown`](Self::shutdown) stops it gently.
 pub struct Server {
@@ -27,6 +29,7 @@ pub struct Server {
     router: Arc<Router>,
     connections: Arc<Connections>,
     accepting: JoinHandle<()>,
+    registered: Registered,
     shutdown_grace: Duration,
 }
 
@@ -78,6 +81,18 @@ impl Server {
         }
     }
 
+    /// Ready when every directory that the server is to be [entered](ServerBuilder::register) into
+    /// has it. May never be, while a directory is down; dropping the future changes nothing.
+    pub async fn registered(&self) {
+        self.registered.complete().await;
+    }
+
+    /// True while every directory has the server, as far as it knows.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.registered.is_complete()
+    }
+
     /// Serves until a signal comes, then shuts down gently; a second signal ends it at once.
     ///
     /// `signal` is asked for a future before each wait, for example `tokio::signal::ctrl_c`.
@@ -100,11 +115,15 @@ impl Server {
         connections.abandon();
     }
 
-    /// Stops gently: accepts no more connections and calls, lets the running calls finish, closes.
+    /// Stops gently: leaves the directories it is registered in, accepts no more connections and
+    /// calls, lets the running calls finish, closes.
     ///
+    /// A directory that does not answer holds it up for 2 s.
     /// Ready when all connections are closed; after the grace period (10 s unless it was set) those
     /// that are left are closed with their calls unanswered. Dropping the future before stops at once.
     pub async fn shutdown(mut self) {
+        // First of all: whoever looks now is sent to another server.
+        std::mem::take(&mut self.registered).leave().await;
         self.accepting.abort();
         // Ready once the listener is dropped and its address is free.
         let _ = (&mut self.accepting).await;

@@ -38,7 +38,7 @@ impl Entry {
 }
 
 /// See [`Entry::new`].
-pub(super) fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let part = |part: &str| !part.is_empty() && part.chars().all(legal);
     if name.len() <= NAME_BYTES_MAX && name.split('/').all(part) {

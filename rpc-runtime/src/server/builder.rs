@@ -12,10 +12,13 @@ use rpc_core::connection::{KeepAlive, ServerConfig};
 use super::Server;
 use super::accept::Acceptor;
 use super::connections::{ConnectionLimits, Connections};
+use super::registrations::Registrations;
 use crate::__private::Outcome;
+use crate::discovery::Attributes;
 use crate::dispatch::{Function, InProcess, Router, RouterBuilder, Service};
 use crate::error::{Error, Kind};
 use crate::middleware::Interceptor;
+use crate::registry::Registry;
 use crate::transport::{Listener, Target, listen};
 
 /// Collects services and settings; a mistake is reported by the method that starts the server.
@@ -25,6 +28,7 @@ use crate::transport::{Listener, Target, listen};
 pub struct ServerBuilder {
     router: RouterBuilder,
     codecs: Vec<Codec>,
+    registrations: Registrations,
     limits: Limits,
 }
 
@@ -113,6 +117,33 @@ impl ServerBuilder {
     #[must_use]
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.router.intercept(Arc::new(interceptor));
+        self
+    }
+
+    /// Enters the server into a directory under a name: once it listens, and for as long as it
+    /// runs. It is entered again after whatever goes wrong there, and taken out before the server
+    /// [shuts down](Server::shutdown).
+    ///
+    /// The server does not wait for the directory: see [`Server::registered`].
+    #[must_use]
+    pub fn register(mut self, registry: impl Registry, name: &str, attributes: Attributes) -> Self {
+        self.registrations.add(registry, name, attributes);
+        self
+    }
+
+    /// Where others reach the server, if that is not where it listens: a host, to which the port is
+    /// added, or a whole target. Needed to register a server that listens on all addresses.
+    #[must_use]
+    pub fn advertise(mut self, host: &str) -> Self {
+        self.registrations.advertise(host);
+        self
+    }
+
+    /// How long a directory keeps the server without hearing from it; 10 s unless it is said, at
+    /// least 1 s. The server is heard from at a third of it.
+    #[must_use]
+    pub const fn registration_ttl(mut self, ttl: Duration) -> Self {
+        self.registrations.set_ttl(ttl);
         self
     }
 
@@ -226,20 +257,24 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// The target is malformed or cannot be listened on; a service is registered twice; two codecs
-    /// have the same id.
+    /// have the same id; the server cannot be entered into a directory as it is to be.
     pub async fn bind(self, target: impl AsRef<str>) -> Result<Server, Error> {
         let target: Target = target.as_ref().parse()?;
         let parts = self.parts()?;
         let listener = listen(&target).await?;
-        Ok(parts.serve(listener))
+        parts.serve(listener)
     }
 
     /// Serves on a listener of the user's own.
     ///
     /// # Errors
-    /// A service is registered twice; two codecs have the same id.
+    /// A service is registered twice; two codecs have the same id; the server cannot be entered into
+    /// a directory as it is to be.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
     pub fn serve(self, listener: impl Listener) -> Result<Server, Error> {
-        Ok(self.parts()?.serve(Box::new(listener)))
+        self.parts()?.serve(Box::new(listener))
     }
 
     /// The services without a server, for [`Channel::from_invoke`](crate::Channel::from_invoke).
@@ -247,13 +282,19 @@ impl ServerBuilder {
     /// Bodies are in bincode. Of the limits, those on requests and on running calls apply.
     ///
     /// # Errors
-    /// A service is registered twice.
+    /// A service is registered twice; they are to be entered into a directory, where nobody could
+    /// reach them.
     pub fn in_process(self) -> Result<InProcess, Error> {
+        if !self.registrations.is_empty() {
+            let mistake = "services within a process cannot be entered into a directory";
+            return Err(Error::new(Kind::Registration, mistake));
+        }
         let router = Arc::new(self.router.build(self.limits.calls_max)?);
         Ok(InProcess::new(router, self.limits.message_bytes_max))
     }
 
     fn parts(self) -> Result<Parts, Error> {
+        self.registrations.check()?;
         let codecs = with_builtin(self.codecs)?;
         let router = self.router.build(self.limits.calls_max)?;
         let named = codecs
@@ -273,6 +314,7 @@ impl ServerBuilder {
             router: Arc::new(router),
             config: Arc::new(config),
             codecs: codecs.into(),
+            registrations: self.registrations,
             limits: self.limits,
         })
     }
@@ -298,12 +340,14 @@ struct Parts {
     router: Arc<Router>,
     config: Arc<ServerConfig>,
     codecs: Arc<[Codec]>,
+    registrations: Registrations,
     limits: Limits,
 }
 
 impl Parts {
-    fn serve(self, listener: Box<dyn Listener>) -> Server {
+    fn serve(self, listener: Box<dyn Listener>) -> Result<Server, Error> {
         let uri = listener.target();
+        let registered = self.registrations.start(&uri)?;
         let connections = Arc::new(Connections::new(self.limits.connections));
         let acceptor = Acceptor {
             listener,
@@ -313,13 +357,14 @@ impl Parts {
             connections: connections.clone(),
             age_max: self.limits.age_max,
         };
-        Server {
+        Ok(Server {
             uri,
             router: self.router,
             connections,
             accepting: tokio::spawn(acceptor.run()),
+            registered,
             shutdown_grace: self.limits.shutdown_grace,
-        }
+        })
     }
 }
 
@@ -327,6 +372,7 @@ impl std::fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerBuilder")
             .field("codecs", &self.codecs)
+            .field("registrations", &self.registrations)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
