@@ -8,6 +8,8 @@
 mod contract;
 mod embedded;
 mod entry;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod keeper;
 mod known;
 mod policy;
@@ -20,6 +22,8 @@ pub use contract::{Registrar, RegistrarClient, RegistrarServer};
 pub use embedded::EmbeddedRegistry;
 pub use entry::Entry;
 pub(crate) use entry::check_name;
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdRegistry, EtcdResolver};
 pub(crate) use keeper::Keeper;
 pub use policy::RegistryBuilder;
 pub use remote::RemoteRegistry;
@@ -33,11 +37,14 @@ use rpc_core::Status;
 
 use crate::discovery::Resolvers;
 
-/// Every scheme that comes with this crate: those of [`Resolvers::default`], and `registry://`.
+/// Every scheme that comes with this crate: those of [`Resolvers::default`], `registry://`, and with
+/// the feature `etcd` also `etcd://`.
 #[must_use]
 pub fn resolvers() -> Resolvers {
     let all = Resolvers::default().with("registry", RegistryResolver::default());
-    all.expect("the scheme is written correctly")
+    #[cfg(feature = "etcd")]
+    let all = all.and_then(|all| all.with("etcd", EtcdResolver::default()));
+    all.expect("these schemes are written correctly")
 }
 
 /// A directory that servers enter themselves into. Implement it for one of your own.

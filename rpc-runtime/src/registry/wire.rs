@@ -11,6 +11,7 @@ pub struct Instance {
     /// Where it is reached, as a target URI.
     pub address: String,
     /// What it says about itself.
+    #[serde(default)]
     pub attributes: Attributes,
 }
 

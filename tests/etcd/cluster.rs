@@ -1,0 +1,292 @@
+//! Members of etcd that a test starts, and what a test asks of them behind our back.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::common::unique;
+
+/// A cluster in a folder of its own; killed when it is dropped.
+pub(crate) struct Etcd {
+    members: Vec<Member>,
+    folder: PathBuf,
+}
+
+struct Member {
+    child: Option<Child>,
+    name: String,
+    client: String,
+    peer: String,
+    initial: String,
+}
+
+/// A key and its lease.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) lease: String,
+}
+
+impl Etcd {
+    /// As many members, ready to answer; `None` if there is no etcd and it need not be.
+    pub(crate) async fn start(members: usize) -> Option<Self> {
+        if !is_installed() {
+            assert!(
+                std::env::var_os("RPC_REQUIRE_ETCD").is_none(),
+                "no etcd on the PATH"
+            );
+            println!("skipped: there is no etcd on the PATH");
+            return None;
+        }
+        // A port that is free now may be taken a moment later.
+        for _ in 0..3 {
+            let mut etcd = Self::new(members);
+            for number in 0..members {
+                etcd.restart(number);
+            }
+            if etcd.is_ready().await {
+                return Some(etcd);
+            }
+        }
+        panic!("etcd does not start");
+    }
+
+    fn new(count: usize) -> Self {
+        let listeners = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        // All at once, so that they differ.
+        let listeners: Vec<_> = listeners.collect();
+        let hosts = listeners
+            .iter()
+            .map(|l| l.local_addr().unwrap().to_string());
+        let hosts: Vec<_> = hosts.collect();
+        let named = hosts.iter().enumerate().take(count);
+        let initial = named.map(|(number, peer)| format!("m{number}=http://{peer}"));
+        let initial = initial.collect::<Vec<_>>().join(",");
+        let members = (0..count).map(|number| Member {
+            child: None,
+            name: format!("m{number}"),
+            peer: hosts[number].clone(),
+            client: hosts[count + number].clone(),
+            initial: initial.clone(),
+        });
+        Self {
+            members: members.collect(),
+            folder: std::env::temp_dir().join(unique("rpc-etcd")),
+        }
+    }
+
+    /// Starts a member with what it has on disk.
+    pub(crate) fn restart(&mut self, number: usize) {
+        self.members[number].start(&self.folder);
+    }
+
+    /// Waits until every member can write.
+    async fn is_ready(&mut self) -> bool {
+        for number in 0..self.members.len() {
+            if !self.is_member_ready(number).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until a member can write; false if it ended, or does not get there.
+    pub(crate) async fn is_member_ready(&mut self, number: usize) -> bool {
+        let member = &mut self.members[number];
+        for _ in 0..200 {
+            let ended = member.child.as_mut().unwrap().try_wait().unwrap();
+            if ended.is_some() {
+                return false;
+            }
+            let put = json!({ "key": base64("ready"), "value": "" });
+            if ask(&member.client, "/v3/kv/put", &put).await.is_some() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, number: usize) {
+        let mut child = self.members[number].child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Deletes what a member has on disk.
+    pub(crate) fn wipe(&self, number: usize) {
+        let folder = self.folder.join(&self.members[number].name);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn freeze(&self, number: usize) {
+        self.members[number].signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self, number: usize) {
+        self.members[number].signal("-CONT");
+    }
+
+    pub(crate) fn host(&self, number: usize) -> &str {
+        &self.members[number].client
+    }
+
+    /// All members, and a folder.
+    pub(crate) fn target(&self, folder: &str) -> String {
+        let hosts: Vec<_> = self.members.iter().map(|m| &*m.client).collect();
+        format!("etcd://{}/{folder}", hosts.join(","))
+    }
+
+    /// The member that leads.
+    pub(crate) async fn leader(&self) -> usize {
+        for _ in 0..200 {
+            for (number, member) in self.members.iter().enumerate() {
+                let status = ask(&member.client, "/v3/maintenance/status", &json!({})).await;
+                let status = status.unwrap_or_default();
+                if status["leader"].is_string() && status["leader"] == status["header"]["member_id"]
+                {
+                    return number;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("nobody leads");
+    }
+
+    async fn must(&self, path: &str, body: Value) -> Value {
+        for member in self.members.iter().filter(|m| m.child.is_some()) {
+            if let Some(answer) = ask(&member.client, path, &body).await {
+                return answer;
+            }
+        }
+        panic!("no member answers {path} {body}");
+    }
+
+    /// Sets a key, and gives the revision.
+    pub(crate) async fn put(&self, key: &str, value: &str) -> String {
+        let body = json!({ "key": base64(key), "value": base64(value) });
+        revision(&self.must("/v3/kv/put", body).await)
+    }
+
+    /// Deletes a key, and gives the revision.
+    pub(crate) async fn delete(&self, key: &str) -> String {
+        let body = json!({ "key": base64(key) });
+        revision(&self.must("/v3/kv/deleterange", body).await)
+    }
+
+    /// Forgets everything before a revision.
+    pub(crate) async fn compact(&self, revision: &str) {
+        let body = json!({ "revision": revision });
+        self.must("/v3/kv/compaction", body).await;
+    }
+
+    pub(crate) async fn revoke(&self, lease: &str) {
+        self.must("/v3/lease/revoke", json!({ "ID": lease })).await;
+    }
+
+    /// The keys with a prefix that ends with a slash.
+    pub(crate) async fn keys(&self, prefix: &str) -> Vec<Key> {
+        let end = format!("{}0", prefix.strip_suffix('/').unwrap());
+        let body = json!({ "key": base64(prefix), "range_end": base64(&end) });
+        let answer = self.must("/v3/kv/range", body).await;
+        let keys = answer["kvs"].as_array().cloned().unwrap_or_default();
+        let key = |pair: Value| {
+            let name = BASE64.decode(pair["key"].as_str().unwrap()).unwrap();
+            Key {
+                name: String::from_utf8(name).unwrap(),
+                lease: pair["lease"].as_str().unwrap_or("0").to_owned(),
+            }
+        };
+        keys.into_iter().map(key).collect()
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            if let Some(child) = &mut member.child {
+                // Also if it is frozen.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Member {
+    fn start(&mut self, folder: &Path) {
+        let client = format!("http://{}", self.client);
+        let peer = format!("http://{}", self.peer);
+        let folder = folder.join(&self.name);
+        let child = Command::new("etcd")
+            .args(["--name", &self.name])
+            .arg("--data-dir")
+            .arg(&folder)
+            .args(["--listen-client-urls", &client])
+            .args(["--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &self.initial])
+            .args(["--logger", "zap", "--log-level", "error"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        let status = Command::new("kill").args([name, &id]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+fn is_installed() -> bool {
+    let mut command = Command::new("etcd");
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn base64(text: &str) -> String {
+    BASE64.encode(text)
+}
+
+fn revision(answer: &Value) -> String {
+    answer["header"]["revision"].as_str().unwrap().to_owned()
+}
+
+/// One request, written by hand: what is tested does not test itself.
+async fn ask(host: &str, path: &str, body: &Value) -> Option<Value> {
+    let asked = async {
+        let mut stream = TcpStream::connect(host).await.ok()?;
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body).as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200 ").then_some(())?;
+        serde_json::from_str(body).ok()
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(2), asked).await;
+    answer.ok().flatten()
+}
