@@ -1,5 +1,7 @@
 //! Who follows a name sees what happens, and survives the registry.
 
+use rpc::transport::{Listener, MemoryListener};
+
 use super::*;
 
 /// S1-35: by watch, a change is seen at once; and a call that waits ends in time.
@@ -110,6 +112,40 @@ async fn f5_s1_35_a_registry_that_dies_and_forgets_takes_nobody_with_it() {
         tokio::time::sleep(seconds(4)).await;
     }
     assert_eq!(names(&watch.snapshot().unwrap()), ["a", "b", "d"]);
+}
+
+/// F5: a registry that is frozen: its connections stay, and nobody answers on them.
+#[tokio::test(start_paused = true)]
+async fn f5_a_frozen_registry_is_noticed_and_found_again() {
+    let registry = open().build();
+    let mut place = Place::start(&registry).await;
+    let client = place.client();
+    client
+        .register("greeter".into(), instance("a"), seconds(60))
+        .await
+        .unwrap();
+    let mut watch = place.watch("greeter");
+    assert_eq!(names(&watch.changed().await), ["a"]);
+    place.kill().await;
+    let mut frozen = MemoryListener::bind(place.uri.strip_prefix("mem://").unwrap()).unwrap();
+    let holding = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok(stream) = frozen.accept().await {
+            held.push(stream);
+        }
+    });
+    tokio::time::sleep(seconds(40)).await;
+    assert!(watch.failure().is_some());
+    assert_eq!(names(&watch.snapshot().unwrap()), ["a"]);
+    holding.abort();
+    let _ = holding.await;
+    place.restart(&registry).await;
+    let client = place.client();
+    let entered = client.register("greeter".into(), instance("b"), TTL);
+    entered.await.unwrap();
+    let back = Instant::now();
+    assert_eq!(names(&watch.changed().await), ["a", "b"]);
+    assert!(back.elapsed() <= seconds(5), "{:?}", back.elapsed());
 }
 
 /// F5: a registry that answers nonsense. Here: some other service has its address now.
