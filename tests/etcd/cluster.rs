@@ -59,7 +59,12 @@ impl Etcd {
     }
 
     fn new(count: usize) -> Self {
-        let listeners = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let listeners = (0..2 * count).map(|_| {
+            // Not where connections come from: while a member is down, none takes its port.
+            let apart = TcpListener::bind("127.0.0.2:0");
+            let listener = apart.or_else(|_| TcpListener::bind("127.0.0.1:0"));
+            listener.unwrap()
+        });
         // All at once, so that they differ.
         let listeners: Vec<_> = listeners.collect();
         let hosts = listeners

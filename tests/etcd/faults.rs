@@ -89,7 +89,7 @@ async fn f5_etcd_that_is_restarted_has_the_fleet_again() {
     }
     let c = start(&target, "c", TTL).await;
     let took = until(&mut watch, &["a", "b", "c"]).await;
-    assert!(took <= seconds(1), "the watch works: {took:?}");
+    assert!(took <= seconds(3), "the watch works: {took:?}");
     drop(c);
 }
 
@@ -162,7 +162,7 @@ async fn f6_a_frozen_leader_holds_nobody_up() {
     let took = frozen.elapsed();
     println!("a change is seen {took:?} after the leader froze");
     // 5 s of silence, a question of 1 s, a list that asks the frozen one first, an election.
-    assert!(took <= seconds(10), "{took:?}");
+    assert!(took <= seconds(15), "{took:?}");
     while frozen.elapsed() < ttl + seconds(2) {
         assert_eq!(versions(&watch.snapshot().unwrap()), ["a", "b"]);
         tokio::time::sleep(Duration::from_millis(50)).await;
