@@ -7,10 +7,11 @@ mod directory;
 #[path = "registration/fleet.rs"]
 mod fleet;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rpc::discovery::Attributes;
-use rpc::registry::EmbeddedRegistry;
+use rpc::registry::{EmbeddedRegistry, Registrar, Registry};
 use rpc::{Server, ServerBuilder, Status};
 use tokio::time::Instant;
 
@@ -259,13 +260,13 @@ async fn what_cannot_be_registered_is_said_before_the_server_serves() {
 async fn a_server_may_be_in_several_directories_under_several_names() {
     let registry = EmbeddedRegistry::builder().allow_local().build();
     let directory = Directory::default();
+    let chosen: Arc<dyn Registry> = Arc::new(registry.clone());
     let builder = greeter("a")
-        .register(registry.clone(), "greeter", Attributes::new())
+        .register(chosen, "greeter", Attributes::new())
         .register(registry.clone(), "polite/greeter", Attributes::new())
         .register(directory.clone(), "greeter", Attributes::new());
     let server = bind(builder).await;
     soon(server.registered()).await;
-    use rpc::registry::Registrar;
     let count = async |name: &str| {
         let list = registry.list(name.into(), String::new()).await;
         list.map(|list| list.len())

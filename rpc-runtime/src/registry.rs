@@ -31,6 +31,7 @@ pub use resolver::RegistryResolver;
 pub use wire::{Changes, Instance, Lease, Mark};
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rpc_core::Status;
@@ -57,6 +58,14 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The directory cannot be reached, or refuses the entry. It is tried again after a pause.
     async fn register(&self, entry: &Entry) -> Result<Box<dyn Registration>, Status>;
+}
+
+/// One that is shared, or chosen while the program runs.
+#[async_trait]
+impl<R: Registry + ?Sized> Registry for Arc<R> {
+    async fn register(&self, entry: &Entry) -> Result<Box<dyn Registration>, Status> {
+        (**self).register(entry).await
+    }
 }
 
 /// An entry in a directory. Dropping it lets the entry run out.
