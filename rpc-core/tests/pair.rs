@@ -18,6 +18,7 @@ mod pair {
     mod ids;
     mod keep_alive;
     mod opening;
+    mod pieces;
     mod progress;
     mod random;
     mod random_life;

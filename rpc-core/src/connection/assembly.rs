@@ -9,10 +9,15 @@ use super::ConnectionError;
 use crate::Metadata;
 use crate::wire::{Body, CHUNK_BYTES, Header};
 
+const WITHIN_PIECES: ConnectionError =
+    ConnectionError::Violation("a message within the pieces of another");
+
 /// The messages of one connection that are not complete, one for each call at the most.
 #[derive(Debug, Default)]
 pub(super) struct Assemblies {
     begun: HashMap<u32, Assembly>,
+    /// How many of them nobody wants.
+    unwanted: usize,
 }
 
 /// One message that is not complete.
@@ -59,8 +64,9 @@ impl Assemblies {
         self.begun.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.begun.len()
+    /// How many messages are arriving that nobody wants.
+    pub(super) const fn unwanted(&self) -> usize {
+        self.unwanted
     }
 
     /// A message of this length begins; its pieces are dropped as they come unless it is `wanted`.
@@ -71,15 +77,14 @@ impl Assemblies {
         wanted: bool,
     ) -> Result<(), ConnectionError> {
         let Entry::Vacant(vacant) = self.begun.entry(head.header.call) else {
-            return Err(ConnectionError::Violation(
-                "a message within the pieces of another",
-            ));
+            return Err(WITHIN_PIECES);
         };
         vacant.insert(Assembly {
             head,
             bytes: wanted.then(BytesMut::new),
             missing: length,
         });
+        self.unwanted += usize::from(!wanted);
         Ok(())
     }
 
@@ -107,26 +112,32 @@ impl Assemblies {
             return Ok(Added::Part);
         }
         let whole = entry.remove();
+        self.unwanted -= usize::from(whole.bytes.is_none());
         Ok(Added::Whole(whole.head, whole.bytes.map(BytesMut::freeze)))
     }
 
-    /// True if a message of this call is not complete.
-    pub(super) fn contains(&self, call: u32) -> bool {
-        self.begun.contains_key(&call)
+    /// Another message of this call is here, or the end of its stream: none may be incomplete.
+    pub(super) fn check_complete(&self, call: u32) -> Result<(), ConnectionError> {
+        if self.begun.contains_key(&call) {
+            return Err(WITHIN_PIECES);
+        }
+        Ok(())
     }
 
     /// Nobody wants the message any more, but its pieces are still on their way.
-    pub(super) fn ignore(&mut self, call: u32) -> bool {
+    pub(super) fn ignore(&mut self, call: u32) {
         let begun = self.begun.get_mut(&call);
-        begun.is_some_and(|assembly| assembly.bytes.take().is_some())
+        let wanted = begun.and_then(|assembly| assembly.bytes.take());
+        self.unwanted += usize::from(wanted.is_some());
     }
 
     /// No further piece of this message will come, or none is to be noticed.
     pub(super) fn forget(&mut self, call: u32) {
-        self.begun.remove(&call);
+        let forgotten = self.begun.remove(&call);
+        self.unwanted -= usize::from(forgotten.is_some_and(|it| it.bytes.is_none()));
     }
 
     pub(super) fn clear(&mut self) {
-        self.begun.clear();
+        *self = Self::default();
     }
 }

@@ -10,7 +10,7 @@ mod window;
 
 use std::collections::HashMap;
 
-use self::entries::entry_lengths;
+use self::entries::{EntryLength, entry_lengths};
 use self::window::{Flow, Window};
 use super::{CallId, ConnectionError, cut_text};
 use crate::wire::{Batch, CHUNK_BYTES, Header, Kind, Outgoing};
@@ -53,7 +53,8 @@ impl Half {
     }
 }
 
-/// The longest row of items that is sent in pieces: an item, and what may go in front of it.
+/// The longest row of items that is sent in pieces: an item, and what may go in front of it, which is
+/// less than a frame.
 pub(super) const fn item_batch_bytes_max(message_bytes_max: u32) -> usize {
     message_bytes_max as usize + 2 * CHUNK_BYTES
 }
@@ -82,6 +83,23 @@ pub(super) fn read_end(header: Header, body: &[u8]) -> Result<(), Status> {
         code,
         String::from_utf8_lossy(body).into_owned(),
     ))
+}
+
+/// An entry that is whole and not too long.
+fn checked(
+    length: Option<EntryLength>,
+    item_bytes_max: usize,
+) -> Result<EntryLength, ConnectionError> {
+    let length = length.ok_or(ConnectionError::Violation("items of broken lengths"))?;
+    if length.body > item_bytes_max {
+        return Err(ConnectionError::Violation("an item longer than announced"));
+    }
+    Ok(length)
+}
+
+/// Looks at a row that was counted by [`StreamTable::receiving_row`] and has arrived.
+pub(super) fn check_row(entries: &[u8], item_bytes_max: usize) -> Result<(), ConnectionError> {
+    entry_lengths(entries).try_for_each(|length| checked(length, item_bytes_max).map(|_| ()))
 }
 
 /// What came of an attempt to send items.
@@ -202,15 +220,26 @@ impl StreamTable {
             return Err(ConnectionError::Violation("a frame of no items"));
         }
         for length in entry_lengths(entries) {
-            let length = length.ok_or(ConnectionError::Violation("items of broken lengths"))?;
-            if length.body > item_bytes_max {
-                return Err(ConnectionError::Violation("an item longer than announced"));
-            }
+            let length = checked(length, item_bytes_max)?;
             if !window.admits(flow, length.whole()) {
                 return Err(ConnectionError::Violation("items beyond the window"));
             }
             window.fill(flow, length.whole());
         }
+        Ok(())
+    }
+
+    /// The beginning of a row in pieces has arrived. It counts as a whole from now on, as it does at
+    /// the peer: what overtakes its pieces must not be taken to have come before it.
+    pub(super) fn receiving_row(&mut self, call: u32, bytes: usize) -> Result<(), ConnectionError> {
+        let Half { window, flows } = &mut self.receiving;
+        let Some(flow) = flows.get_mut(&call) else {
+            return Err(ConnectionError::Violation("items of no stream"));
+        };
+        if !window.admits(flow, bytes as u64) {
+            return Err(ConnectionError::Violation("items beyond the window"));
+        }
+        window.fill(flow, bytes as u64);
         Ok(())
     }
 
@@ -221,7 +250,7 @@ impl StreamTable {
         let credit = u64::from(u32::from_le_bytes(credit));
         let Half { window, flows } = &mut self.sending;
         let Some(flow) = flows.get_mut(&call) else {
-            return Ok(credit < window.portion());
+            return Ok(credit == 0 || credit < window.portion());
         };
         if credit == 0 || credit > flow.on_the_way() {
             return Err(ConnectionError::Violation("a credit for nothing"));
@@ -251,7 +280,7 @@ impl Streams<'_> {
     /// True while items are appended without waiting for the writer.
     #[must_use]
     pub fn writer_keeps_up(&self) -> bool {
-        self.outgoing.len() < Self::OUTGOING_BYTES_MAX
+        self.outgoing.buffered() < Self::OUTGOING_BYTES_MAX
     }
 
     /// Sends as many items of a batch as the peer and the writer can take now, and removes them from
@@ -264,30 +293,31 @@ impl Streams<'_> {
         if flow.is_over() {
             return Sent::Over;
         }
-        if batch.is_empty() {
-            return Sent::All;
-        }
-        if self.outgoing.len() >= Self::OUTGOING_BYTES_MAX || self.outgoing.is_sending(call.wire())
-        {
-            return Sent::AwaitsWriter;
-        }
-        let mut admitted = 0;
-        for size in batch.sizes().map(u64::from) {
-            if !window.admits(flow, size) {
-                break;
+        while !batch.is_empty() {
+            if self.outgoing.buffered() >= Self::OUTGOING_BYTES_MAX
+                || self.outgoing.is_sending(call.wire())
+            {
+                return Sent::AwaitsWriter;
             }
-            window.fill(flow, size);
-            admitted += size as usize;
+            let mut admitted = 0;
+            // A row grows until it fills a frame. A long item may end it, which then goes in pieces.
+            for size in batch.sizes() {
+                if admitted >= CHUNK_BYTES || !window.admits(flow, u64::from(size)) {
+                    break;
+                }
+                window.fill(flow, u64::from(size));
+                admitted += size as usize;
+            }
+            match admitted {
+                0 => return Sent::AwaitsCredit,
+                _ if admitted == batch.len() => self.outgoing.items(call.wire(), batch),
+                _ => {
+                    let mut first = batch.split_to(admitted);
+                    self.outgoing.items(call.wire(), &mut first);
+                }
+            }
         }
-        if admitted == batch.len() {
-            self.outgoing.items(call.wire(), batch);
-            return Sent::All;
-        }
-        if admitted > 0 {
-            let mut first = batch.split_to(admitted);
-            self.outgoing.items(call.wire(), &mut first);
-        }
-        Sent::AwaitsCredit
+        Sent::All
     }
 
     /// True once the end of the stream can be said: a large item may still be on its way out.

@@ -24,7 +24,9 @@ use crate::Metadata;
 ///
 /// What waits is taken out in turns to be written, and what is left of a turn is given back, so that
 /// memory is used again and nobody holds a lock during a system call. A turn is the whole of the
-/// buffer and one piece of one large body: nothing waits for longer than that.
+/// buffer and one piece of one large body: nothing waits for longer than that. A piece that was in a
+/// turn keeps its place: it does not wait for ever behind small frames, and what is appended behind a
+/// last piece does not come before it.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     buffer: Vec<u8>,
@@ -35,6 +37,9 @@ pub struct Outgoing {
     /// In the order of their next pieces. The first may be within a piece, and is written before the
     /// buffer then.
     large: VecDeque<Large>,
+    /// Where in the stream the next piece of the first of them goes, between two frames; behind all
+    /// that is there if it was in no turn yet.
+    due: Option<u64>,
     /// In a turn: what is left of the body whose piece was written.
     rest: Option<Large>,
     /// This is a turn.
@@ -48,6 +53,7 @@ pub struct Outgoing {
 #[derive(Clone, Copy, Debug)]
 struct Away {
     call: u32,
+    is_message: bool,
     /// The piece in the turn is the last.
     is_last: bool,
     /// What follows the piece is not wanted any more.
@@ -73,24 +79,38 @@ impl Outgoing {
         self.written == self.buffer.len() && self.large.is_empty()
     }
 
+    /// Bytes that wait, large bodies left out.
+    #[inline]
+    pub(crate) const fn buffered(&self) -> usize {
+        self.buffer.len() - self.written
+    }
+
+    /// True if large bodies wait.
+    #[inline]
+    pub(crate) fn has_large(&self) -> bool {
+        !self.large.is_empty() || self.away.is_some()
+    }
+
     /// Bytes that wait, without the headers of pieces to come.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        let buffered = self.buffer.len() - self.written;
         self.large
             .iter()
-            .fold(buffered, |sum, large| sum + large.len())
+            .fold(self.buffered(), |sum, large| sum + large.len())
     }
 
     /// Takes a turn out to be written; what is appended meanwhile follows it. What is left of it has
     /// to come back, with [`prepend`](Self::prepend), before the next.
     #[must_use]
     pub fn take(&mut self) -> Self {
+        let due = self.due();
+        self.due = None;
         let turn = Self {
             base: self.base,
             buffer: std::mem::take(&mut self.buffer),
             written: std::mem::take(&mut self.written),
+            due: Some(due),
             large: self.take_large(),
             is_turn: true,
             ..Self::default()
@@ -107,6 +127,7 @@ impl Outgoing {
         };
         self.away = Some(Away {
             call: first.call(),
+            is_message: first.is_message(),
             is_last: first.is_last_piece(),
             cut: false,
         });
@@ -131,10 +152,9 @@ impl Outgoing {
     #[must_use]
     pub fn chunk(&self) -> &[u8] {
         match self.large.front() {
-            Some(large) if large.is_within_piece() || self.written == self.buffer.len() => {
-                large.chunk()
-            }
-            _ => &self.buffer[self.written..],
+            Some(large) if large.is_within_piece() || self.due() <= self.written() => large.chunk(),
+            Some(_) => &self.buffer[self.written..(self.due() - self.base) as usize],
+            None => &self.buffer[self.written..],
         }
     }
 
@@ -144,13 +164,14 @@ impl Outgoing {
         let Some(large) = self.large.front() else {
             return 0;
         };
-        if large.is_within_piece() || self.written == self.buffer.len() {
+        let in_front = self.chunk();
+        if large.is_within_piece() || self.due() <= self.written() {
             return large.chunks(slices);
         }
         let Some((first, rest)) = slices.split_first_mut() else {
             return 0;
         };
-        *first = IoSlice::new(&self.buffer[self.written..]);
+        *first = IoSlice::new(in_front);
         1 + large.chunks(rest)
     }
 
@@ -164,16 +185,18 @@ impl Outgoing {
     /// Notes that `count` bytes of [`chunk`](Self::chunk) or [`chunks`](Self::chunks) were written.
     #[inline]
     pub fn advance(&mut self, mut count: usize) {
-        while let Some(large) = self.large.front_mut()
-            && count > 0
-        {
-            if large.is_within_piece() || self.written == self.buffer.len() {
+        while count > 0 && !self.large.is_empty() {
+            let in_front = self.due().saturating_sub(self.written()) as usize;
+            let Some(large) = self.large.front_mut() else {
+                break;
+            };
+            if large.is_within_piece() || in_front == 0 {
                 count = large.advance(count);
                 if large.is_piece_written() {
                     self.end_piece();
                 }
             } else {
-                let part = count.min(self.buffer.len() - self.written);
+                let part = count.min(in_front);
                 self.advance_buffer(part);
                 count -= part;
             }
@@ -183,12 +206,17 @@ impl Outgoing {
         }
     }
 
+    fn due(&self) -> u64 {
+        self.due.unwrap_or_else(|| self.end())
+    }
+
     fn end_piece(&mut self) {
         let rest = self.large.pop_front().and_then(Large::next_piece);
         if self.is_turn {
             self.rest = rest;
         } else {
             self.large.extend(rest);
+            self.due = None;
         }
     }
 
@@ -232,14 +260,20 @@ impl Outgoing {
         let keep = |large: Large| if cut { large.cut() } else { Some(large) };
         if let Some(large) = turn.large.pop_front().and_then(keep) {
             self.large.push_front(large);
+            self.due = turn.due;
         }
         self.large.extend(turn.rest.take().and_then(keep));
     }
 
-    /// True if a large body of this call is not written to the end, as far as is known here: a
-    /// writer may be about to.
+    /// True if the large body of this call's request or response cannot have been written to its end:
+    /// a part of it is here, or comes back with a turn.
     pub(crate) fn holds(&self, call: u32) -> bool {
-        self.large.iter().any(|large| large.call() == call)
+        let away = self.away.filter(|away| away.call == call);
+        away.is_some_and(|away| away.is_message && !away.is_last)
+            || self
+                .large
+                .iter()
+                .any(|large| large.call() == call && large.is_message())
     }
 
     /// True if what is appended now would come before the end of the large body of this call.
@@ -251,27 +285,29 @@ impl Outgoing {
             })
     }
 
-    /// Gives up the rest of the large body of a call. A piece that is being written goes on to its
+    /// Gives up the rest of the large bodies of a call. A piece that is being written goes on to its
     /// end: the peer could not read anything behind less.
     pub(crate) fn cut(&mut self, call: u32) {
         if let Some(away) = self.away.as_mut().filter(|away| away.call == call) {
             away.cut = true;
         }
-        let found = self.large.iter().position(|large| large.call() == call);
-        let rest = found.and_then(|index| self.large.remove(index)?.cut());
-        if let Some(rest) = rest {
-            // Only the first can be within a piece.
-            self.large.push_front(rest);
+        // One may be at its last piece, with another behind it.
+        if self.large.iter().any(|large| large.call() == call) {
+            let bodies = std::mem::take(&mut self.large).into_iter();
+            let kept = bodies.filter_map(|large| match large.call() == call {
+                true => large.cut(),
+                false => Some(large),
+            });
+            self.large = kept.collect();
         }
     }
 
-    /// Forgets what waits, but for the rest of a piece that is being written.
+    /// Forgets what waits, also what is left of a frame that was written in part: nothing may follow.
+    /// Of a turn that is away only its own piece comes back.
     pub(crate) fn discard(&mut self) {
         self.written = self.buffer.len();
         self.reset();
-        let first = self.large.pop_front().and_then(Large::cut);
         self.large.clear();
-        self.large.extend(first);
         if let Some(away) = &mut self.away {
             away.cut = true;
         }

@@ -6,6 +6,7 @@ use rpc_core::connection::{CallId, ConnectionError, RequestHead};
 use rpc_core::{Deadline, MethodId};
 
 use super::harness::*;
+use super::raw::Frame;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -135,13 +136,27 @@ impl Pair {
     }
 }
 
-/// The kinds of the frames in these bytes, with the low bits of their call ids.
-pub(crate) fn kinds(mut bytes: &[u8]) -> Vec<(u8, u32)> {
-    let mut kinds = Vec::new();
+/// The frames in these bytes.
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
+    let mut frames = Vec::new();
     while let Some((header, rest)) = bytes.split_first_chunk::<16>() {
         let field = |at: usize| u32::from_le_bytes(*header[at..].first_chunk().unwrap());
-        kinds.push((header[8], field(4)));
-        bytes = &rest[field(0) as usize..];
+        let (body, rest) = rest.split_at(field(0) as usize);
+        frames.push(Frame {
+            kind: header[8],
+            call: field(4),
+            flags: header[9],
+            extra: u16::from_le_bytes([header[10], header[11]]),
+            method: field(12),
+            body,
+        });
+        bytes = rest;
     }
-    kinds
+    frames
+}
+
+/// The kinds of the frames in these bytes, with the low bits of their call ids.
+pub(crate) fn kinds(bytes: &[u8]) -> Vec<(u8, u32)> {
+    let frames = frames(bytes).into_iter();
+    frames.map(|frame| (frame.kind, frame.call)).collect()
 }

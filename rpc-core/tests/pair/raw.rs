@@ -6,12 +6,18 @@ pub(crate) const REQUEST: u8 = 1;
 pub(crate) const RESPONSE: u8 = 2;
 pub(crate) const ERROR: u8 = 3;
 pub(crate) const CANCEL: u8 = 4;
+pub(crate) const ITEM: u8 = 5;
+pub(crate) const END: u8 = 6;
+pub(crate) const CREDIT: u8 = 7;
 pub(crate) const PING: u8 = 8;
 pub(crate) const PONG: u8 = 9;
 pub(crate) const GO_AWAY: u8 = 10;
+pub(crate) const CHUNK: u8 = 11;
 
 pub(crate) const METADATA: u8 = 1;
 pub(crate) const ONEWAY: u8 = 2;
+pub(crate) const MORE: u8 = 1 << 5;
+pub(crate) const ITEMS: u8 = 1 << 6;
 
 /// The fixed part of a hello or ack, bytes 4 to 7 as given, and its extension block.
 pub(crate) fn preface(head: [u8; 4], extensions: &[u8]) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! What a test does on either side of the streams of a call.
 
-use rpc_core::Metadata;
 use rpc_core::connection::{Answered, CallId, RequestHead, Sent};
 use rpc_core::wire::{Batch, Follows};
+use rpc_core::{Metadata, Status};
 
 use super::harness::*;
 
@@ -55,5 +55,11 @@ impl Pair {
 
     pub(crate) fn server_sends(&mut self, call: CallId, items: &[&[u8]]) -> Sent {
         self.server.streams().send(call, &mut batch(items))
+    }
+
+    /// The handler ends its call, whatever it is at.
+    pub(crate) fn fail(&mut self, call: CallId, status: &Status) {
+        self.server.unpark(call).expect("it is parked");
+        self.server.fail(call, status);
     }
 }

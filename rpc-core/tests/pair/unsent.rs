@@ -1,6 +1,7 @@
 //! When a connection ends, a call whose request was not written to the end was not processed.
 
 use super::harness::*;
+use super::pieces::take_in_turns;
 
 const BODIES: [usize; 5] = [0, 1, 40, 300, 3];
 
@@ -134,4 +135,106 @@ fn bytes_that_a_writer_keeps_count_as_written() {
     assert!(unsent.iter().all(|(kept, flag)| *flag == (*kept == 9)));
     assert_eq!(unsent.len(), BODIES.len() + 1);
     drop(held);
+}
+
+/// Two requests in pieces among small ones: what each call is called, and its body.
+const LARGE: [usize; 5] = [3, 150_000, 40, 70_000, 0];
+
+/// A pair with one call for each of [`LARGE`], in turns or not.
+fn queued_large() -> Pair {
+    let mut pair = Pair::new();
+    for (kept, body) in LARGE.iter().enumerate() {
+        pair.call(WAIT, kept as u64, &vec![7; *body]);
+    }
+    pair
+}
+
+/// Where in what a client wrote behind its hello each call ends, by its position in [`LARGE`].
+fn ends_in(stream: &[u8], hello: usize) -> Vec<usize> {
+    let mut ends = vec![0; LARGE.len()];
+    let mut at = hello;
+    for frame in super::clock::frames(&stream[hello..]) {
+        at += 16 + frame.body.len();
+        ends[frame.call as usize - 16] = at;
+    }
+    ends
+}
+
+/// Every offset near the ends of frames, and a sample of the others.
+fn offsets(stream: &[u8], hello: usize) -> Vec<usize> {
+    let mut at = hello;
+    let mut near: Vec<usize> = (0..=stream.len()).step_by(4999).collect();
+    for frame in super::clock::frames(&stream[hello..]) {
+        near.extend(at.saturating_sub(2)..(at + 23).min(stream.len() + 1));
+        at += 16 + frame.body.len();
+    }
+    near.extend(stream.len() - 3..=stream.len());
+    near
+}
+
+#[test]
+fn f18_the_flag_is_exact_wherever_writing_a_request_in_pieces_stopped() {
+    // [call.unsent] [frame.pieces]: in turns of one write, or of several.
+    let hello = Pair::new().client.outgoing().len();
+    for turn in [usize::MAX, 30_000, 0] {
+        let write = |pair: &mut Pair, mut count: usize| {
+            let mut bytes = Vec::new();
+            while count > 0 && !pair.client.outgoing().is_empty() {
+                let part = match turn {
+                    0 => take_up_to(pair.client.outgoing(), count),
+                    _ => take_in_turns(pair.client.outgoing(), count.min(turn)),
+                };
+                count -= part.len();
+                bytes.extend(part);
+            }
+            bytes
+        };
+        let whole = write(&mut queued_large(), usize::MAX);
+        let ends = ends_in(&whole, hello);
+        for count in offsets(&whole, hello) {
+            let mut pair = queued_large();
+            assert!(write(&mut pair, count) == whole[..count]);
+            let mut flags = Vec::new();
+            pair.client
+                .close(|kept, unsent| flags.push((*kept, unsent)));
+            let expected = (0_u64..).zip(ends.iter().map(|end| *end > count));
+            assert!(
+                flags.iter().copied().eq(expected.take(5)),
+                "{count}: {flags:?}"
+            );
+            // What was called unsent is not sent after all.
+            assert!(pair.client.outgoing().is_empty(), "{count}");
+        }
+    }
+}
+
+#[test]
+fn f18_no_request_of_which_a_writer_holds_the_end_is_called_unsent() {
+    // [call.unsent] [frame.pieces]: the connection ends while a turn is away, and comes back.
+    let hello = Pair::new().client.outgoing().len();
+    let whole = take_in_turns(queued_large().client.outgoing(), usize::MAX);
+    for count in offsets(&whole, hello) {
+        for more in [0, 10, 1000, usize::MAX] {
+            let mut pair = queued_large();
+            let mut written = take_in_turns(pair.client.outgoing(), count);
+            let mut turn = pair.client.outgoing().take();
+            let mut flags = Vec::new();
+            pair.client.close(|_, unsent| flags.push(unsent));
+            written.extend(take_up_to(&mut turn, more));
+            pair.client.outgoing().prepend(turn);
+            written.extend(take_in_turns(pair.client.outgoing(), usize::MAX));
+            assert_eq!(written, whole[..written.len()]);
+            for (end, unsent) in ends_in(&whole, hello).iter().zip(&flags) {
+                assert!(*end > written.len() || !unsent, "{count} {more}: {flags:?}");
+            }
+            // Nor is any doubt cast on what nobody held.
+            let held = written.len();
+            let kept = ends_in(&whole, hello)
+                .iter()
+                .filter(|end| **end > held)
+                .count();
+            let unsent = flags.iter().filter(|unsent| **unsent).count();
+            assert!(more < usize::MAX || kept == unsent, "{count}: {flags:?}");
+        }
+    }
 }

@@ -8,6 +8,9 @@ use crate::connection::{
 use crate::wire::{Body, Flags, Header, Kind, metadata_and_rest};
 use crate::{Code, Metadata, Status};
 
+const LONG_REPLY: ConnectionError =
+    ConnectionError::Violation("an oversized reply that follows in pieces");
+
 impl<T> ClientConnection<T> {
     #[inline]
     pub(super) fn handle_frame<'a>(
@@ -16,12 +19,12 @@ impl<T> ClientConnection<T> {
         body: Body<'a>,
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
         if header.kind == Kind::Response && !header.flags.exceeds(Flags::METADATA) {
+            if self.has_parts() {
+                self.end_parts(header.call)?;
+            }
             let Some(call) = self.calls.close(header.call) else {
                 return self.handle_late_answer(header.call);
             };
-            if !self.streams.is_empty() {
-                self.forget_streams(header.call);
-            }
             return Ok(Some(match parts(header, body) {
                 Ok((metadata, body)) => self.replied(call, metadata, body),
                 Err(status) => failed(call, status),
@@ -109,15 +112,26 @@ impl<T> ClientConnection<T> {
         header: Header,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
         match header.kind {
+            Kind::Response if header.flags.contains(Flags::MORE) => return Err(LONG_REPLY),
             Kind::Response | Kind::Error => {}
             Kind::Item | Kind::Chunk => return Err(LONG_FRAME),
             Kind::Request => return Err(WRONG_DIRECTION),
             _ => return self.skip_unknown_frame(),
         }
-        let Some(call) = self.calls.close(header.call) else {
-            return self.handle_late_answer(header.call);
+        // If items follow, the end of their stream is the end of the call.
+        let items = header.kind == Kind::Response && header.flags.contains(Flags::ITEMS);
+        let Some(call) = self.calls.find_open(header.call) else {
+            return match items {
+                true => Ok(None),
+                false => self.handle_late_answer(header.call),
+            };
         };
-        self.forget_streams(header.call);
+        if items {
+            self.cancel_unread(call);
+        } else {
+            self.calls.close(header.call);
+            self.forget_streams(header.call);
+        }
         let status = self.oversized_reply(header.length as usize);
         Ok(Some(failed(call, status)))
     }

@@ -1,8 +1,10 @@
 //! The streams behind requests and replies.
 
+use bytes::Bytes;
+
 use super::{ClientConnection, ClientEvent};
 use crate::connection::assembly::{Head, announced_length};
-use crate::connection::streams::{item_batch_bytes_max, put_end};
+use crate::connection::streams::{check_row, item_batch_bytes_max, put_end};
 use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
 use crate::wire::{Body, Flags, Header};
 use crate::{Metadata, Status};
@@ -41,12 +43,13 @@ impl<T> ClientConnection<T> {
             let metadata = Metadata::new();
             self.assemblies
                 .begin(Head { header, metadata }, length, true)?;
+            self.streams.receiving_row(header.call, length)?;
             return Ok(None);
         }
         self.skip_items(header.call)
     }
 
-    pub(super) fn handle_items<'a>(
+    fn handle_items<'a>(
         &mut self,
         call: u32,
         body: Body<'a>,
@@ -54,9 +57,23 @@ impl<T> ClientConnection<T> {
         let Some(open) = self.calls.find_open(call) else {
             return self.skip_items(call);
         };
+        self.assemblies.check_complete(call)?;
         let item_bytes_max = self.config.message_bytes_max as usize;
         self.streams.received(call, &body, item_bytes_max)?;
         Ok(Some(ClientEvent::Items(open, body)))
+    }
+
+    /// A row of items that came in pieces.
+    pub(super) fn handle_row(
+        &self,
+        call: u32,
+        row: Option<Bytes>,
+    ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        let (Some(open), Some(row)) = (self.calls.find_open(call), row) else {
+            return Ok(None);
+        };
+        check_row(&row, self.config.message_bytes_max as usize)?;
+        Ok(Some(ClientEvent::Items(open, Body::Owned(row))))
     }
 
     /// Items that came too late for their stream.
@@ -75,9 +92,7 @@ impl<T> ClientConnection<T> {
         &mut self,
         wire: u32,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        if self.assemblies.contains(wire) {
-            return Err(ConnectionError::Violation("an end within an item"));
-        }
+        self.assemblies.check_complete(wire)?;
         let Some(call) = self.calls.find_open(wire) else {
             return self.handle_late_answer(wire);
         };
@@ -119,6 +134,28 @@ impl<T> ClientConnection<T> {
         }
         self.outgoing.cut(wire);
         Ok(self.calls.find_open(wire).map(ClientEvent::Stopped))
+    }
+
+    /// True if any call has a stream, or a message in pieces either way.
+    #[inline]
+    pub(super) fn has_parts(&self) -> bool {
+        !self.streams.is_empty() || !self.assemblies.is_empty() || self.outgoing.has_large()
+    }
+
+    /// A reply that is the end of its call must not come in the middle of another.
+    #[cold]
+    pub(super) fn end_parts(&mut self, wire: u32) -> Result<(), ConnectionError> {
+        self.check_first_reply(wire)?;
+        self.forget_streams(wire);
+        Ok(())
+    }
+
+    pub(super) fn check_first_reply(&self, wire: u32) -> Result<(), ConnectionError> {
+        self.assemblies.check_complete(wire)?;
+        if self.streams.is_receiving(wire) {
+            return Err(ConnectionError::Violation("a second reply"));
+        }
+        Ok(())
     }
 
     /// Nothing more is expected of the streams of a call.

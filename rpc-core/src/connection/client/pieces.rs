@@ -20,6 +20,7 @@ impl<T> ClientConnection<T> {
         if header.flags.exceeds(REPLY_FLAGS) {
             return Err(ConnectionError::Violation("a reply with an undefined flag"));
         }
+        self.check_first_reply(header.call)?;
         let (metadata, body) = match parts(header, body) {
             Ok(parts) => parts,
             Err(status) => return self.handle_unreadable_reply(header, status),
@@ -29,18 +30,18 @@ impl<T> ClientConnection<T> {
         }
         let length = announced_length(&body)?;
         let open = self.calls.find_open(header.call);
-        if open.is_none()
-            && self.assemblies.len() as u64 > self.given_up + Self::UNKNOWN_REPLIES_MAX
-        {
+        let late = self.assemblies.unwanted() as u64;
+        if open.is_none() && late > self.given_up + Self::UNKNOWN_REPLIES_MAX {
             return Err(ConnectionError::Violation(
                 "replies to calls that are not open",
             ));
         }
         // Where nobody waits, the end of the last piece is the late answer.
         let fits = length <= self.config.message_bytes_max as usize;
-        let head = Head { header, metadata };
+        let wanted = open.is_some() && fits;
+        let metadata = if wanted { metadata } else { Metadata::new() };
         self.assemblies
-            .begin(head, length, open.is_some() && fits)?;
+            .begin(Head { header, metadata }, length, wanted)?;
         Ok(open.filter(|_| !fits).map(|call| {
             self.cancel_unread(call);
             failed(call, self.oversized_reply(length))
@@ -57,15 +58,12 @@ impl<T> ClientConnection<T> {
         let items = header.flags.contains(Flags::ITEMS);
         let Some(call) = self.calls.find_open(header.call) else {
             // With items behind it, the reply is not the end of the call.
-            return if items {
-                Ok(None)
-            } else {
-                self.handle_late_answer(header.call)
+            return match items {
+                true if self.calls.is_used(header.call) => Ok(None),
+                true => Err(NO_SUCH_CALL),
+                false => self.handle_late_answer(header.call),
             };
         };
-        if items && self.streams.is_receiving(header.call) {
-            return Err(ConnectionError::Violation("a second reply"));
-        }
         if items {
             self.streams.open_receiving(header.call);
         } else {
@@ -99,7 +97,7 @@ impl<T> ClientConnection<T> {
     }
 
     /// Ends a call here that the server is not done with.
-    fn cancel_unread(&mut self, call: CallId) {
+    pub(super) fn cancel_unread(&mut self, call: CallId) {
         self.calls.close(call.wire());
         self.give_up(call);
         self.cancels.push(call);
@@ -115,12 +113,12 @@ impl<T> ClientConnection<T> {
             Added::Part => Ok(None),
             Added::Unknown if self.calls.is_used(call) => Ok(None),
             Added::Unknown => Err(NO_SUCH_CALL),
-            Added::Whole(Head { header, metadata }, bytes) => {
-                let body = Body::Owned(bytes.unwrap_or_default());
-                match header.kind {
-                    Kind::Item => self.handle_items(call, body),
-                    _ => self.handle_reply(header, metadata, body),
-                }
+            Added::Whole(Head { header, .. }, row) if header.kind == Kind::Item => {
+                self.handle_row(call, row)
+            }
+            Added::Whole(Head { header, metadata }, reply) => {
+                let body = Body::Owned(reply.unwrap_or_default());
+                self.handle_reply(header, metadata, body)
             }
         }
     }

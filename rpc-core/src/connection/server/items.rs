@@ -2,7 +2,7 @@
 
 use super::{Answered, ServerConnection, ServerEvent, ServerRequest};
 use crate::connection::assembly::{Added, Head, announced_length};
-use crate::connection::streams::{item_batch_bytes_max, read_end};
+use crate::connection::streams::{check_row, item_batch_bytes_max, read_end};
 use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
 use crate::wire::{Body, Flags, Header, Kind};
 use crate::{Metadata, Status};
@@ -140,10 +140,11 @@ impl<T> ServerConnection<T> {
             Added::Unknown => return self.skip_late(wire),
             Added::Whole(head, bytes) => (head, bytes.unwrap_or_default()),
         };
-        if head.header.kind == Kind::Item {
-            return self.handle_items(wire, Body::Owned(bytes));
-        }
         let call = self.parked_id(wire);
+        if head.header.kind == Kind::Item {
+            check_row(&bytes, self.config.message_bytes_max as usize)?;
+            return Ok(call.map(|call| ServerEvent::Items(call, Body::Owned(bytes))));
+        }
         Ok(call.map(|call| ServerEvent::Body(call, bytes)))
     }
 
@@ -163,6 +164,7 @@ impl<T> ServerConnection<T> {
             let metadata = Metadata::new();
             self.assemblies
                 .begin(Head { header, metadata }, length, true)?;
+            self.streams.receiving_row(header.call, length)?;
             return Ok(None);
         }
         self.skip_late(header.call)
@@ -176,9 +178,7 @@ impl<T> ServerConnection<T> {
         if !self.streams.is_receiving(wire) {
             return self.skip_late(wire);
         }
-        if self.assemblies.contains(wire) {
-            return Err(ConnectionError::Violation("items within another message"));
-        }
+        self.assemblies.check_complete(wire)?;
         let item_bytes_max = self.config.message_bytes_max as usize;
         self.streams.received(wire, &body, item_bytes_max)?;
         let call = self.parked_id(wire);
@@ -194,9 +194,7 @@ impl<T> ServerConnection<T> {
         if !self.streams.is_receiving(header.call) {
             return self.skip_late(header.call);
         }
-        if self.assemblies.contains(header.call) {
-            return Err(ConnectionError::Violation("an end within another message"));
-        }
+        self.assemblies.check_complete(header.call)?;
         self.streams.close_receiving(header.call);
         let end = read_end(header, body);
         let call = self.parked_id(header.call);

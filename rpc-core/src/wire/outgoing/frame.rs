@@ -64,7 +64,7 @@ impl<'a> Unfinished<'a> {
             self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
             parts.into_segments(&body, 0, message)
         };
-        let large = Large::pieces(call, segments);
+        let large = Large::message(call, segments);
         // The limit of messages is below 2^32.
         self.buffer
             .extend_from_slice(&(length as u32).to_le_bytes());

@@ -231,7 +231,7 @@ impl Outgoing {
                 Header { flags, ..header },
                 &length.to_le_bytes(),
             );
-            Large::pieces(call, segments)
+            Large::items(call, segments)
         });
     }
 }

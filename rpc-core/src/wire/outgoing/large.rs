@@ -12,6 +12,10 @@ use crate::wire::{CHUNK_BYTES, FRAME_BYTES_MAX};
 #[derive(Debug)]
 pub(super) struct Large {
     call: u32,
+    /// It is the body of a request or response, not a row of items behind one.
+    is_message: bool,
+    /// Its last piece was in a turn: what was appended since may rely on it.
+    committed: bool,
     /// Of the piece: written <= `HEADER_BYTES`
     header: [u8; HEADER_BYTES],
     header_written: usize,
@@ -24,11 +28,13 @@ pub(super) struct Large {
 }
 
 impl Large {
-    /// A frame by itself.
+    /// A row of items in one frame.
     pub(super) fn frame(header: Header, segments: VecDeque<Bytes>) -> Self {
         let left = header.length as usize;
         Self {
             call: header.call,
+            is_message: false,
+            committed: false,
             header: header.to_bytes(),
             header_written: 0,
             segments,
@@ -37,11 +43,22 @@ impl Large {
         }
     }
 
-    /// The body of a frame that was sent without it; not empty.
-    pub(super) fn pieces(call: u32, segments: VecDeque<Bytes>) -> Self {
+    /// The body of a request or response, which was sent without it; not empty.
+    pub(super) fn message(call: u32, segments: VecDeque<Bytes>) -> Self {
+        Self::new(call, true, segments)
+    }
+
+    /// A row of items behind a frame that has announced it.
+    pub(super) fn items(call: u32, segments: VecDeque<Bytes>) -> Self {
+        Self::new(call, false, segments)
+    }
+
+    fn new(call: u32, is_message: bool, segments: VecDeque<Bytes>) -> Self {
         let left = segments.iter().map(Bytes::len).sum();
         let mut large = Self {
             call,
+            is_message,
+            committed: false,
             header: [0; HEADER_BYTES],
             header_written: 0,
             segments,
@@ -54,6 +71,10 @@ impl Large {
 
     pub(super) const fn call(&self) -> u32 {
         self.call
+    }
+
+    pub(super) const fn is_message(&self) -> bool {
+        self.is_message
     }
 
     /// Bytes that wait, without headers.
@@ -69,6 +90,16 @@ impl Large {
     /// True if nothing is left but the piece.
     pub(super) const fn is_last_piece(&self) -> bool {
         self.piece == self.left
+    }
+
+    /// Notes that the piece is in a turn.
+    pub(super) const fn commit(&mut self) {
+        self.committed = self.is_last_piece();
+    }
+
+    /// True if nothing that is appended from now on comes before its end.
+    pub(super) const fn is_on_its_way(&self) -> bool {
+        self.committed || self.is_within_piece() && self.is_last_piece()
     }
 
     /// What is to be written first of the piece.
@@ -136,10 +167,15 @@ impl Large {
         Some(self)
     }
 
-    /// The rest of the piece that the peer has begun to read; nothing if there is none.
+    /// True if a piece is left that the peer has begun to read, or that what follows relies on.
+    pub(super) const fn survives_cut(&self) -> bool {
+        self.committed || self.is_within_piece()
+    }
+
+    /// The rest of that piece; nothing if there is none.
     pub(super) fn cut(mut self) -> Option<Self> {
         self.left = self.piece;
-        self.is_within_piece().then_some(self)
+        self.survives_cut().then_some(self)
     }
 
     fn begin_piece(&mut self) {
