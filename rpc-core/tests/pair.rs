@@ -25,5 +25,7 @@ mod pair {
     mod raw;
     mod recorded;
     mod streaming;
+    mod streams;
     mod unsent;
+    mod windows;
 }
