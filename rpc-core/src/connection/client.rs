@@ -375,8 +375,14 @@ impl<T> ClientConnection<T> {
             ended.push(call);
             expired(data);
         });
-        // The server knows the deadline as well: it stops the handler without being told.
-        ended.into_iter().for_each(|call| self.give_up(call));
+        for call in ended {
+            // The server knows the deadline as well: it stops the handler without being told. But it
+            // counts from the first frame of a request, and must not wait for pieces that never come.
+            if self.outgoing.holds(call.wire()) {
+                self.cancels.push(call);
+            }
+            self.give_up(call);
+        }
         if let State::Opening { deadline, .. } = self.state {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 let timeout = self.config.handshake_timeout;

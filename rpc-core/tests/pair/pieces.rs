@@ -386,8 +386,11 @@ fn a_request_can_end_before_its_body_is_here() {
             assert_eq!(pair.server.running(), 1);
             match way {
                 0 => {
-                    pair.run_for(2 * SECOND).unwrap();
-                    assert_eq!(pair.server_saw.last(), Some(&ServerSaw::Expired(16)));
+                    // The server heard of the call later, and would wait longer for its pieces.
+                    pair.now += SECOND;
+                    pair.client_looks().unwrap();
+                    pair.drive();
+                    assert_eq!(pair.server_saw.last(), Some(&ServerSaw::Cancelled(16)));
                     assert_eq!(pair.client_saw, [ClientSaw::Expired(1)]);
                 }
                 1 => {
@@ -594,5 +597,26 @@ fn oneway_requests_come_in_pieces_too() {
         matches!(&pair.server_saw[..], [ServerSaw::Request { body, oneway: true, .. }] if body.len() == LIMIT)
     );
     assert!(pair.is_quiet());
+    pair.assert_usable();
+}
+
+#[test]
+fn a_piece_does_not_take_the_place_of_one_that_was_cut() {
+    // [frame.pieces] [call.cancel]: or it would come before the frame that announces it.
+    let mut pair = Pair::open();
+    let calls = [1, 2].map(|kept| pair.call(WAIT, kept, b""));
+    pair.drive();
+    pair.server.unpark(calls[0]).unwrap();
+    reply(&mut pair.server, calls[0], &Metadata::new(), &[1; LIMIT]);
+    let turn = pair.server.outgoing().take();
+    pair.server.unpark(calls[1]).unwrap();
+    reply(&mut pair.server, calls[1], &Metadata::new(), &[2; LIMIT]);
+    pair.server.outgoing().prepend(turn);
+    pair.client.release(calls[0]);
+    pair.drive();
+    assert!(matches!(
+        &pair.client_saw[..],
+        [ClientSaw::Replied { kept: 2, .. }]
+    ));
     pair.assert_usable();
 }
