@@ -22,6 +22,7 @@ mod pair {
     mod progress;
     mod random;
     mod random_life;
+    mod random_streams;
     mod raw;
     mod recorded;
     mod streaming;

@@ -122,9 +122,10 @@ impl Outgoing {
 
     #[inline]
     fn take_large(&mut self) -> VecDeque<Large> {
-        let Some(first) = self.large.pop_front() else {
+        let Some(mut first) = self.large.pop_front() else {
             return VecDeque::new();
         };
+        first.commit();
         self.away = Some(Away {
             call: first.call(),
             is_message: first.is_message(),
@@ -280,19 +281,25 @@ impl Outgoing {
     pub(crate) fn is_sending(&self, call: u32) -> bool {
         let away = self.away.filter(|away| away.call == call);
         away.is_some_and(|away| !away.is_last && !away.cut)
-            || self.large.iter().any(|large| {
-                large.call() == call && !(large.is_within_piece() && large.is_last_piece())
-            })
+            || self
+                .large
+                .iter()
+                .any(|large| large.call() == call && !large.is_on_its_way())
     }
 
     /// Gives up the rest of the large bodies of a call. A piece that is being written goes on to its
-    /// end: the peer could not read anything behind less.
+    /// end: the peer could not read anything behind less. So does a last piece that was in a turn.
     pub(crate) fn cut(&mut self, call: u32) {
         if let Some(away) = self.away.as_mut().filter(|away| away.call == call) {
             away.cut = true;
         }
         // One may be at its last piece, with another behind it.
         if self.large.iter().any(|large| large.call() == call) {
+            let first = self.large.front();
+            if first.is_some_and(|large| large.call() == call && !large.survives_cut()) {
+                // The place of its piece is not that of another's.
+                self.due = None;
+            }
             let bodies = std::mem::take(&mut self.large).into_iter();
             let kept = bodies.filter_map(|large| match large.call() == call {
                 true => large.cut(),
@@ -384,6 +391,9 @@ pub(crate) enum FrameError<E> {
     /// The body has this many bytes, more than allowed.
     TooLarge(usize),
 }
+
+#[cfg(test)]
+mod random;
 
 #[cfg(test)]
 mod tests {
