@@ -6,14 +6,21 @@ use std::time::{Duration, Instant};
 use rpc_core::connection::{
     CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, RequestHead, StartError,
 };
-use rpc_core::{Deadline, Metadata, MethodId};
+use rpc_core::wire::{Batch, Follows};
+use rpc_core::{Deadline, Metadata, MethodId, Status};
 
-use super::script::{Script, Written, epoch, later};
+use super::script::{Pieces, Script, Written, epoch, later};
 
 const REQUEST: u8 = 1;
 const CANCEL: u8 = 4;
+const ITEM: u8 = 5;
+const END: u8 = 6;
+const CREDIT: u8 = 7;
 const PING: u8 = 8;
 const PONG: u8 = 9;
+const CHUNK: u8 = 11;
+/// Replies in pieces may be longer than one.
+const MESSAGE_BYTES_MAX: usize = 100_000;
 /// A script of two bytes may start hundreds of calls.
 const CALLS_MAX: u64 = 10_000;
 
@@ -24,6 +31,7 @@ struct Client {
     /// Calls that have not ended, by what the client keeps for them.
     open: BTreeMap<u64, CallId>,
     last: u64,
+    pieces: Pieces,
     written: Written,
     cancels: usize,
     closed: bool,
@@ -35,7 +43,7 @@ pub fn client(data: &[u8]) {
     let mut script = Script::new(data);
     let choice = script.byte();
     let mut config = ClientConfig::new(1);
-    config.message_bytes_max = 50_000;
+    config.message_bytes_max = MESSAGE_BYTES_MAX as u32;
     if choice & 2 != 0 {
         config.idle_timeout = Some(Duration::from_secs(60));
     }
@@ -49,6 +57,7 @@ pub fn client(data: &[u8]) {
         serial: 0,
         open: BTreeMap::new(),
         last: 0,
+        pieces: Pieces::default(),
         written: Written::new(),
         cancels: 0,
         closed: false,
@@ -66,7 +75,7 @@ pub fn client(data: &[u8]) {
 
 impl Client {
     fn step(&mut self, script: &mut Script<'_>) {
-        match script.byte() % 16 {
+        match script.byte() % 21 {
             0..=2 => {
                 let length = script.byte();
                 self.feed(script.bytes(length.into()));
@@ -105,6 +114,26 @@ impl Client {
                 }
             }
             14 => self.write(script.word().into()),
+            16 => self.start(None, &[7; 70_000], &Metadata::new()),
+            17 => self.start_stream(script.byte()),
+            18 => self.send_items(script.byte(), script.word().into()),
+            19 => {
+                if let Some(call) = self.nth(script.byte()) {
+                    self.connection
+                        .streams()
+                        .consumed(call, script.word().into());
+                }
+            }
+            20 => {
+                let which = script.byte();
+                if let Some(call) = self.nth(which)
+                    && self.connection.streams().can_end(call)
+                {
+                    let status = Status::aborted("no more");
+                    let end = if which < 128 { Ok(()) } else { Err(&status) };
+                    self.connection.end_items(call, end);
+                }
+            }
             _ => {
                 let mut held = self.connection.outgoing().take();
                 let part = held.chunk().len().min(script.byte().into());
@@ -139,6 +168,37 @@ impl Client {
         }
     }
 
+    /// One of the calls that have not ended.
+    fn nth(&self, which: u8) -> Option<CallId> {
+        self.open.values().nth(usize::from(which) % 8).copied()
+    }
+
+    fn start_stream(&mut self, length: u8) {
+        if self.serial < CALLS_MAX {
+            self.serial += 1;
+            let started = self.connection.start_call(head(), self.serial, |out| {
+                out.resize(out.len() + usize::from(length) * 300, length);
+                Ok(Follows::Items)
+            });
+            if let Ok(call) = started {
+                self.last = call.number();
+                self.open.insert(self.serial, call);
+            }
+        }
+    }
+
+    fn send_items(&mut self, which: u8, length: usize) {
+        if let Some(call) = self.nth(which) {
+            let mut batch = Batch::new();
+            let pushed = batch.push::<()>(usize::MAX, |out| {
+                out.resize(out.len() + length * 2, which);
+                Ok(())
+            });
+            pushed.expect("short enough");
+            let _ = self.connection.streams().send(call, &mut batch);
+        }
+    }
+
     fn give_up(&mut self, which: u8) {
         if self.open.is_empty() {
             return;
@@ -161,10 +221,14 @@ impl Client {
             };
             let (call, last) = match event {
                 ClientEvent::Replied(call, reply) => {
-                    assert!(reply.body.len() <= 50_000);
-                    (Some(call), None)
+                    assert!(reply.body.len() <= MESSAGE_BYTES_MAX);
+                    ((!reply.items).then_some(call), None)
                 }
-                ClientEvent::Failed { call, .. } => (Some(call), None),
+                ClientEvent::Failed { call, .. } | ClientEvent::Ended(call) => (Some(call), None),
+                ClientEvent::Items(call, row) => {
+                    assert!(!row.is_empty() && self.connection.data(call).is_some());
+                    (None, None)
+                }
                 ClientEvent::GoAway { last, .. } => (None, Some(last)),
                 _ => (None, None),
             };
@@ -235,10 +299,15 @@ impl Client {
     fn check(&mut self) {
         assert_eq!(self.connection.open_calls(), self.open.len());
         assert!(self.connection.in_flight() >= self.open.len());
-        while let Some((kind, _, call, body)) = self.written.next() {
+        while let Some((kind, flags, call, body)) = self.written.next() {
             match kind {
-                REQUEST => assert!(call != 0),
+                REQUEST | CHUNK | ITEM | END => {
+                    assert!(call != 0);
+                    self.pieces.note(kind, flags, call, &body);
+                }
+                CREDIT => assert!(body.iter().any(|byte| *byte != 0)),
                 CANCEL => {
+                    self.pieces.cut(call);
                     self.cancels += 1;
                     assert!(self.cancels as u64 <= self.serial);
                 }

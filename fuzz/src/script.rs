@@ -93,6 +93,45 @@ impl Written {
     }
 }
 
+/// Messages in pieces, as a side writes them: by call, the bytes that are to come, and whether they
+/// are items.
+#[derive(Default)]
+pub(crate) struct Pieces(std::collections::BTreeMap<u32, (usize, bool)>);
+
+impl Pieces {
+    const CHUNK: u8 = 11;
+    const ITEM: u8 = 5;
+    pub(crate) const MORE: u8 = 1 << 5;
+
+    /// A frame that ends or continues what its call says; true if it is a message that is whole, or
+    /// becomes so.
+    pub(crate) fn note(&mut self, kind: u8, flags: u8, call: u32, body: &[u8]) -> bool {
+        if kind == Self::CHUNK {
+            let (missing, is_items) = self.0.get_mut(&call).expect("a piece of something");
+            assert!(!body.is_empty() && body.len() <= *missing);
+            *missing -= body.len();
+            let whole = *missing == 0 && !*is_items;
+            if *missing == 0 {
+                self.0.remove(&call);
+            }
+            return whole;
+        }
+        assert!(!self.0.contains_key(&call), "within the pieces of another");
+        if flags & Self::MORE == 0 {
+            return kind != Self::ITEM;
+        }
+        let length = body.last_chunk().map(|raw| u32::from_le_bytes(*raw));
+        let length = length.expect("a length") as usize;
+        self.0.insert(call, (length, kind == Self::ITEM));
+        false
+    }
+
+    /// The rest of a message will not come.
+    pub(crate) fn cut(&mut self, call: u32) {
+        self.0.remove(&call);
+    }
+}
+
 /// Where the virtual clock starts.
 #[allow(
     clippy::disallowed_methods,

@@ -7,15 +7,24 @@ use std::time::Instant;
 use rpc_core::connection::{
     Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, ServerRequest,
 };
+use rpc_core::wire::{Batch, Follows};
 use rpc_core::{Code, Metadata, Status};
 
-use super::script::{Script, Written, epoch, later};
+use super::script::{Pieces, Script, Written, epoch, later};
 
 const RESPONSE: u8 = 2;
 const ERROR: u8 = 3;
+const STOP: u8 = 4;
+const ITEM: u8 = 5;
+const END: u8 = 6;
+const CREDIT: u8 = 7;
 const PING: u8 = 8;
 const PONG: u8 = 9;
 const GO_AWAY: u8 = 10;
+const CHUNK: u8 = 11;
+const ITEMS: u8 = 1 << 6;
+/// Requests in pieces may be longer than one.
+const MESSAGE_BYTES_MAX: usize = 100_000;
 
 struct Server {
     connection: ServerConnection<CallId>,
@@ -25,6 +34,9 @@ struct Server {
     /// Requests that are not oneway, with the answers that were written.
     answers: BTreeMap<u32, usize>,
     requests: usize,
+    /// Calls whose reply has items behind it.
+    streaming: Vec<CallId>,
+    pieces: Pieces,
     written: Written,
     closed: bool,
 }
@@ -35,7 +47,8 @@ pub fn server(data: &[u8]) {
     let mut script = Script::new(data);
     let choice = script.byte();
     let mut config = ServerConfig::new(vec![(1, "bincode".into())], vec!["Fuzz".into()]);
-    config.message_bytes_max = 50_000;
+    config.message_bytes_max = MESSAGE_BYTES_MAX as u32;
+    config.streams_max = 8;
     if choice & 2 != 0 {
         config.calls_max = 3;
     }
@@ -49,6 +62,8 @@ pub fn server(data: &[u8]) {
         parked: BTreeMap::new(),
         answers: BTreeMap::new(),
         requests: 0,
+        streaming: Vec::new(),
+        pieces: Pieces::default(),
         written: Written::new(),
         closed: false,
     };
@@ -66,7 +81,7 @@ pub fn server(data: &[u8]) {
 
 impl Server {
     fn step(&mut self, script: &mut Script<'_>) {
-        match script.byte() % 16 {
+        match script.byte() % 22 {
             0..=5 => {
                 let length = script.byte();
                 self.feed(script.bytes(length.into()));
@@ -81,7 +96,23 @@ impl Server {
                     self.pass(self.now.max(due));
                 }
             }
-            11 => self.answer(script.byte(), script.byte()),
+            11 => self.answer(script.byte(), script.byte().into()),
+            16 => self.begin_items(script.byte()),
+            17 => self.send_items(script.byte(), script.word().into()),
+            18 => {
+                if let Some(call) = self.parked(script.byte()) {
+                    self.connection
+                        .streams()
+                        .consumed(call, script.word().into());
+                }
+            }
+            19 => self.end_items(script.byte()),
+            20 => {
+                if let Some(call) = self.parked(script.byte()) {
+                    self.connection.stop_items(call);
+                }
+            }
+            21 => self.answer(script.byte(), 2 * usize::from(script.word())),
             12 => self.write(script.word().into()),
             13 => {
                 let mut held = self.connection.outgoing().take();
@@ -116,6 +147,14 @@ impl Server {
                     assert!(self.parked.remove(&call).is_some(), "handed back once");
                     continue;
                 }
+                ServerEvent::Body(call, body) => {
+                    assert!(body.len() <= MESSAGE_BYTES_MAX && self.parked.contains_key(&call));
+                    continue;
+                }
+                ServerEvent::Items(_, row) => {
+                    assert!(!row.is_empty());
+                    continue;
+                }
                 _ => continue,
             }
             self.requests += 1;
@@ -139,17 +178,59 @@ impl Server {
     }
 
     /// One of the handlers that wait ends.
-    fn answer(&mut self, which: u8, length: u8) {
-        let Some(call) = self.parked.keys().nth(which as usize % 8).copied() else {
+    fn answer(&mut self, which: u8, length: usize) {
+        let Some(call) = self.parked(which) else {
             return;
         };
+        if self.streaming.contains(&call) {
+            return self.end_items(which);
+        }
         let oneway = self.parked.remove(&call);
         assert_eq!(self.connection.unpark(call), Some(call));
         assert_eq!(self.connection.unpark(call), None);
         if oneway == Some(true) {
             return self.connection.finish_oneway(call);
         }
-        reply(&mut self.connection, call, &vec![which; length.into()]);
+        reply(&mut self.connection, call, &vec![which; length]);
+    }
+
+    /// One of the calls that wait.
+    fn parked(&self, which: u8) -> Option<CallId> {
+        self.parked.keys().nth(which as usize % 8).copied()
+    }
+
+    fn begin_items(&mut self, which: u8) {
+        let call = self.parked(which).filter(|call| !self.parked[call]);
+        if let Some(call) = call.filter(|call| !self.streaming.contains(call)) {
+            let items = |_: &mut Vec<u8>| Ok(Follows::Items);
+            match self.connection.reply(call, &Metadata::new(), items) {
+                Answered::Items => self.streaming.push(call),
+                _ => drop(self.parked.remove(&call)),
+            }
+        }
+    }
+
+    fn send_items(&mut self, which: u8, length: usize) {
+        if let Some(call) = self.parked(which) {
+            let mut batch = Batch::new();
+            let pushed = batch.push::<()>(usize::MAX, |out| {
+                out.resize(out.len() + length * 2, which);
+                Ok(())
+            });
+            pushed.expect("short enough");
+            let _ = self.connection.streams().send(call, &mut batch);
+        }
+    }
+
+    fn end_items(&mut self, which: u8) {
+        let call = self.parked(which);
+        if let Some(call) = call.filter(|call| self.streaming.contains(call))
+            && self.connection.streams().can_end(call)
+        {
+            self.parked.remove(&call);
+            assert_eq!(self.connection.unpark(call), Some(call));
+            self.connection.end_items(call);
+        }
     }
 
     fn write(&mut self, count: usize) {
@@ -172,20 +253,31 @@ impl Server {
             }
         }
         self.closed = true;
-        self.write(usize::MAX);
+        while !self.connection.outgoing().is_empty() {
+            self.write(usize::MAX);
+        }
     }
 
     fn check(&mut self) {
         assert_eq!(self.connection.running(), self.parked.len());
-        while let Some((kind, _, call, body)) = self.written.next() {
+        while let Some((kind, flags, call, body)) = self.written.next() {
+            if kind == ERROR {
+                self.pieces.cut(call);
+            }
             match kind {
-                RESPONSE | ERROR => {
+                RESPONSE if flags & ITEMS != 0 => drop(self.pieces.note(kind, flags, call, &body)),
+                RESPONSE | ERROR | CHUNK | END | ITEM => {
+                    if !self.pieces.note(kind, flags, call, &body) {
+                        continue;
+                    }
                     // Also requests that were refused are answered; those are not in the table.
                     if let Some(answers) = self.answers.get_mut(&call) {
                         *answers += 1;
                         assert_eq!(*answers, 1, "answered once");
                     }
                 }
+                STOP => assert!(body.is_empty()),
+                CREDIT => assert!(body.iter().any(|byte| *byte != 0)),
                 PING | PONG => assert_eq!(body.len(), 8),
                 GO_AWAY => assert!(body.len() >= 8),
                 other => panic!("a server does not write {other}"),
@@ -210,12 +302,20 @@ fn run(
     request: &ServerRequest<'_>,
 ) {
     let call = request.id;
-    assert!(request.body.len() <= 50_000);
+    assert!(request.body.len() <= MESSAGE_BYTES_MAX);
     if !request.oneway {
         answers.insert(call.number() as u32, 0);
     }
     let deadline = request.timeout.map(|timeout| now + timeout);
     match request.method.number() % 5 {
+        _ if request.more && !request.oneway => {
+            connection.park(call, deadline, call);
+            parked.insert(call, false);
+        }
+        _ if request.more => {
+            connection.park_oneway(call, deadline, call);
+            parked.insert(call, true);
+        }
         0 | 1 if request.oneway => {
             connection.park_oneway(call, deadline, call);
             parked.insert(call, true);

@@ -11,7 +11,7 @@ use rpc_core::connection::{
     ClientConfig, ClientConnection, ClientEvent, RequestHead, ServerConfig, ServerConnection,
     ServerEvent,
 };
-use rpc_core::wire::Outgoing;
+use rpc_core::wire::{Batch, Follows, Outgoing};
 use rpc_core::{Metadata, MethodId, Status};
 use serde::Serialize;
 
@@ -39,7 +39,39 @@ const ECHO: u32 = 2;
 const FAIL: u32 = 3;
 const UNKNOWN: u32 = 4;
 
-const CONVERSATIONS: [Conversation; 6] = [
+const CONVERSATIONS: [Conversation; 8] = [
+    ("streams", |it| {
+        let head = RequestHead::new(MethodId::from_number(WAIT));
+        let started = it.client.start_call(head, (), |_| Ok(Follows::Items));
+        let call = started.unwrap();
+        it.carry();
+        let items = |_: &mut Vec<u8>| Ok(Follows::Items);
+        it.server.reply(call, &Metadata::new(), items);
+        for item in [&b""[..], b"item", &[7; 300]] {
+            it.client.streams().send(call, &mut batch(item));
+            it.server.streams().send(call, &mut batch(item));
+        }
+        it.carry();
+        it.client.streams().send(call, &mut batch(&[7; 20_000]));
+        it.carry();
+        it.server.streams().consumed(call, 20_000);
+        it.client.end_items(call, Err(&Status::aborted("no more")));
+        it.carry();
+        it.server.unpark(call);
+        it.server.end_items(call);
+        it.carry();
+    }),
+    ("pieces", |it| {
+        it.call(WAIT, None, b"");
+        it.carry();
+        // No real message in pieces is as short as this; the first call has number 16.
+        it.to_server.extend(frame(1, 17, &[10, 0, 0, 0]));
+        it.to_client.extend(frame(2, 16, &[10, 0, 0, 0]));
+        for piece in [&b"abc"[..], b"defghij"] {
+            it.to_server.extend(frame(11, 17, piece));
+            it.to_client.extend(frame(11, 16, piece));
+        }
+    }),
     ("small-calls", |it| {
         for body in [&b""[..], b"x", b"hello", &[7; 200]] {
             it.call(ECHO, None, body);
@@ -89,6 +121,23 @@ const CONVERSATIONS: [Conversation; 6] = [
         it.carry();
     }),
 ];
+
+fn batch(item: &[u8]) -> Batch {
+    let mut batch = Batch::new();
+    let pushed = batch.push::<()>(usize::MAX, |out| {
+        out.extend_from_slice(item);
+        Ok(())
+    });
+    pushed.unwrap();
+    batch
+}
+
+/// A frame as its bytes; a request or response with the flag of pieces.
+fn frame(kind: u8, call: u8, body: &[u8]) -> Vec<u8> {
+    let flags = if kind < 3 { 1 << 5 } else { 0 };
+    let header = [body.len() as u8, 0, 0, 0, call, 0, 0, 0, kind, flags];
+    [&header[..], &[0; 6], body].concat()
+}
 
 /// A conversation and what each side wrote in it.
 struct Recorded {
@@ -186,7 +235,13 @@ impl Recorded {
     fn take_answers(&mut self, mut bytes: &[u8]) {
         self.client.handle_receipt(self.now);
         while let Some(event) = self.client.handle_input(&mut bytes).unwrap() {
-            if let ClientEvent::Replied(call, _) | ClientEvent::Failed { call, .. } = event {
+            if matches!(&event, ClientEvent::Replied(_, reply) if reply.items) {
+                continue;
+            }
+            if let ClientEvent::Replied(call, _)
+            | ClientEvent::Ended(call)
+            | ClientEvent::Failed { call, .. } = event
+            {
                 self.client.release(call);
                 self.open.retain(|open| *open != call);
             }
@@ -232,8 +287,11 @@ fn script(choice: u8, stream: &[u8], size: usize, steps: &[u8]) -> Vec<u8> {
 }
 
 fn taken(outgoing: &mut Outgoing) -> Vec<u8> {
-    let bytes = outgoing.chunk().to_vec();
-    outgoing.advance(bytes.len());
+    let mut bytes = Vec::new();
+    while !outgoing.is_empty() {
+        bytes.extend_from_slice(outgoing.chunk());
+        outgoing.advance(outgoing.chunk().len());
+    }
     bytes
 }
 
