@@ -1,6 +1,8 @@
 //! Servers that enter themselves into a directory: when, how often, and what happens when the
 //! directory fails.
 
+#[path = "registration/chaos.rs"]
+mod chaos;
 mod common;
 #[path = "registration/directory.rs"]
 mod directory;

@@ -7,7 +7,7 @@ use rpc::registry::{RegistryResolver, RemoteRegistry};
 
 use super::*;
 
-fn registry() -> EmbeddedRegistry {
+pub(crate) fn registry() -> EmbeddedRegistry {
     let builder = EmbeddedRegistry::builder().allow_local();
     builder.writer("fleet", "a token").build()
 }
@@ -21,13 +21,13 @@ fn remote(target: &str) -> RemoteRegistry {
     RemoteRegistry::new(target).unwrap().with_token("a token")
 }
 
-async fn start(target: &str, name: &str) -> Server {
+pub(crate) async fn start(target: &str, name: &str) -> Server {
     let attributes = Attributes::new().with_version(name);
     let builder = greeter(name).register(remote(target), "greeter", attributes);
     bind(builder).await
 }
 
-fn watch(target: &str) -> Watch {
+pub(crate) fn watch(target: &str) -> Watch {
     let resolver = RegistryResolver::at(target);
     let resolvers = Resolvers::default().with("fleet", resolver).unwrap();
     resolvers.watch("fleet://greeter").unwrap()
