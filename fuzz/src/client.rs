@@ -190,7 +190,7 @@ impl Client {
     fn send_items(&mut self, which: u8, length: usize) {
         if let Some(call) = self.nth(which) {
             let mut batch = Batch::new();
-            let pushed = batch.push::<()>(usize::MAX, |out| {
+            let pushed = batch.push::<(), ()>(usize::MAX, |out| {
                 out.resize(out.len() + length * 2, which);
                 Ok(())
             });

@@ -213,7 +213,7 @@ impl Server {
     fn send_items(&mut self, which: u8, length: usize) {
         if let Some(call) = self.parked(which) {
             let mut batch = Batch::new();
-            let pushed = batch.push::<()>(usize::MAX, |out| {
+            let pushed = batch.push::<(), ()>(usize::MAX, |out| {
                 out.resize(out.len() + length * 2, which);
                 Ok(())
             });

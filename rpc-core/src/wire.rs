@@ -21,14 +21,15 @@ pub(crate) use outgoing::{FrameError, LENGTH_BYTES};
 
 use thiserror::Error;
 
-/// The size of a piece of a message that is too large for one frame: 64 KiB. Fixed.
+/// A message above this follows its frame in pieces of this size, and other frames go in between:
+/// 64 KiB. Fixed.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The most of a message that one frame carries: 80 KiB. Fixed.
+/// The longest piece: 80 KiB. Fixed.
 ///
-/// A longer one follows its frame in pieces, and other frames go in between. Why not the size of a
-/// piece? A message of 64 KiB, whatever little is added to it, is better sent in one.
-pub const FRAME_BYTES_MAX: usize = 80 * 1024;
+/// A last piece takes with it what would be a small one behind it: a message of 64 KiB, and whatever
+/// little is added to it, goes in one.
+pub const CHUNK_BYTES_MAX: usize = 80 * 1024;
 
 /// What comes behind a request or a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

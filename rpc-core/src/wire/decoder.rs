@@ -4,7 +4,7 @@ use bytes::buf::Limit;
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
-use super::{Body, FRAME_BYTES_MAX, WireError};
+use super::{Body, CHUNK_BYTES_MAX, WireError};
 
 /// What the stream holds next.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Decoder {
     #[inline]
     fn limit(&self, header: &Header) -> usize {
         match header.kind {
-            Kind::Item | Kind::Chunk => FRAME_BYTES_MAX,
+            Kind::Item | Kind::Chunk => CHUNK_BYTES_MAX,
             Kind::Request | Kind::Response if !header.flags.contains(Flags::METADATA) => {
                 self.message_bytes_max
             }

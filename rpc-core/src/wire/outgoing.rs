@@ -16,7 +16,7 @@ use self::frame::Unfinished;
 use self::large::Large;
 use super::body::put_metadata;
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
-use super::{CHUNK_BYTES, FRAME_BYTES_MAX, Follows};
+use super::{CHUNK_BYTES, Follows};
 use crate::Metadata;
 
 /// Frames that wait to be written: one flat buffer, encoded in place, and beside it the bodies that
@@ -326,7 +326,7 @@ impl Outgoing {
     }
 
     /// Appends a frame whose body is written in place behind the metadata, if there is any; the
-    /// length field is filled in afterwards. A body of more than [`FRAME_BYTES_MAX`] follows in
+    /// length field is filled in afterwards. A body of more than [`CHUNK_BYTES`] follows in
     /// pieces, if `header` is that of a request or a response.
     ///
     /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
@@ -353,7 +353,7 @@ impl Outgoing {
         if follows == Follows::Items {
             frame.announce_items();
         }
-        if (length > FRAME_BYTES_MAX || !parts.is_empty()) && header.kind != Kind::Error {
+        if (length > CHUNK_BYTES || !parts.is_empty()) && header.kind != Kind::Error {
             let large = frame.move_out(header.call, message, length, parts);
             self.large.push_back(large);
             return Ok(follows);
@@ -364,7 +364,10 @@ impl Outgoing {
 
     /// Appends a frame with a body that cannot fail.
     pub(crate) fn control(&mut self, header: Header, body: &[u8]) {
-        put_control(&mut self.buffer, header, body);
+        let length = body.len() as u32;
+        let header = Header { length, ..header };
+        self.buffer.extend_from_slice(&header.to_bytes());
+        self.buffer.extend_from_slice(body);
     }
 
     fn reset(&mut self) {
@@ -374,13 +377,6 @@ impl Outgoing {
         self.items = None;
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
     }
-}
-
-fn put_control(buffer: &mut Vec<u8>, header: Header, body: &[u8]) {
-    let length = body.len() as u32;
-    let header = Header { length, ..header };
-    buffer.extend_from_slice(&header.to_bytes());
-    buffer.extend_from_slice(body);
 }
 
 /// Why a frame was not appended.

@@ -124,7 +124,7 @@ const CONVERSATIONS: [Conversation; 8] = [
 
 fn batch(item: &[u8]) -> Batch {
     let mut batch = Batch::new();
-    let pushed = batch.push::<()>(usize::MAX, |out| {
+    let pushed = batch.push::<(), ()>(usize::MAX, |out| {
         out.extend_from_slice(item);
         Ok(())
     });

@@ -201,7 +201,7 @@ fn go_away() {
 #[test]
 fn a_message_in_pieces() {
     // [frame.pieces] [frame.flags] [frame.kinds]: the length behind the metadata, then the pieces.
-    const LENGTH: usize = 0x1_0001;
+    const LENGTH: usize = 0x1_4001;
     let body = [vec![7; LENGTH - 1], vec![9]].concat();
     let mut pair = Pair::open();
     let tenant = metadata(&[("t", "ab")]);
@@ -212,7 +212,7 @@ fn a_message_in_pieces() {
     assert_bytes(
         front.to_vec(),
         "0c 00 00 00  10 00 00 00  01 21 00 00  34 33 32 31
-         06 00  01 74  02 00 61 62  01 00 01 00",
+         06 00  01 74  02 00 61 62  01 40 01 00",
     );
     let (first, rest) = chunks.split_at(16 + 0x1_0000);
     assert_bytes(
@@ -220,9 +220,11 @@ fn a_message_in_pieces() {
         "00 00 01 00  10 00 00 00  0b 00 00 00  00 00 00 00",
     );
     assert!(first[16..].iter().all(|byte| *byte == 7));
+    let (last, end) = rest.split_at(16);
+    assert!(end.len() == 0x4001 && end.ends_with(&[7, 9]));
     assert_bytes(
-        rest.to_vec(),
-        "01 00 00 00  10 00 00 00  0b 00 00 00  00 00 00 00  09",
+        last.to_vec(),
+        "01 40 00 00  10 00 00 00  0b 00 00 00  00 00 00 00",
     );
 
     let mut pair = Pair::open();
@@ -232,7 +234,7 @@ fn a_message_in_pieces() {
     assert_bytes(
         written[..28].to_vec(),
         "0c 00 00 00  10 00 00 00  02 21 00 00  00 00 00 00
-         06 00  01 74  02 00 61 62  01 00 01 00",
+         06 00  01 74  02 00 61 62  01 40 01 00",
     );
     assert_eq!(written[28..], *chunks);
 }
@@ -317,16 +319,16 @@ fn a_long_row_of_items() {
     let mut pair = Pair::open();
     let call = pair.start_stream(1, b"");
     client_writes_and_sends(&mut pair);
-    assert_eq!(pair.client_sends(call, &[b"ab", &[7; 0x1_0000]]), Sent::All);
+    assert_eq!(pair.client_sends(call, &[b"ab", &[7; 0x1_4000]]), Sent::All);
     let written = client_writes(&mut pair);
     assert_bytes(
         written[..46].to_vec(),
-        "04 00 00 00  10 00 00 00  05 20 00 00  00 00 00 00  0a 00 01 00
-         00 00 01 00  10 00 00 00  0b 00 00 00  00 00 00 00  02 00 00 00  61 62  00 00 01 00",
+        "04 00 00 00  10 00 00 00  05 20 00 00  00 00 00 00  0a 40 01 00
+         00 00 01 00  10 00 00 00  0b 00 00 00  00 00 00 00  02 00 00 00  61 62  00 40 01 00",
     );
     assert_bytes(
-        written[written.len() - 26..].to_vec(),
-        "0a 00 00 00  10 00 00 00  0b 00 00 00  00 00 00 00  07 07 07 07 07 07 07 07 07 07",
+        written[written.len() - 16 - 0x400a..][..20].to_vec(),
+        "0a 40 00 00  10 00 00 00  0b 00 00 00  00 00 00 00  07 07 07 07",
     );
 }
 

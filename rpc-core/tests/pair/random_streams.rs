@@ -124,7 +124,7 @@ impl Model {
         let stream = &mut call.ways[way];
         for _ in 0..1 + size % 5 {
             let length = [8, 8, 30, 500, 9000, 30_000, 68_000, LIMIT][size / 8 % 8];
-            let pushed = stream.batch.push::<()>(LIMIT, |out| {
+            let pushed = stream.batch.push::<(), ()>(LIMIT, |out| {
                 let start = out.len();
                 out.extend_from_slice(&(kept as u32).to_le_bytes());
                 out.extend_from_slice(&stream.sent.to_le_bytes());

@@ -40,7 +40,7 @@ fn credit(call: CallId, bytes: u32) -> Vec<u8> {
 fn items(call: CallId, item: usize, count: usize) -> Vec<u8> {
     let item = vec![7; item];
     let row = batch(&vec![&item[..]; count]);
-    raw::frame(raw::ITEM, call.number() as u32, row.entries())
+    raw::frame(raw::ITEM, call.number() as u32, &row.into_row())
 }
 
 /// Sends items of one length until they have to wait; how many went.
@@ -79,7 +79,7 @@ fn a_producer_is_held_up_at_the_window() {
 
 #[test]
 fn a_batch_goes_as_far_as_the_window() {
-    // [stream.window] [stream.items]: the rest stays, in frames of 64 KiB.
+    // [stream.window] [stream.items]: the rest stays, in rows of 64 KiB.
     let (mut pair, call) = one();
     let item = [7; 1020];
     let mut batch = batch(&[&item[..]; 300]);
@@ -91,11 +91,13 @@ fn a_batch_goes_as_far_as_the_window() {
     }
     sent.extend(take(pair.client.outgoing()));
     assert_eq!((outcome, batch.len()), (Sent::AwaitsCredit, 44 * 1024));
+    let (rows, pieces): (Vec<_>, Vec<_>) =
+        (frames(&sent).into_iter()).partition(|frame| frame.kind == raw::ITEM);
     assert!(
-        frames(&sent)
-            .iter()
-            .all(|f| f.kind == raw::ITEM && f.body.len() == PIECE)
+        rows.iter()
+            .all(|row| row.body == (PIECE as u32).to_le_bytes())
     );
+    assert!(pieces.iter().all(|piece| piece.body.len() == PIECE) && pieces.len() == rows.len());
     pair.server_reads(&sent).unwrap();
     assert_eq!(pair.server_saw.len(), 4);
 }

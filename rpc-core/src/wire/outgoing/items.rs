@@ -4,10 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{
-    CHUNK_BYTES, FRAME_BYTES_MAX, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing,
-    Parts, put_control,
-};
+use super::{CHUNK_BYTES, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing, Parts};
 
 /// Encoded items of one stream, one behind the other, on their way into an [`Outgoing`].
 ///
@@ -107,8 +104,10 @@ impl Batch {
         first
     }
 
-    fn clear(&mut self) {
+    /// Forgets the items.
+    pub fn clear(&mut self) {
         self.bytes.clear();
+        self.parts = Parts::new();
         self.sizes.clear();
         self.len = 0;
     }
@@ -217,21 +216,16 @@ impl Outgoing {
         self.items = Some(ItemsFrame { end, ..frame });
     }
 
+    /// Announces the row in its turn, so that nothing that overtakes it is taken to have come before.
     fn large_items(&mut self, call: u32, batch: &mut Batch) {
-        let length = batch.len() as u32;
+        let header = Header {
+            flags: Flags::MORE,
+            ..Header::new(Kind::Item, call)
+        };
+        // Items are no longer than messages, hence below 2^32.
+        self.control(header, &(batch.len() as u32).to_le_bytes());
         let Batch { bytes, parts, .. } = std::mem::take(batch);
         let segments = parts.into_segments(&Bytes::from(bytes), 0, 0);
-        let header = Header::new(Kind::Item, call);
-        self.large.push_back(if length as usize <= FRAME_BYTES_MAX {
-            Large::frame(Header { length, ..header }, segments)
-        } else {
-            let flags = Flags::MORE;
-            put_control(
-                &mut self.buffer,
-                Header { flags, ..header },
-                &length.to_le_bytes(),
-            );
-            Large::items(call, segments)
-        });
+        self.large.push_back(Large::items(call, segments));
     }
 }

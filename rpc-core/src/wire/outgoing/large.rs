@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes};
 
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
-use crate::wire::{CHUNK_BYTES, FRAME_BYTES_MAX};
+use crate::wire::{CHUNK_BYTES, CHUNK_BYTES_MAX};
 
 /// What is left of one body; its next piece is ready to be written.
 #[derive(Debug)]
@@ -28,21 +28,6 @@ pub(super) struct Large {
 }
 
 impl Large {
-    /// A row of items in one frame.
-    pub(super) fn frame(header: Header, segments: VecDeque<Bytes>) -> Self {
-        let left = header.length as usize;
-        Self {
-            call: header.call,
-            is_message: false,
-            committed: false,
-            header: header.to_bytes(),
-            header_written: 0,
-            segments,
-            piece: left,
-            left,
-        }
-    }
-
     /// The body of a request or response, which was sent without it; not empty.
     pub(super) fn message(call: u32, segments: VecDeque<Bytes>) -> Self {
         Self::new(call, true, segments)
@@ -180,7 +165,7 @@ impl Large {
 
     fn begin_piece(&mut self) {
         // What would be a small last piece goes with the one before.
-        self.piece = if self.left <= FRAME_BYTES_MAX {
+        self.piece = if self.left <= CHUNK_BYTES_MAX {
             self.left
         } else {
             CHUNK_BYTES

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::CHUNK_BYTES_MAX;
 
 /// What a test has appended for one call, and what may have come of it.
 #[derive(Default)]
@@ -33,9 +34,9 @@ impl Model {
         self.serial = self.serial.wrapping_add(1);
         match action % 8 {
             0 => self.message(call, size % 100),
-            1 => self.message(call, CHUNK_BYTES_MAX - 10 + 3 * size),
+            1 => self.message(call, CHUNK_BYTES - 10 + 3 * size),
             2 => self.items(call, size % 3000),
-            3 => self.items(call, CHUNK_BYTES_MAX - 10 + size),
+            3 => self.items(call, CHUNK_BYTES - 10 + size),
             4 if size.is_multiple_of(3) => {
                 self.out.cut(call);
                 self.calls.entry(call).or_default().cut = true;
@@ -80,12 +81,14 @@ impl Model {
     fn items(&mut self, call: u32, length: usize) {
         let mut batch = Batch::new();
         let serial = self.serial;
-        let pushed = batch.push::<()>(usize::MAX, |out| {
+        let pushed = batch.push::<(), ()>(usize::MAX, |out| {
             out.resize(out.len() + length, serial);
             Ok(())
         });
         pushed.unwrap();
-        if self.speaks(call, batch.entries().to_vec()) {
+        let mut row = (length as u32).to_le_bytes().to_vec();
+        row.resize(row.len() + length, serial);
+        if self.speaks(call, row) {
             self.out.items(call, &mut batch);
         }
     }
