@@ -114,8 +114,8 @@ impl Client {
                 }
             }
             14 => self.write(script.word().into()),
-            16 => self.start(None, &[7; 70_000], &Metadata::new()),
-            17 => self.start_stream(script.byte()),
+            16 if self.may_start_large() => self.start(None, &[7; 70_000], &Metadata::new()),
+            17 if self.may_start_large() => self.start_stream(script.byte()),
             18 => self.send_items(script.byte(), script.word().into()),
             19 => {
                 if let Some(call) = self.nth(script.byte()) {
@@ -166,6 +166,11 @@ impl Client {
             Err(StartError::TooLarge { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }
+    }
+
+    /// What waits to be written is the caller's to limit.
+    fn may_start_large(&mut self) -> bool {
+        self.connection.outgoing().len() < 1 << 20
     }
 
     /// One of the calls that have not ended.
