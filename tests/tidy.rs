@@ -373,11 +373,26 @@ fn length_findings(source: &Source) -> Vec<String> {
     vec![source.finding(lines, what)]
 }
 
+/// The packages of the benchmark against peers, which are no part of the workspace.
+fn peers() -> Vec<Source> {
+    let mut folders = vec!["benches/peers/src".to_owned()];
+    for entry in fs::read_dir(root().join("benches/peers")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let folder = format!("benches/peers/{name}/src");
+        if root().join(&folder).is_dir() {
+            folders.push(folder);
+        }
+    }
+    assert!(folders.len() > 3, "the peers have moved");
+    folders.iter().flat_map(|folder| sources(folder)).collect()
+}
+
 #[test]
 fn files_are_short() {
     assert_none(
         &all_crates()
             .iter()
+            .chain(&peers())
             .flat_map(length_findings)
             .collect::<Vec<_>>(),
     );

@@ -1,0 +1,79 @@
+//! This project, with everything it promises switched on: its defaults.
+
+use std::future;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use peers_harness::{Client, Peer, Record, Result, Work, run};
+use rpc::Server;
+
+/// More than the 1,000 of one address that a server takes unless it is told.
+const CONNECTIONS_MAX: usize = 10_000;
+
+#[rpc::service]
+trait Bench {
+    async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes>;
+    async fn record(&self, record: &Record) -> rpc::Result<Record>;
+    async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes>;
+}
+
+struct Handlers;
+
+impl Bench for Handlers {
+    async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes> {
+        Ok(payload)
+    }
+    async fn record(&self, record: &Record) -> rpc::Result<Record> {
+        Ok(record.clone())
+    }
+    async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes> {
+        Work::from_numbers(which, micros).run().await;
+        Ok(payload)
+    }
+}
+
+#[derive(Clone)]
+struct Connection {
+    client: BenchClient,
+    record: Record,
+}
+
+impl Client for Connection {
+    async fn echo(&self, payload: &Bytes) -> Result<impl AsRef<[u8]> + Send> {
+        Ok(self.client.echo(payload.clone()).await?)
+    }
+    async fn record(&self) -> Result<usize> {
+        Ok(self.client.record(&self.record).await?.items.len())
+    }
+    async fn work(&self, work: Work, payload: &Bytes) -> Result<impl AsRef<[u8]> + Send> {
+        let (which, micros) = work.to_numbers();
+        Ok(self.client.work(which, micros, payload.clone()).await?)
+    }
+}
+
+struct Ours;
+
+impl Peer for Ours {
+    type Client = Connection;
+
+    async fn serve(listening: impl FnOnce(SocketAddr) + Send) -> Result<()> {
+        let server = Server::builder()
+            .connections_per_ip_max(CONNECTIONS_MAX)
+            .add_service(BenchServer::new(Handlers))
+            .bind("tcp://127.0.0.1:0")
+            .await?;
+        let address = server.uri().trim_start_matches("tcp://");
+        listening(address.parse()?);
+        future::pending().await
+    }
+
+    async fn connect(server: SocketAddr) -> Result<Connection> {
+        let client = BenchClient::connect(format!("tcp://{server}")).await?;
+        let record = Record::sample();
+        Ok(Connection { client, record })
+    }
+}
+
+fn main() {
+    run::<Ours>();
+}

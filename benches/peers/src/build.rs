@@ -1,0 +1,57 @@
+//! Builds the peers, each by itself: one that does not build stops no other.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Result;
+use crate::peers::{Peer, Program};
+
+/// How a built peer is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Built {
+    pub(crate) peer: Peer,
+    pub(crate) executable: PathBuf,
+    /// Before `serve` or `load`.
+    pub(crate) arguments: Vec<String>,
+}
+
+pub(crate) fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Builds it with optimisation, beside this program.
+pub(crate) fn build(peer: Peer) -> Result<Built> {
+    let target = target()?;
+    match peer.program {
+        Program::Rust(package) => {
+            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+            cargo.args(["build", "--quiet", "--release", "--package", package]);
+            cargo.arg("--target-dir").arg(&target);
+            finish(&mut cargo)?;
+            Ok(Built {
+                peer,
+                executable: target.join("release").join(package),
+                arguments: Vec::new(),
+            })
+        }
+    }
+}
+
+/// The folder that has `release/peers` in it, wherever the caller wanted it.
+fn target() -> Result<PathBuf> {
+    let program = env::current_exe()?;
+    let target = program.parent().and_then(Path::parent);
+    Ok(target
+        .ok_or("this program is in no target folder")?
+        .to_owned())
+}
+
+fn finish(command: &mut Command) -> Result<()> {
+    let status = command.current_dir(folder()).stdin(Stdio::null()).status();
+    let status = status.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    status
+        .success()
+        .then_some(())
+        .ok_or_else(|| "it does not build".into())
+}

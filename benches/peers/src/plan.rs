@@ -1,0 +1,157 @@
+//! What is to be done, and doing it: every workload at every placement, the peers in turn.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::build::{self, Built};
+use crate::machine::Machine;
+use crate::noise::{self, Calibration};
+use crate::peers::Peer;
+use crate::placement::Placement;
+use crate::results::{Row, Table};
+use crate::run::{self, Terms};
+use crate::workloads::Workload;
+use crate::{Result, goals, report, syscalls};
+
+/// A calibration that is not quiet is tried again, in the hope that it was a passing cloud.
+const CALIBRATIONS_MAX: usize = 5;
+
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) quick: bool,
+    pub(crate) draft: bool,
+    pub(crate) rounds: usize,
+    pub(crate) window_ms: u64,
+    pub(crate) peers: Vec<Peer>,
+    /// Then one that cannot be built is an error, and not a remark.
+    pub(crate) asked_for_peers: bool,
+    pub(crate) workloads: Vec<Workload>,
+    pub(crate) placements: Vec<Placement>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) markdown: Option<PathBuf>,
+    pub(crate) svg: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Tells whether something can be concluded.
+    pub(crate) fn carry_out(&self) -> Result<bool> {
+        let peers = self.build()?;
+        let machine = Machine::look(&peers)?;
+        for line in machine.describe() {
+            println!("{line}");
+        }
+        let terms = Terms {
+            cores: machine.used_cores,
+            window_ms: self.window_ms,
+            perf: syscalls::is_available(),
+        };
+        if !terms.perf {
+            println!("perf cannot count here: no system calls, no instructions");
+        }
+        let mut tables = Vec::new();
+        for &placement in &self.placements {
+            for workload in &self.workloads {
+                let table = self.measure(&peers, workload, placement, terms)?;
+                print!("{}", report::text::table(&table));
+                tables.push(table);
+            }
+        }
+        print!("{}", goals::verdicts(&tables));
+        self.report(&machine, &tables)
+    }
+
+    fn build(&self) -> Result<Vec<Built>> {
+        let mut peers = Vec::new();
+        for &peer in &self.peers {
+            println!("building {}", peer.name);
+            match build::build(peer) {
+                Ok(built) => peers.push(built),
+                Err(error) if self.asked_for_peers => {
+                    return Err(format!("{}: {error}", peer.name).into());
+                }
+                Err(error) => println!("without {}: {error}", peer.name),
+            }
+        }
+        Ok(peers)
+    }
+
+    fn measure(
+        &self,
+        peers: &[Built],
+        workload: &Workload,
+        placement: Placement,
+        terms: Terms,
+    ) -> Result<Table> {
+        let before = self.calibrate(terms)?;
+        let mut rows: Vec<_> = peers
+            .iter()
+            .map(|built| Row {
+                peer: built.peer.name,
+                samples: Vec::new(),
+                failure: None,
+            })
+            .collect();
+        for _ in 0..self.rounds {
+            for (built, row) in peers.iter().zip(&mut rows) {
+                if row.failure.is_some() {
+                    continue;
+                }
+                match run::measure(built, workload, placement, terms) {
+                    Ok(sample) => row.samples.push(sample),
+                    Err(error) => row.failure = Some(error.to_string()),
+                }
+            }
+        }
+        let after = self.calibrate(terms)?;
+        Ok(Table::new(placement, workload, [before, after], rows))
+    }
+
+    fn calibrate(&self, terms: Terms) -> Result<Calibration> {
+        let time = Duration::from_millis(if self.quick { 50 } else { 250 });
+        let mut seen = noise::calibrate(terms.cores, time)?;
+        for _ in 1..CALIBRATIONS_MAX {
+            if seen.is_quiet() || self.quick {
+                break;
+            }
+            seen = noise::calibrate(terms.cores, time)?;
+        }
+        Ok(seen)
+    }
+
+    fn report(&self, machine: &Machine, tables: &[Table]) -> Result<bool> {
+        let doubtful = tables
+            .iter()
+            .filter(|table| !table.doubts().is_empty())
+            .count();
+        let mut remarks = Vec::new();
+        if doubtful > 0 {
+            let of = tables.len();
+            remarks.push(format!(
+                "the machine was too noisy in {doubtful} of {of} workloads"
+            ));
+        }
+        if self.quick || self.rounds < 3 {
+            remarks.push("the run was a quick one".to_owned());
+        }
+        if let Some(file) = &self.json {
+            fs::write(file, report::json(machine, &remarks, tables)?)?;
+        }
+        let conclusive = remarks.is_empty();
+        if !conclusive {
+            println!(
+                "\nNothing is to be concluded from this: {}.",
+                remarks.join("; ")
+            );
+        }
+        if conclusive || self.draft {
+            if let Some(file) = &self.markdown {
+                report::markdown::write(file, machine, &remarks, tables)?;
+            }
+            if let Some(file) = &self.svg {
+                fs::write(file, report::svg::plot(machine, &remarks, tables))?;
+            }
+        }
+        Ok(conclusive)
+    }
+}

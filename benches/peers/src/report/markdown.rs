@@ -1,0 +1,100 @@
+//! The tables of a document, between two marks in it.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{cells, failure, titles};
+use crate::Result;
+use crate::machine::Machine;
+use crate::results::{Table, by_placement};
+
+const BEGIN: &str = "<!-- begin of what benches/peers wrote -->\n";
+const END: &str = "<!-- end of what benches/peers wrote -->\n";
+
+/// The file, if there is a place for the tables in it: to be known before an hour of measuring.
+pub(crate) fn marked(file: PathBuf) -> Result<PathBuf> {
+    split(&read(&file)?).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(file)
+}
+
+pub(crate) fn write(
+    file: &Path,
+    machine: &Machine,
+    remarks: &[String],
+    tables: &[Table],
+) -> Result<()> {
+    let text = read(file)?;
+    let (before, after) = split(&text)?;
+    let document = format!("{before}{}{after}", document(machine, remarks, tables));
+    Ok(fs::write(file, document)?)
+}
+
+fn read(file: &Path) -> Result<String> {
+    Ok(fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?)
+}
+
+/// What stands before and after the tables, marks included.
+fn split(text: &str) -> Result<(&str, &str)> {
+    let begin = text.find(BEGIN).map(|at| at + BEGIN.len());
+    let end = text.find(END);
+    match begin.zip(end) {
+        Some((begin, end)) if begin <= end => Ok((&text[..begin], &text[end..])),
+        _ => Err(format!("no place for the tables: {BEGIN}{END}").into()),
+    }
+}
+
+fn document(machine: &Machine, remarks: &[String], tables: &[Table]) -> String {
+    let mut text = String::from("\n");
+    if !remarks.is_empty() {
+        let _ = writeln!(text, "**A draft: {}.**\n", remarks.join("; "));
+    }
+    for line in machine.describe() {
+        let _ = writeln!(text, "- {line}");
+    }
+    for (placement, tables) in by_placement(tables) {
+        let _ = writeln!(text, "\n### {}\n", capitalised(placement.what()));
+        for one in tables {
+            text.push_str(&table(one));
+        }
+    }
+    text
+}
+
+fn table(table: &Table) -> String {
+    let mut text = format!("#### `{}`: {}\n\n", table.workload, table.what);
+    let titles = titles(table);
+    let _ = writeln!(text, "| {} |", titles.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---:|".repeat(titles.len() - 1));
+    for row in table.rows.iter().filter(|row| row.failure.is_none()) {
+        let _ = writeln!(text, "| {} |", cells(table, row).join(" | "));
+    }
+    let failures: Vec<_> = table.rows.iter().filter_map(failure).collect();
+    if !failures.is_empty() {
+        let _ = writeln!(text, "\nNot measured: {}.", failures.join("; "));
+    }
+    for doubt in table.doubts() {
+        let _ = writeln!(text, "\nIn doubt: {doubt}.");
+    }
+    text.push('\n');
+    text
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BEGIN, END, split};
+
+    #[test]
+    fn what_stands_around_the_tables_stays() {
+        let text = format!("a\n{BEGIN}old\n{END}b\n");
+        let (before, after) = split(&text).unwrap();
+        assert_eq!(format!("{before}{after}"), format!("a\n{BEGIN}{END}b\n"));
+        assert!(split(BEGIN).is_err() && split(&format!("{END}{BEGIN}")).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! What is measured.
+
+use peers_harness::{Load, Operation, Work};
+
+use crate::metric::Metric;
+
+/// A payload of this many bytes, where its size is not the question.
+const SMALL: usize = 32;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) load: Load,
+    /// What is told of it; the first is what peers are compared by.
+    pub(crate) metrics: &'static [Metric],
+    /// Allocations, instructions and system calls are counted, which takes time of its own.
+    pub(crate) counted: bool,
+}
+
+const RATE: &[Metric] = &[
+    Metric::Rate,
+    Metric::P50,
+    Metric::P99,
+    Metric::ClientCpu,
+    Metric::ServerCpu,
+];
+const BULK: &[Metric] = &[Metric::Bandwidth, Metric::P50, Metric::P99];
+const ONE: &[Metric] = &[Metric::P50, Metric::P99, Metric::Rate];
+const TAIL: &[Metric] = &[
+    Metric::P99,
+    Metric::P50,
+    Metric::P999,
+    Metric::ClientCpu,
+    Metric::ServerCpu,
+];
+const MEMORY: &[Metric] = &[Metric::ServerMemory, Metric::ClientMemory];
+const COST: &[Metric] = &[
+    Metric::ServerInstructions,
+    Metric::ClientInstructions,
+    Metric::ServerAllocations,
+    Metric::ClientAllocations,
+    Metric::ServerSyscalls,
+    Metric::ClientSyscalls,
+];
+
+pub(crate) fn all() -> Vec<Workload> {
+    let closed = |name, what, connections, in_flight| Workload {
+        name,
+        what,
+        load: load(connections, in_flight),
+        metrics: RATE,
+        counted: false,
+    };
+    let bulk = |name, what, bytes, in_flight| Workload {
+        load: Load {
+            bytes,
+            ..load(1, in_flight)
+        },
+        metrics: BULK,
+        ..closed(name, what, 1, in_flight)
+    };
+    let working = |name, what, in_flight, work| Workload {
+        load: Load {
+            operation: Operation::Work(work),
+            ..load(1, in_flight)
+        },
+        ..closed(name, what, 1, in_flight)
+    };
+    let open = |name, what, rate, one_percent| Workload {
+        load: Load {
+            rate: Some(rate),
+            one_percent,
+            ..load(1, 0)
+        },
+        metrics: TAIL,
+        ..closed(name, what, 1, 0)
+    };
+    let counted = |name, what, in_flight| Workload {
+        metrics: COST,
+        counted: true,
+        ..closed(name, what, 1, in_flight)
+    };
+    vec![
+        Workload {
+            metrics: ONE,
+            ..closed("1", "one call at a time, 32 bytes there and back", 1, 1)
+        },
+        closed("64", "64 calls in flight on one connection", 1, 64),
+        closed("1024", "1,024 calls in flight on one connection", 1, 1024),
+        closed("8x32", "8 connections, 32 calls in flight on each", 8, 32),
+        closed(
+            "64x16",
+            "64 connections, 16 calls in flight on each",
+            64,
+            16,
+        ),
+        Workload {
+            load: Load {
+                operation: Operation::Record,
+                ..load(1, 64)
+            },
+            ..closed(
+                "record",
+                "a structured message there and back, 64 in flight",
+                1,
+                64,
+            )
+        },
+        bulk("1KiB", "1 KiB there and back, 64 in flight", 1 << 10, 64),
+        bulk("64KiB", "64 KiB there and back, 16 in flight", 64 << 10, 16),
+        bulk("1MiB", "1 MiB there and back, 4 in flight", 1 << 20, 4),
+        working(
+            "pending",
+            "handlers that are pending once, 64 in flight",
+            64,
+            Work::Yield,
+        ),
+        working(
+            "sleep",
+            "handlers that sleep 1 ms, 1,024 in flight",
+            1024,
+            Work::Sleep(1000),
+        ),
+        open(
+            "open12k",
+            "12,000 calls a second, begun whether others have ended or not",
+            12e3,
+            None,
+        ),
+        open("open25k", "25,000 calls a second", 25e3, None),
+        open(
+            "slow",
+            "12,000 calls a second, 1 % of them 20 ms long: latency of the others",
+            12e3,
+            Some(Work::Sleep(20_000)),
+        ),
+        open(
+            "busy",
+            "12,000 calls a second, 1 % of them compute for 1 ms: latency of the others",
+            12e3,
+            Some(Work::Spin(1000)),
+        ),
+        Workload {
+            load: Load {
+                operation: Operation::Items(10_000),
+                ..load(1, 1)
+            },
+            metrics: &[Metric::Rate, Metric::ClientCpu, Metric::ServerCpu],
+            ..closed(
+                "stream",
+                "items of 32 bytes a second, in streams of 10,000 from the server",
+                1,
+                1,
+            )
+        },
+        Workload {
+            load: Load {
+                operation: Operation::Nothing,
+                ..load(5000, 0)
+            },
+            metrics: MEMORY,
+            ..closed(
+                "idle",
+                "5,000 connections that do nothing: memory of each",
+                5000,
+                0,
+            )
+        },
+        counted("cost1", "what a call costs, one at a time", 1),
+        counted("cost64", "what a call costs, 64 in flight", 64),
+    ]
+}
+
+fn load(connections: usize, in_flight: usize) -> Load {
+    Load {
+        operation: Operation::Echo,
+        bytes: SMALL,
+        connections,
+        in_flight,
+        rate: None,
+        one_percent: None,
+        warm_up_ms: 0,
+        window_ms: 0,
+    }
+}
