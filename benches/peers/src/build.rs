@@ -24,14 +24,15 @@ pub(crate) fn folder() -> &'static Path {
 pub(crate) fn build(peer: Peer) -> Result<Built> {
     let target = target()?;
     match peer.program {
-        Program::Rust(package) => {
+        Program::Rust { package, binary } => {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
             cargo.args(["build", "--quiet", "--release", "--package", package]);
+            cargo.args(["--bin", binary]);
             cargo.arg("--target-dir").arg(&target);
             finish(&mut cargo)?;
             Ok(Built {
                 peer,
-                executable: target.join("release").join(package),
+                executable: target.join("release").join(binary),
                 arguments: Vec::new(),
             })
         }

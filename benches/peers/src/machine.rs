@@ -92,7 +92,7 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
 /// As the lock file has them.
 fn versions(built: &Built) -> String {
     let lock = match built.peer.program {
-        Program::Rust(_) => fs::read_to_string(folder().join("Cargo.lock")).unwrap_or_default(),
+        Program::Rust { .. } => fs::read_to_string(folder().join("Cargo.lock")).unwrap_or_default(),
     };
     let packages = built.peer.packages.iter().filter_map(|package| {
         let version = cargo_version(&lock, package)?;

@@ -12,8 +12,15 @@ pub(crate) struct Peer {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Program {
-    /// A package of this workspace.
-    Rust(&'static str),
+    /// A package of this workspace, and which of its programs.
+    Rust {
+        package: &'static str,
+        binary: &'static str,
+    },
+}
+
+const fn rust(package: &'static str, binary: &'static str) -> Program {
+    Program::Rust { package, binary }
 }
 
 /// What the others are compared with.
@@ -24,25 +31,49 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: BARE,
         what: "no RPC: the same frame over TCP, as fast as Tokio goes",
-        program: Program::Rust("peer-bare"),
+        program: rust("peer-bare", "peer-bare"),
         packages: &["tokio"],
     },
     Peer {
         name: OURS,
         what: "this project",
-        program: Program::Rust("peer-ours"),
+        program: rust("peer-ours", "peer-ours"),
         packages: &["rpc"],
     },
     Peer {
         name: "tarpc",
         what: "bincode over TCP",
-        program: Program::Rust("peer-tarpc"),
+        program: rust("peer-tarpc", "peer-tarpc"),
         packages: &["tarpc"],
     },
     Peer {
         name: "tonic",
         what: "gRPC",
-        program: Program::Rust("peer-tonic"),
+        program: rust("peer-tonic", "peer-tonic"),
         packages: &["tonic", "prost", "h2"],
+    },
+    Peer {
+        name: "volo",
+        what: "Thrift, multiplexed",
+        program: rust("peer-volo", "peer-volo"),
+        packages: &["volo-thrift", "pilota"],
+    },
+    Peer {
+        name: "volo-pool",
+        what: "Thrift, a connection for each call in flight",
+        program: rust("peer-volo", "peer-volo-pool"),
+        packages: &["volo-thrift", "pilota"],
+    },
+    Peer {
+        name: "jsonrpsee",
+        what: "JSON-RPC over WebSocket",
+        program: rust("peer-jsonrpsee", "peer-jsonrpsee"),
+        packages: &["jsonrpsee"],
+    },
+    Peer {
+        name: "connectrpc",
+        what: "the Connect protocol with protobuf over HTTP/2",
+        program: rust("peer-connectrpc", "peer-connectrpc"),
+        packages: &["connectrpc", "buffa", "h2"],
     },
 ];

@@ -1,0 +1,5 @@
+//! volo-thrift, multiplexed.
+
+fn main() {
+    peers_harness::run::<peer_volo::Volo<true>>();
+}
