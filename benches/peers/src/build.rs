@@ -23,17 +23,29 @@ pub(crate) fn folder() -> &'static Path {
 /// Builds it with optimisation, beside this program.
 pub(crate) fn build(peer: Peer) -> Result<Built> {
     let target = target()?;
+    let release = target.join("release");
     match peer.program {
         Program::Rust { package, binary } => {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-            cargo.args(["build", "--quiet", "--release", "--package", package]);
-            cargo.args(["--bin", binary]);
+            cargo.args(["build", "--quiet", "--release"]);
+            cargo.args(["--package", package, "--bin", binary]);
             cargo.arg("--target-dir").arg(&target);
-            finish(&mut cargo)?;
+            finish(cargo.current_dir(folder()))?;
             Ok(Built {
                 peer,
-                executable: target.join("release").join(binary),
+                executable: release.join(binary),
                 arguments: Vec::new(),
+            })
+        }
+        Program::Go => {
+            let executable = release.join("peers-go");
+            let mut go = Command::new("go");
+            go.args(["build", "-o"]).arg(&executable).arg(".");
+            finish(go.current_dir(folder().join("go")))?;
+            Ok(Built {
+                peer,
+                executable,
+                arguments: vec![peer.name.to_owned()],
             })
         }
     }
@@ -49,7 +61,7 @@ fn target() -> Result<PathBuf> {
 }
 
 fn finish(command: &mut Command) -> Result<()> {
-    let status = command.current_dir(folder()).stdin(Stdio::null()).status();
+    let status = command.stdin(Stdio::null()).status();
     let status = status.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     status
         .success()

@@ -89,13 +89,15 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// As the lock file has them.
+/// As the lock file of either language has them.
 fn versions(built: &Built) -> String {
-    let lock = match built.peer.program {
-        Program::Rust { .. } => fs::read_to_string(folder().join("Cargo.lock")).unwrap_or_default(),
+    let (file, version): (_, fn(&str, &str) -> Option<String>) = match built.peer.program {
+        Program::Rust { .. } => ("Cargo.lock", cargo_version),
+        Program::Go => ("go/go.mod", go_version),
     };
+    let text = fs::read_to_string(folder().join(file)).unwrap_or_default();
     let packages = built.peer.packages.iter().filter_map(|package| {
-        let version = cargo_version(&lock, package)?;
+        let version = version(&text, package)?;
         Some(format!("{package} {version}"))
     });
     packages.collect::<Vec<_>>().join(", ")
@@ -104,4 +106,23 @@ fn versions(built: &Built) -> String {
 fn cargo_version(lock: &str, package: &str) -> Option<String> {
     let (_, rest) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
     Some(rest.split('"').next()?.to_owned())
+}
+
+fn go_version(module: &str, package: &str) -> Option<String> {
+    let (_, rest) = module.split_once(&format!("\t{package} "))?;
+    Some(rest.split_whitespace().next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cargo_version, go_version};
+
+    #[test]
+    fn versions_are_found_in_both_kinds_of_files() {
+        let lock = "[[package]]\nname = \"a-b\"\nversion = \"2.0.0\"\n\
+                    [[package]]\nname = \"a\"\nversion = \"1.2.3\"\n";
+        assert_eq!(cargo_version(lock, "a").as_deref(), Some("1.2.3"));
+        let module = "require (\n\tx.org/a/b v2.0.0\n\tx.org/a v1.2.3 // indirect\n)\n";
+        assert_eq!(go_version(module, "x.org/a").as_deref(), Some("v1.2.3"));
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Program {
         package: &'static str,
         binary: &'static str,
     },
+    /// The program in `go`, which wants to know which peer to be: its name.
+    Go,
 }
 
 const fn rust(package: &'static str, binary: &'static str) -> Program {
@@ -75,5 +77,17 @@ pub(crate) const PEERS: &[Peer] = &[
         what: "the Connect protocol with protobuf over HTTP/2",
         program: rust("peer-connectrpc", "peer-connectrpc"),
         packages: &["connectrpc", "buffa", "h2"],
+    },
+    Peer {
+        name: "net-rpc",
+        what: "Go's standard library: gob over TCP",
+        program: Program::Go,
+        packages: &[],
+    },
+    Peer {
+        name: "grpc-go",
+        what: "gRPC in Go",
+        program: Program::Go,
+        packages: &["google.golang.org/grpc", "google.golang.org/protobuf"],
     },
 ];
