@@ -27,7 +27,8 @@ pub(super) async fn run<C: Client>(
     rate: f64,
     window: Duration,
 ) -> Tally {
-    let callers: Vec<_> = callers.collect();
+    // A clone of some clients copies more than a pointer; a program would share it.
+    let callers: Vec<_> = callers.map(Arc::new).collect();
     let all = Arc::new(Mutex::new(Tally::default()));
     let mut tasks = JoinSet::new();
     let begin = Instant::now();
@@ -48,7 +49,7 @@ pub(super) async fn run<C: Client>(
 }
 
 async fn arrivals<C: Client>(
-    callers: &[Caller<C>],
+    callers: &[Arc<Caller<C>>],
     rate: f64,
     window: std::ops::Range<Instant>,
     all: &Arc<Mutex<Tally>>,
@@ -74,7 +75,12 @@ async fn arrivals<C: Client>(
     Ok(())
 }
 
-async fn one_call<C: Client>(caller: Caller<C>, number: u64, due: Instant, all: Arc<Mutex<Tally>>) {
+async fn one_call<C: Client>(
+    caller: Arc<Caller<C>>,
+    number: u64,
+    due: Instant,
+    all: Arc<Mutex<Tally>>,
+) {
     let odd = caller.odd_one(number);
     let outcome = match odd {
         Some(work) => caller.work(work).await,
