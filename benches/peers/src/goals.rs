@@ -1,7 +1,5 @@
 //! What this project wants to reach, and whether it does.
 
-use std::fmt::Write;
-
 use crate::metric::Metric;
 use crate::peers::{BARE, OURS};
 use crate::placement::Placement;
@@ -124,7 +122,7 @@ impl Goal {
         let (workload, place) = (self.workload, self.placement.name());
         let metric = self.metric.title();
         Some(format!(
-            "  {verdict:<8}  {workload}, {place}: {metric} {ours} {sign} {limit} ({source})"
+            "{verdict:<8}  {workload}, {place}: {metric} {ours} {sign} {limit} ({source})"
         ))
     }
 }
@@ -135,16 +133,12 @@ fn find<'a>(tables: &'a [Table], workload: &str, placement: Placement) -> Option
         .find(|table| table.workload == workload && table.placement == placement)
 }
 
-/// Of the goals for which everything was measured.
-pub(crate) fn verdicts(tables: &[Table]) -> String {
-    let mut text = String::new();
-    for verdict in GOALS.iter().filter_map(|goal| goal.verdict(tables)) {
-        if text.is_empty() {
-            text.push_str("\nGoals:\n");
-        }
-        let _ = writeln!(text, "{verdict}");
-    }
-    text
+/// Of the goals for which everything was measured, a line each.
+pub(crate) fn verdicts(tables: &[Table]) -> Vec<String> {
+    GOALS
+        .iter()
+        .filter_map(|goal| goal.verdict(tables))
+        .collect()
 }
 
 #[cfg(test)]

@@ -72,7 +72,8 @@ impl Metric {
             _ if value >= 1000.0 => thousands(value),
             _ if value >= 100.0 => format!("{value:.0}"),
             _ if value >= 10.0 => format!("{value:.1}"),
-            _ => format!("{value:.2}"),
+            _ if value >= 1.0 => format!("{value:.2}"),
+            _ => format!("{value:.3}"),
         }
     }
 }

@@ -57,7 +57,9 @@ impl Plan {
                 tables.push(table);
             }
         }
-        print!("{}", goals::verdicts(&tables));
+        for (index, verdict) in goals::verdicts(&tables).iter().enumerate() {
+            println!("{}  {verdict}", if index == 0 { "\nGoals:\n" } else { "" });
+        }
         self.report(&machine, &tables)
     }
 

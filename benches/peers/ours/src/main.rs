@@ -4,8 +4,9 @@ use std::future;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use futures_util::stream;
 use peers_harness::{Client, Peer, Record, Result, Work, run};
-use rpc::Server;
+use rpc::{Server, Streaming};
 
 /// More than the 1,000 of one address that a server takes unless it is told.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -15,6 +16,7 @@ trait Bench {
     async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes>;
     async fn record(&self, record: &Record) -> rpc::Result<Record>;
     async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes>;
+    async fn items(&self, count: u32, payload: Bytes) -> rpc::Result<Streaming<Bytes>>;
 }
 
 struct Handlers;
@@ -29,6 +31,10 @@ impl Bench for Handlers {
     async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes> {
         Work::from_numbers(which, micros).run().await;
         Ok(payload)
+    }
+    async fn items(&self, count: u32, payload: Bytes) -> rpc::Result<Streaming<Bytes>> {
+        let items = (0..count).map(move |_| payload.clone());
+        Ok(Streaming::new(stream::iter(items)))
     }
 }
 
@@ -48,6 +54,15 @@ impl Client for Connection {
     async fn work(&self, work: Work, payload: &Bytes) -> Result<impl AsRef<[u8]> + Send> {
         let (which, micros) = work.to_numbers();
         Ok(self.client.work(which, micros, payload.clone()).await?)
+    }
+    async fn items(&self, count: u32, payload: &Bytes) -> Result<u32> {
+        let mut items = self.client.items(count, payload.clone()).await?;
+        let mut came = 0;
+        while let Some(item) = items.next().await {
+            item?;
+            came += 1;
+        }
+        Ok(came)
     }
 }
 

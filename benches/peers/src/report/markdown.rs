@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{cells, failure, titles};
-use crate::Result;
 use crate::machine::Machine;
 use crate::results::{Table, by_placement};
+use crate::{Result, goals};
 
 const BEGIN: &str = "<!-- begin of what benches/peers wrote -->\n";
 const END: &str = "<!-- end of what benches/peers wrote -->\n";
@@ -52,6 +52,10 @@ fn document(machine: &Machine, remarks: &[String], tables: &[Table]) -> String {
     for line in machine.describe() {
         let _ = writeln!(text, "- {line}");
     }
+    let verdicts = goals::verdicts(tables);
+    if !verdicts.is_empty() {
+        let _ = writeln!(text, "\n### Goals\n\n```text\n{}\n```", verdicts.join("\n"));
+    }
     for (placement, tables) in by_placement(tables) {
         let _ = writeln!(text, "\n### {}\n", capitalised(placement.what()));
         for one in tables {
@@ -73,8 +77,9 @@ fn table(table: &Table) -> String {
     if !failures.is_empty() {
         let _ = writeln!(text, "\nNot measured: {}.", failures.join("; "));
     }
-    for doubt in table.doubts() {
-        let _ = writeln!(text, "\nIn doubt: {doubt}.");
+    let doubts = table.doubts();
+    if !doubts.is_empty() {
+        let _ = writeln!(text, "\nIn doubt: {}.", doubts.join("; "));
     }
     text.push('\n');
     text
