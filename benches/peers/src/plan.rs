@@ -16,6 +16,8 @@ use crate::{Result, goals, report, syscalls};
 
 /// A calibration that is not quiet is tried again, in the hope that it was a passing cloud.
 const CALIBRATIONS_MAX: usize = 5;
+/// So is a workload that something else disturbed.
+const MEASUREMENTS_MAX: usize = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -38,7 +40,7 @@ impl Plan {
     pub(crate) fn carry_out(&self) -> Result<bool> {
         let peers = self.build()?;
         let machine = Machine::look(&peers)?;
-        for line in machine.describe() {
+        for line in self.circumstances(&machine) {
             println!("{line}");
         }
         let terms = Terms {
@@ -52,7 +54,7 @@ impl Plan {
         let mut tables = Vec::new();
         for &placement in &self.placements {
             for workload in &self.workloads {
-                let table = self.measure(&peers, workload, placement, terms)?;
+                let table = self.measure_in_peace(&peers, workload, placement, terms)?;
                 print!("{}", report::text::table(&table));
                 tables.push(table);
             }
@@ -76,6 +78,33 @@ impl Plan {
             }
         }
         Ok(peers)
+    }
+
+    /// What the figures are to be read with.
+    fn circumstances(&self, machine: &Machine) -> Vec<String> {
+        let mut lines = machine.describe();
+        lines.push(format!("{} rounds of {} ms", self.rounds, self.window_ms));
+        lines
+    }
+
+    /// Anew if it was disturbed, a few times.
+    fn measure_in_peace(
+        &self,
+        peers: &[Built],
+        workload: &Workload,
+        placement: Placement,
+        terms: Terms,
+    ) -> Result<Table> {
+        let mut table = self.measure(peers, workload, placement, terms)?;
+        for _ in 1..MEASUREMENTS_MAX {
+            let doubts = table.doubts();
+            if doubts.is_empty() || self.quick {
+                break;
+            }
+            println!("\n{} again: {}", workload.name, doubts.join("; "));
+            table = self.measure(peers, workload, placement, terms)?;
+        }
+        Ok(table)
     }
 
     fn measure(
@@ -126,6 +155,7 @@ impl Plan {
             .iter()
             .filter(|table| !table.doubts().is_empty())
             .count();
+        let lines = self.circumstances(machine);
         let mut remarks = Vec::new();
         if doubtful > 0 {
             let of = tables.len();
@@ -137,7 +167,7 @@ impl Plan {
             remarks.push("the run was a quick one".to_owned());
         }
         if let Some(file) = &self.json {
-            fs::write(file, report::json(machine, &remarks, tables)?)?;
+            fs::write(file, report::json(machine, &lines, &remarks, tables)?)?;
         }
         let conclusive = remarks.is_empty();
         if !conclusive {
@@ -148,10 +178,10 @@ impl Plan {
         }
         if conclusive || self.draft {
             if let Some(file) = &self.markdown {
-                report::markdown::write(file, machine, &remarks, tables)?;
+                report::markdown::write(file, &lines, &remarks, tables)?;
             }
             if let Some(file) = &self.svg {
-                fs::write(file, report::svg::plot(machine, &remarks, tables))?;
+                fs::write(file, report::svg::plot(&lines[0], &remarks, tables))?;
             }
         }
         Ok(conclusive)

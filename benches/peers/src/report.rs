@@ -13,11 +13,13 @@ use crate::results::{Figure, Row, Table};
 /// Every figure of every round.
 pub(crate) fn json(
     machine: &Machine,
+    circumstances: &[String],
     remarks: &[String],
     tables: &[Table],
 ) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&json!({
         "machine": machine,
+        "circumstances": circumstances,
         "conclusive": remarks.is_empty(),
         "remarks": remarks,
         "tables": tables,

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{cells, failure, titles};
-use crate::machine::Machine;
 use crate::results::{Table, by_placement};
 use crate::{Result, goals};
 
@@ -20,13 +19,16 @@ pub(crate) fn marked(file: PathBuf) -> Result<PathBuf> {
 
 pub(crate) fn write(
     file: &Path,
-    machine: &Machine,
+    circumstances: &[String],
     remarks: &[String],
     tables: &[Table],
 ) -> Result<()> {
     let text = read(file)?;
     let (before, after) = split(&text)?;
-    let document = format!("{before}{}{after}", document(machine, remarks, tables));
+    let document = format!(
+        "{before}{}{after}",
+        document(circumstances, remarks, tables)
+    );
     Ok(fs::write(file, document)?)
 }
 
@@ -44,12 +46,12 @@ fn split(text: &str) -> Result<(&str, &str)> {
     }
 }
 
-fn document(machine: &Machine, remarks: &[String], tables: &[Table]) -> String {
+fn document(circumstances: &[String], remarks: &[String], tables: &[Table]) -> String {
     let mut text = String::from("\n");
     if !remarks.is_empty() {
         let _ = writeln!(text, "**A draft: {}.**\n", remarks.join("; "));
     }
-    for line in machine.describe() {
+    for line in circumstances {
         let _ = writeln!(text, "- {line}");
     }
     let verdicts = goals::verdicts(tables);

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use crate::machine::Machine;
 use crate::peers::OURS;
 use crate::results::{Figure, Table};
 
@@ -16,7 +15,7 @@ const BAR_HEIGHT: usize = 16;
 const TITLE_HEIGHT: usize = 44;
 const HEAD_HEIGHT: usize = 40;
 
-pub(crate) fn plot(machine: &Machine, remarks: &[String], tables: &[Table]) -> String {
+pub(crate) fn plot(machine: &str, remarks: &[String], tables: &[Table]) -> String {
     let shown: Vec<_> = SHOWN
         .iter()
         .flat_map(|name| tables.iter().filter(move |t| t.workload == *name))
@@ -36,7 +35,7 @@ pub(crate) fn plot(machine: &Machine, remarks: &[String], tables: &[Table]) -> S
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n"
     );
-    let mut head = machine.describe().into_iter().next().unwrap_or_default();
+    let mut head = machine.to_owned();
     if !remarks.is_empty() {
         head = format!("A draft: {}. {head}", remarks.join("; "));
     }
