@@ -13,6 +13,8 @@ mod crowds;
 mod cuts;
 #[path = "connection/ending.rs"]
 mod ending;
+#[path = "connection/oneway.rs"]
+mod oneway;
 #[path = "connection/room.rs"]
 mod room;
 #[path = "connection/shutdown.rs"]
@@ -34,6 +36,9 @@ trait Work {
     async fn fail(&self, nonce: u64) -> rpc::Result<()>;
     /// Waits until the test lets one more go.
     async fn wait(&self, nonce: u64) -> rpc::Result<u64>;
+    /// As `wait`, for nobody.
+    #[rpc(oneway)]
+    async fn wait_alone(&self, nonce: u64) -> rpc::Result<()>;
     #[rpc(oneway)]
     async fn swallow(&self, bytes: &[u8]) -> rpc::Result<()>;
 }
@@ -86,6 +91,10 @@ impl Work for Worker {
             .forget();
         guard.0 = None;
         Ok(nonce)
+    }
+    async fn wait_alone(&self, nonce: u64) -> rpc::Result<()> {
+        self.wait(nonce).await?;
+        self.swallow(&[1]).await
     }
     async fn swallow(&self, bytes: &[u8]) -> rpc::Result<()> {
         self.swallowed

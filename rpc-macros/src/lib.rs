@@ -59,7 +59,11 @@ use crate::valid::Errors;
 /// On a method:
 ///
 /// - `#[rpc(name = "..")]`: the name on the wire, by default the method's.
-/// - `#[rpc(oneway)]`: nobody waits for an answer; the method returns `Result<(), _>`.
+/// - `#[rpc(oneway)]`: nobody waits for an answer; the method returns `Result<(), _>`. The call is
+///   ready once it is queued to be sent, and then cannot be given up: a server that has admitted it
+///   runs the handler to its end, also if the client disconnects, until its deadline or the end of
+///   the grace in which the server shuts down. A call that is lost or refused on its way is lost in
+///   silence.
 /// - `#[rpc(idempotent)]`: running it twice is the same as running it once.
 /// - `#[rpc(timeout = "500ms")]`: the time a call may take if the caller says nothing; the units
 ///   are `us`, `ms`, `s`, `m`, `h`.

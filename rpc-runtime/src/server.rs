@@ -4,6 +4,7 @@ mod accept;
 mod builder;
 mod connection;
 mod connections;
+mod orphans;
 mod parked;
 mod registrations;
 
@@ -116,11 +117,13 @@ impl Server {
     }
 
     /// Stops gently: leaves the directories it is registered in, accepts no more connections and
-    /// calls, lets the running calls finish, closes.
+    /// calls, lets the running calls finish, closes. Oneway calls that outlived their connection are
+    /// running calls as well.
     ///
     /// A directory that does not answer holds it up for 2 s.
-    /// Ready when all connections are closed; after the grace period (10 s unless it was set) those
-    /// that are left are closed with their calls unanswered. Dropping the future before stops at once.
+    /// Ready when all of that is done; after the grace period (10 s unless it was set) those
+    /// connections that are left are closed with their calls unanswered. Dropping the future before
+    /// stops at once.
     pub async fn shutdown(mut self) {
         // First of all: whoever looks now is sent to another server.
         std::mem::take(&mut self.registered).leave().await;

@@ -154,7 +154,7 @@ async fn s1_6_counters_equal_the_calls_of_64_concurrent_callers() {
         assert!(median <= slowest, "{name}");
         assert_eq!(slowest > Duration::ZERO, calls > 0, "{name}");
     }
-    assert_eq!(server.stats().len(), 4);
+    assert_eq!(server.stats().len(), 5);
 }
 
 /// Counts how often it is decoded.

@@ -217,11 +217,13 @@ fn t7_metadata_beyond_the_limits_is_not_sent() {
     }
 }
 
-/// `[call.once]`: a oneway request is never answered, also not with "cancelled".
+/// `[call.once]`: a oneway request is never answered; `[call.oneway]`: nor can it be cancelled.
 #[tokio::test]
-async fn a_oneway_call_that_is_cancelled_is_not_answered() {
-    let (_server, address) = served().await;
-    let mut stream = opened(&address).await;
+async fn a_cancel_that_names_a_oneway_call_is_ignored() {
+    let worker = Worker::default();
+    let server = builder(&worker).bind("tcp://127.0.0.1:0").await.unwrap();
+    let address = server.uri().strip_prefix("tcp://").unwrap();
+    let mut stream = opened(address).await;
     let (wait, echo) = (MethodId::of("Work", "wait"), MethodId::of("Work", "echo"));
     let mut cancel = raw::request(1, 0, 0, 0);
     cancel[8] = raw::CANCEL;
@@ -239,4 +241,8 @@ async fn a_oneway_call_that_is_cancelled_is_not_answered() {
         (2, 2),
         "the answer to the second call"
     );
+    assert_eq!((worker.waiting(), worker.dropped()), (1, 0));
+    worker.go.add_permits(1);
+    until(|| server.load().calls_in_flight == 0).await;
+    assert_eq!(worker.dropped(), 0, "it ran to its end");
 }

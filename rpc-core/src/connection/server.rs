@@ -158,7 +158,7 @@ impl<T> ServerConnection<T> {
         self.park_with(call, deadline, false, data);
     }
 
-    /// As [`park`](Self::park) for a oneway call, which is not answered when it is cancelled.
+    /// As [`park`](Self::park) for a oneway call, which is not answered and cannot be cancelled.
     #[inline]
     pub fn park_oneway(&mut self, call: CallId, deadline: Option<Instant>, data: T) {
         self.park_with(call, deadline, true, data);
@@ -208,7 +208,8 @@ impl<T> ServerConnection<T> {
         }
     }
 
-    /// Ends the connection with a reason. Parked calls are handed back to be stopped.
+    /// Ends the connection with a reason. Parked calls are handed back to be stopped, or to run on
+    /// if they are oneway.
     pub fn close(&mut self, reason: &str) -> Vec<T> {
         if self.is_open() {
             self.say_go_away(reason);
@@ -216,6 +217,8 @@ impl<T> ServerConnection<T> {
         self.state = State::Closed;
         self.streams.clear();
         self.assemblies.clear();
+        // What has arrived of a frame: handlers may hold the connection for long.
+        self.decoder = Decoder::new(0);
         self.running -= self.parked.len();
         let mut parked: Vec<_> = self.parked.drain().collect();
         parked.sort_unstable_by_key(|(call, _)| *call);

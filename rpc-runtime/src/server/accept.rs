@@ -58,6 +58,7 @@ impl Acceptor {
             router: self.router.clone(),
             config: self.config.clone(),
             codecs: self.codecs.clone(),
+            orphans: self.connections.orphans(),
         };
         let (shared, driver) = connection::start(duplex, offer);
         let ticket = self.connections.add(shared.clone());

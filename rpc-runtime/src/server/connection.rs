@@ -15,6 +15,7 @@ use rpc_core::connection::{
 use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Deadline, Metadata, Status};
 
+use super::orphans::Orphans;
 use super::parked::{Parked, handle_stream_event};
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
@@ -28,6 +29,7 @@ pub(super) struct Offer {
     pub(super) router: Arc<Router>,
     pub(super) config: Arc<ServerConfig>,
     pub(super) codecs: Arc<[Codec]>,
+    pub(super) orphans: Arc<Orphans>,
 }
 
 /// What handlers and the driver share.
@@ -65,6 +67,7 @@ pub(super) fn start(
         codecs: offer.codecs,
         codec: Codec::default(),
         peer: duplex.peer,
+        orphans: offer.orphans,
     };
     (shared.clone(), Driver::new(shared, side, duplex.reader))
 }
@@ -242,6 +245,7 @@ struct ServerSide {
     codecs: Arc<[Codec]>,
     codec: Codec,
     peer: Peer,
+    orphans: Arc<Orphans>,
 }
 
 impl ServerSide {
@@ -262,7 +266,8 @@ impl ServerSide {
         };
         // From the moment it was read: the time it took to get here is the caller's.
         let deadline = request.timeout.map(|t| Deadline::after(received, t));
-        let mut parked = Parked::default();
+        let instant = deadline.map(Deadline::instant);
+        let mut parked = Parked::new(request.oneway, instant);
         let start = CallStart {
             call,
             oneway: request.oneway,
@@ -286,24 +291,17 @@ impl ServerSide {
         } else if Pin::new(&mut running).poll(cx).is_ready() {
             return;
         }
-        let deadline = deadline.map(Deadline::instant);
-        park(shared, call, request.oneway, deadline, parked, running);
+        park(shared, call, parked, running);
     }
 }
 
 /// Gives a handler that has to wait a task of its own.
-fn park(
-    shared: &Arc<ServerShared>,
-    call: CallId,
-    oneway: bool,
-    deadline: Option<Instant>,
-    parked: Parked,
-    running: Running,
-) {
+fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Running) {
     {
         let serving = &mut shared.lock().protocol;
         serving.inline = None;
-        if oneway {
+        let deadline = parked.deadline;
+        if parked.oneway {
             serving.core.park_oneway(call, deadline, parked);
         } else {
             serving.core.park(call, deadline, parked);
@@ -312,7 +310,7 @@ fn park(
     let task = tokio::spawn(running);
     // The call may be answered already. Only the driver cancels, and it is here.
     if let Some(parked) = shared.lock().protocol.core.parked(call) {
-        parked.task = Some(task.abort_handle());
+        parked.task = Some(task);
     }
 }
 
@@ -390,13 +388,19 @@ impl Side for ServerSide {
     fn ending(&mut self, shared: &ServerShared, why: &Closed) {
         tracing::debug!(peer = %self.peer, %why, "closing a connection");
         let parked = shared.lock().protocol.core.close(&why.to_string());
-        parked.into_iter().for_each(Parked::stop);
+        self.orphans.take_over(parked);
     }
 
     fn closed(&mut self, shared: &ServerShared, why: Closed) {
         tracing::debug!(peer = %self.peer, %why, "connection closed");
-        let parked = shared.lock().protocol.core.close("closed");
-        parked.into_iter().for_each(Parked::stop);
+        let parked = {
+            let core = &mut shared.lock().protocol.core;
+            let parked = core.close("closed");
+            // Handlers that run on hold the connection, but not what it had to say.
+            drop(core.outgoing().take());
+            parked
+        };
+        self.orphans.take_over(parked);
     }
 }
 

@@ -10,12 +10,14 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::connection::ServerShared;
+use super::orphans::Orphans;
 
 /// All open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     limits: ConnectionLimits,
     open: Mutex<Open>,
+    orphans: Arc<Orphans>,
     emptied: Notify,
     refused: AtomicU64,
 }
@@ -48,6 +50,7 @@ impl Connections {
         Self {
             limits,
             open: Mutex::default(),
+            orphans: Arc::default(),
             emptied: Notify::new(),
             refused: AtomicU64::new(0),
         }
@@ -106,13 +109,26 @@ impl Connections {
         self.each(|connection| connection.drain("the server is shutting down"));
     }
 
-    /// Closes every connection, whatever runs on it.
+    /// Closes every connection, whatever runs on it or has outlived it.
     pub(super) fn abandon(&self) {
+        // First: what the connections leave now is not to run on.
+        self.orphans.stop();
         self.lock().abandoned = true;
         self.each(ServerShared::abandon);
     }
 
+    /// Where connections leave what outlives them.
+    pub(super) fn orphans(&self) -> Arc<Orphans> {
+        self.orphans.clone()
+    }
+
+    /// Waits until no connection is open and nothing runs that one has left.
     pub(super) async fn wait_until_empty(&self) {
+        self.wait_until_closed().await;
+        self.orphans.wait_until_none().await;
+    }
+
+    async fn wait_until_closed(&self) {
         loop {
             // Created before looking: a notification in between is not lost.
             let emptied = self.emptied.notified();

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use bytes::Bytes;
 use rpc_core::Codec;
 use rpc_core::connection::{CallId, ServerEvent};
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::connection::{ServerShared, Serving};
+use super::orphans::Orphan;
 use crate::connection::Carrier;
 use crate::stream::{Downlink, Inbox, InboxWriter, Receiver};
 
@@ -17,7 +19,10 @@ use crate::stream::{Downlink, Inbox, InboxWriter, Receiver};
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     /// The handler's task; absent until it is spawned.
-    pub(super) task: Option<AbortHandle>,
+    pub(super) task: Option<JoinHandle<()>>,
+    /// Nobody waits for the handler.
+    pub(super) oneway: bool,
+    pub(super) deadline: Option<Instant>,
     /// Where the arguments go that are on their way.
     body: Option<oneshot::Sender<Bytes>>,
     /// Where the items behind the request go.
@@ -27,11 +32,29 @@ pub(super) struct Parked {
 }
 
 impl Parked {
+    pub(super) fn new(oneway: bool, deadline: Option<Instant>) -> Self {
+        Self {
+            oneway,
+            deadline,
+            ..Self::default()
+        }
+    }
+
     /// Drops the future of a handler whose caller has gone.
     pub(super) fn stop(self) {
         if let Some(task) = self.task {
             task.abort();
         }
+    }
+
+    /// The connection has ended: gives the handler that runs on, and stops any other.
+    pub(super) fn leave(self) -> Option<Orphan> {
+        if !self.oneway {
+            self.stop();
+            return None;
+        }
+        let deadline = self.deadline;
+        self.task.map(|task| Orphan { task, deadline })
     }
 
     pub(super) fn receive_body(&mut self) -> oneshot::Receiver<Bytes> {

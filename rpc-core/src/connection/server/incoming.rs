@@ -183,15 +183,15 @@ impl<T> ServerConnection<T> {
 
     fn cancel<'a>(&mut self, wire: u32) -> Option<ServerEvent<'a, T>> {
         let call = self.parked_id(wire)?;
+        if self.parked.get(&call).is_some_and(|parked| parked.oneway) {
+            // Nobody waits for it, so nobody can have given it up.
+            return None;
+        }
         let Some(parked) = self.parked.remove(&call) else {
             self.stop_reply(call);
             return None;
         };
-        if parked.oneway {
-            self.finish_oneway(call);
-        } else {
-            self.fail(call, &Status::cancelled("cancelled by the caller"));
-        }
+        self.fail(call, &Status::cancelled("cancelled by the caller"));
         Some(ServerEvent::Cancelled(parked.data))
     }
 
