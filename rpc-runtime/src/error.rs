@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Registration,
     Resolve,
     Codec,
+    Limit,
 }
 
 impl Error {
@@ -107,6 +108,21 @@ impl Error {
     #[must_use]
     pub fn is_codec(&self) -> bool {
         self.kind == Kind::Codec
+    }
+
+    /// A setting is zero with which nothing would ever get through.
+    #[must_use]
+    pub fn is_invalid_limit(&self) -> bool {
+        self.kind == Kind::Limit
+    }
+
+    /// Refuses settings of which one `is_zero`, by the names of the methods that set them.
+    pub(crate) fn if_zero<const N: usize>(settings: [(&str, bool); N]) -> Result<(), Self> {
+        let zero = settings.iter().find(|(_, is_zero)| *is_zero);
+        zero.map_or(Ok(()), |(name, _)| {
+            let mistake = format!("{name} is zero: nothing would ever get through");
+            Err(Self::new(Kind::Limit, mistake))
+        })
     }
 
     fn io(&self) -> Option<&io::Error> {

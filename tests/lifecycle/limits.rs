@@ -227,3 +227,81 @@ async fn t15_no_setting_is_too_long() {
     }
     soon(server.shutdown()).await;
 }
+
+/// What could never work is a mistake at the start, not a server that refuses everybody.
+#[tokio::test]
+async fn limits_of_zero_are_refused_by_name() {
+    type Set = fn(rpc::ServerBuilder) -> rpc::ServerBuilder;
+    let zero = KeepAlive::new(Duration::ZERO, ms(1));
+    let server: [(&str, Set); 9] = [
+        ("calls_per_connection_max", |b| {
+            b.calls_per_connection_max(0)
+        }),
+        ("calls_max", |b| b.calls_max(0)),
+        ("connections_max", |b| b.connections_max(0)),
+        ("connections_per_ip_max", |b| b.connections_per_ip_max(0)),
+        ("message_bytes_max", |b| b.message_bytes_max(0)),
+        ("handshake_timeout", |b| b.handshake_timeout(ms(0))),
+        ("keep_alive", |b| {
+            b.keep_alive(Some(KeepAlive::new(ms(1), ms(0))))
+        }),
+        ("idle_timeout", |b| b.idle_timeout(Some(ms(0)))),
+        ("connection_age_max", |b| b.connection_age_max(ms(0))),
+    ];
+    let worker = Worker::default();
+    for (name, set) in server {
+        let refused = set(builder(&worker)).bind("tcp://127.0.0.1:0").await;
+        assert_zero(name, &refused.unwrap_err());
+    }
+    let in_process = builder(&worker).calls_max(0).in_process();
+    assert_zero("calls_max", &in_process.unwrap_err());
+    // Nobody has to wait at the end.
+    let server = builder(&worker)
+        .shutdown_grace(ms(0))
+        .bind("tcp://127.0.0.1:0");
+    server.await.unwrap().shutdown().await;
+    for (name, channel) in [
+        ("message_bytes_max", Channel::builder().message_bytes_max(0)),
+        (
+            "handshake_timeout",
+            Channel::builder().handshake_timeout(ms(0)),
+        ),
+        ("keep_alive", Channel::builder().keep_alive(Some(zero))),
+        ("idle_timeout", Channel::builder().idle_timeout(ms(0))),
+    ] {
+        assert_zero(name, &channel.connect_lazy("mem://nobody").unwrap_err());
+    }
+}
+
+#[track_caller]
+fn assert_zero(name: &str, error: &rpc::Error) {
+    assert!(error.is_invalid_limit(), "{error:?}");
+    assert!(
+        error.to_string().starts_with(&format!("{name} is zero")),
+        "{error}"
+    );
+}
+
+/// `[open.extension]`: nobody stands in line for ever for a server that takes no calls.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_announces_no_calls_is_refused() {
+    let (wires, mut exchange) = network(|_, ends| ends);
+    let client = client(wires);
+    let calls: Vec<_> = (0..3)
+        .map(|number| {
+            let client = client.clone();
+            tokio::spawn(async move { client.echo(number).await })
+        })
+        .collect();
+    let mut stream = exchange.next().await;
+    stream.read_exact(&mut [0; 16]).await.unwrap();
+    // An ack that is as short as can be, with one extension: no calls.
+    let ack = [&raw::MAGIC[..], &[1, 0, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0]].concat();
+    stream.write_all(&ack).await.unwrap();
+    stream.write_all(&[2, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    for call in calls {
+        let status = soon(call).await.unwrap().unwrap_err();
+        assert_unavailable(&status);
+        assert!(status.message().contains("allows no call"), "{status}");
+    }
+}

@@ -25,6 +25,12 @@ impl KeepAlive {
         when_idle: false,
     };
 
+    /// True if a time is zero: pings without end, or no time to answer one.
+    #[must_use]
+    pub const fn has_zero(self) -> bool {
+        self.interval.is_zero() || self.timeout.is_zero()
+    }
+
     /// Other times.
     #[must_use]
     pub const fn new(interval: Duration, timeout: Duration) -> Self {

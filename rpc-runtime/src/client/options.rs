@@ -203,7 +203,8 @@ impl ChannelBuilder {
     /// Connects and waits until the server has accepted.
     ///
     /// # Errors
-    /// The target is malformed, nobody listens there, or the server refuses the handshake.
+    /// The target is malformed, a limit is zero, nobody listens there, or the server refuses the
+    /// handshake.
     pub async fn connect(self, target: impl AsRef<str>) -> Result<Channel, Error> {
         let channel = self.connect_lazy(target)?;
         if let Route::Remote(remote) = &channel.inner.route {
@@ -215,13 +216,31 @@ impl ChannelBuilder {
     /// A channel that connects when it is first used.
     ///
     /// # Errors
-    /// The target is malformed.
+    /// The target is malformed, or a limit is zero.
     pub fn connect_lazy(self, target: impl AsRef<str>) -> Result<Channel, Error> {
+        self.check()?;
         let target: Target = target.as_ref().parse()?;
         Ok(self.with_connector(connector(&target)))
     }
 
-    /// A channel that connects with a connector of the user's own when it is first used.
+    /// A limit of zero is a mistake that each call would have to find out.
+    fn check(&self) -> Result<(), Error> {
+        Error::if_zero([
+            ("message_bytes_max", self.message_bytes_max == 0),
+            ("handshake_timeout", self.handshake_timeout.is_zero()),
+            (
+                "keep_alive",
+                self.keep_alive.is_some_and(KeepAlive::has_zero),
+            ),
+            (
+                "idle_timeout",
+                self.idle_timeout.is_some_and(|t| t.is_zero()),
+            ),
+        ])
+    }
+
+    /// A channel that connects with a connector of the user's own when it is first used. A limit of
+    /// zero is not refused here, but fails the calls that it meets.
     #[must_use]
     pub fn with_connector(self, connector: Arc<dyn Connector>) -> Channel {
         let mut config = ClientConfig::new(self.codec.id().number());

@@ -71,6 +71,42 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// A limit of zero is a mistake that its clients would have to find out.
+    fn check(&self) -> Result<(), Error> {
+        self.check_calls()?;
+        Error::if_zero([
+            (
+                "calls_per_connection_max",
+                self.calls_per_connection_max == 0,
+            ),
+            ("connections_max", self.connections.all_max == 0),
+            ("connections_per_ip_max", self.connections.per_ip_max == 0),
+            ("handshake_timeout", self.handshake_timeout.is_zero()),
+            (
+                "keep_alive",
+                self.keep_alive.is_some_and(KeepAlive::has_zero),
+            ),
+            (
+                "idle_timeout",
+                self.idle_timeout.is_some_and(|t| t.is_zero()),
+            ),
+            (
+                "connection_age_max",
+                self.age_max.is_some_and(|t| t.is_zero()),
+            ),
+        ])
+    }
+
+    /// Those that hold also without connections.
+    fn check_calls(&self) -> Result<(), Error> {
+        Error::if_zero([
+            ("message_bytes_max", self.message_bytes_max == 0),
+            ("calls_max", self.calls_max == 0),
+        ])
+    }
+}
+
 impl ServerBuilder {
     /// Adds a service under the name of its trait.
     #[must_use]
@@ -257,7 +293,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// The target is malformed or cannot be listened on; a service is registered twice; two codecs
-    /// have the same id; the server cannot be entered into a directory as it is to be.
+    /// have the same id; a limit is zero; the server cannot be entered into a directory as it is to be.
     pub async fn bind(self, target: impl AsRef<str>) -> Result<Server, Error> {
         let target: Target = target.as_ref().parse()?;
         let parts = self.parts()?;
@@ -268,8 +304,8 @@ impl ServerBuilder {
     /// Serves on a listener of the user's own.
     ///
     /// # Errors
-    /// A service is registered twice; two codecs have the same id; the server cannot be entered into
-    /// a directory as it is to be.
+    /// A service is registered twice; two codecs have the same id; a limit is zero; the server cannot
+    /// be entered into a directory as it is to be.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -282,9 +318,10 @@ impl ServerBuilder {
     /// Bodies are in bincode. Of the limits, those on requests and on running calls apply.
     ///
     /// # Errors
-    /// A service is registered twice; they are to be entered into a directory, where nobody could
-    /// reach them.
+    /// A service is registered twice; a limit is zero; they are to be entered into a directory, where
+    /// nobody could reach them.
     pub fn in_process(self) -> Result<InProcess, Error> {
+        self.limits.check_calls()?;
         if !self.registrations.is_empty() {
             let mistake = "services within a process cannot be entered into a directory";
             return Err(Error::new(Kind::Registration, mistake));
@@ -294,6 +331,7 @@ impl ServerBuilder {
     }
 
     fn parts(self) -> Result<Parts, Error> {
+        self.limits.check()?;
         self.registrations.check()?;
         let codecs = with_builtin(self.codecs)?;
         let router = self.router.build(self.limits.calls_max)?;

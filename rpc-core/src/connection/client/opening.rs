@@ -30,6 +30,11 @@ impl<T> ClientConnection<T> {
                 "an ack with another version, codec or compression than offered",
             ));
         }
+        if ack.calls_max == 0 {
+            return Err(ConnectionError::Violation(
+                "an ack that allows no call on the connection",
+            ));
+        }
         self.request_bytes_max = ack.message_bytes_max as usize;
         self.streams.set_peer_limits(ack.stream_limits);
         self.state = State::Open(Box::new(ack));
