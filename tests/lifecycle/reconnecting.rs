@@ -8,8 +8,8 @@ use rpc::transport::{Connector, Duplex};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::closing::{GO_AWAY, accept};
-use crate::common::{Count, Remote, network, raw, soon};
+use super::closing::{GO_AWAY, RESPONSE, accept};
+use crate::common::{Count, Remote, network, raw, soon, until};
 use crate::{Address, Work, Worker, assert_unavailable, builder, client, ms, patient};
 
 fn waits(attempts: &[Instant]) -> Vec<Duration> {
@@ -285,4 +285,36 @@ async fn t17_hasty_callers_do_not_besiege_an_address_that_never_answers() {
     }
     println!("T17: {} attempts in 30 s", nowhere.0.get());
     assert!((2..=11).contains(&nowhere.0.get()), "{}", nowhere.0.get());
+}
+
+/// A connection that ended between two calls costs the next one nothing: it still has its one resend.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_away_twice_between_calls_is_found_again() {
+    let (wires, mut exchange) = network(|_, ends| ends);
+    let client = client(wires.clone());
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.echo(1).await }
+    });
+    let mut stream = accept(&mut exchange).await;
+    let (request, _) = raw::read_frame(&mut stream).await;
+    let mut reply = raw::request(u32::from(request[4]), 0, 0, 1);
+    reply[8] = RESPONSE;
+    stream.write_all(&[reply, vec![1]].concat()).await.unwrap();
+    assert_eq!(soon(first).await.unwrap().unwrap(), 1);
+    drop(stream);
+    until(|| !client.channel().is_available()).await;
+
+    let second = tokio::spawn(async move { client.echo(2).await });
+    let mut stream = accept(&mut exchange).await;
+    let mut go_away = raw::request(0, 0, 0, 8);
+    go_away[8] = GO_AWAY;
+    stream
+        .write_all(&[go_away, vec![0; 8]].concat())
+        .await
+        .unwrap();
+    let worker = Worker::default();
+    let _server = builder(&worker).serve(exchange).unwrap();
+    assert_eq!(soon(second).await.unwrap().unwrap(), 2);
+    assert_eq!((wires.opened(), worker.started.get()), (3, 1));
 }

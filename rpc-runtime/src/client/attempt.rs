@@ -31,6 +31,7 @@ pub(super) struct Attempt<'a, F> {
     oneway: bool,
     /// The request had items behind it: what is sent of them cannot be sent again.
     has_items: bool,
+    begun: bool,
     stage: Stage,
 }
 
@@ -54,6 +55,7 @@ where
             encode,
             oneway: false,
             has_items: false,
+            begun: false,
             stage: Stage::New(None),
         }
     }
@@ -62,6 +64,11 @@ where
     pub(super) fn oneway(mut self) -> Self {
         self.oneway = true;
         self
+    }
+
+    /// True if the request was encoded for the connection, even if none of it was written.
+    pub(super) const fn was_begun(&self) -> bool {
+        self.begun
     }
 
     /// True if items were to follow the request.
@@ -96,6 +103,7 @@ where
             self.head = self.head.with_deadline(deadline, now);
         }
         self.stage = Stage::Done;
+        self.begun = true;
         let sent = self.start(client, cx);
         state.anchor_soon();
         let client = &mut state.protocol;

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::attempt::Attempt;
 use super::call::{Outbound, in_time};
 use super::connection::{Connection, Opened};
-use super::resend::{self, Resend};
+use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure, RawReply};
 use crate::clock;
 use crate::connection::Closed;
@@ -126,12 +126,12 @@ impl Remote {
             Some(connection) => connection,
             None => self.dial(None, call).await?,
         };
-        let mut resent = 0;
+        let mut attempts = Attempts::default();
         // An earlier attempt of an idempotent call may have been processed, whatever the last says.
         let mut maybe_processed = false;
         loop {
             let answer = attempt(&connection, call, encode).await;
-            let mut failure = match answer {
+            let (mut failure, begun) = match answer {
                 Ok(reply) => return Ok(reply),
                 Err(failed) => {
                     call.keep_deadline(failed.deadline);
@@ -139,7 +139,7 @@ impl Remote {
                         // What was taken of its stream cannot be sent again.
                         return Err(name_missing_service(&connection, call, failed.failure));
                     }
-                    failed.failure
+                    (failed.failure, failed.begun)
                 }
             };
             let open = connection.accepts_calls();
@@ -153,9 +153,8 @@ impl Remote {
                 return Err(failure);
             }
             maybe_processed = !failure.status.is_not_processed();
-            match resend::decide(&failure.status, call.resend, resent) {
-                Resend::No => return Err(failure),
-                Resend::Yes => resent += 1,
+            if attempts.decide(&failure.status, call.resend, begun) == Resend::No {
+                return Err(failure);
             }
             connection = match self.dial(Some(&connection), call).await {
                 Ok(connection) => connection,
@@ -369,6 +368,8 @@ struct Failed {
     failure: Failure,
     /// The deadline that it was held to.
     deadline: Option<Deadline>,
+    /// False if the connection was closed before the request was encoded for it.
+    begun: bool,
     has_items: bool,
 }
 
@@ -389,6 +390,7 @@ where
     answer.map_err(|failure| Failed {
         failure,
         deadline: attempt.deadline(),
+        begun: attempt.was_begun(),
         has_items: attempt.has_items(),
     })
 }
