@@ -15,6 +15,8 @@ mod cuts;
 mod ending;
 #[path = "connection/oneway.rs"]
 mod oneway;
+#[path = "connection/panics.rs"]
+mod panics;
 #[path = "connection/room.rs"]
 mod room;
 #[path = "connection/shutdown.rs"]

@@ -1,6 +1,5 @@
 //! Code of the user's own around every call, on either side.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use rpc_core::connection::Answered;
 use rpc_core::{Deadline, Metadata, Status};
 
 use crate::clock;
-use crate::contain::{contain, panic_text};
+use crate::contain::{catch, contain};
 use crate::transport::Peer;
 
 /// Sees every call before it is made or handled, and its outcome afterwards.
@@ -85,11 +84,7 @@ impl<'a> Chain<'a> {
     pub(crate) fn after(&self, call: &CallInfo, answered: Answered) {
         let elapsed = clock::now().saturating_duration_since(self.started);
         for interceptor in self.interceptors[..self.asked].iter().rev() {
-            let told = catch_unwind(AssertUnwindSafe(|| {
-                interceptor.after(call, answered, elapsed)
-            }));
-            if let Err(panic) = told {
-                let panic = panic_text(&*panic);
+            if let Err(panic) = catch(|| interceptor.after(call, answered, elapsed)) {
                 tracing::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
             }
         }

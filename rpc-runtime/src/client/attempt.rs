@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +17,7 @@ use super::streams;
 use super::waiters::Ticket;
 use crate::clock;
 use crate::connection::{MutexGuard, State};
+use crate::contain::catch;
 use crate::stream::{capturing, follows};
 
 /// Waits for room, sends the request, waits for the answer.
@@ -226,7 +226,7 @@ pub(super) fn guard(
     out: &mut Vec<u8>,
     encode: impl Fn(&mut Vec<u8>) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {
-    catch_unwind(AssertUnwindSafe(|| encode(out)))
+    catch(|| encode(out))
         .unwrap_or_else(|_| Err(CodecError::encode("an argument's Serialize panicked")))
 }
 

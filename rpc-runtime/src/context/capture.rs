@@ -26,12 +26,31 @@ pub async fn capture_metadata<F: Future>(future: F) -> (F::Output, Metadata) {
     let mut future = pin!(future);
     let mut captured = Metadata::new();
     std::future::poll_fn(move |cx| {
-        let outer = CAPTURED.replace(Some(std::mem::take(&mut captured)));
+        let capturing = Capturing::begin(&mut captured);
         let polled = future.as_mut().poll(cx);
-        captured = CAPTURED.replace(outer).unwrap_or_default();
+        drop(capturing);
         polled.map(|output| (output, std::mem::take(&mut captured)))
     })
     .await
+}
+
+/// Ends the capture on this thread when dropped, also by a panic.
+struct Capturing<'a> {
+    captured: &'a mut Metadata,
+    outer: Option<Metadata>,
+}
+
+impl<'a> Capturing<'a> {
+    fn begin(captured: &'a mut Metadata) -> Self {
+        let outer = CAPTURED.replace(Some(std::mem::take(captured)));
+        Self { captured, outer }
+    }
+}
+
+impl Drop for Capturing<'_> {
+    fn drop(&mut self) {
+        *self.captured = CAPTURED.replace(self.outer.take()).unwrap_or_default();
+    }
 }
 
 /// Hands over the metadata of a response.
@@ -42,4 +61,30 @@ pub(crate) fn capture(metadata: &Metadata) {
             captured.clone_from(metadata);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::contain::catch;
+
+    #[test]
+    fn a_panic_ends_the_capture() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut inner = pin!(capture_metadata(async { panic!("within") }));
+        let mut outer = pin!(capture_metadata(std::future::poll_fn(|cx| {
+            catch(|| inner.as_mut().poll(cx)).unwrap_err();
+            let mut metadata = Metadata::new();
+            metadata.append("key", "outer").unwrap();
+            capture(&metadata);
+            std::task::Poll::Ready(())
+        })));
+        let std::task::Poll::Ready(((), captured)) = outer.as_mut().poll(&mut cx) else {
+            panic!("it does not wait");
+        };
+        assert_eq!(captured.get("key"), Some("outer"));
+        assert!(CAPTURED.take().is_none(), "nobody captures any more");
+    }
 }

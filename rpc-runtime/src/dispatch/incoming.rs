@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use serde::Serialize;
 
 use super::Respond;
 use crate::__private::Outcome;
+use crate::contain::catch;
 use crate::context;
 use crate::stream::{PumpEnd, Receiver, Source, capturing, delivering, follows};
 
@@ -185,7 +185,7 @@ fn encode<T: Serialize + 'static>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
-    catch_unwind(AssertUnwindSafe(|| codec.encode(value, out)))
+    catch(|| codec.encode(value, out))
         .unwrap_or_else(|_| Err(CodecError::encode("the Serialize of a reply panicked")))
 }
 

@@ -2,9 +2,7 @@
 
 mod deferred;
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -22,7 +20,7 @@ use super::Respond;
 use super::incoming::{Dispatched, Incoming, Responder, Task};
 use super::router::{Method, Router};
 use crate::clock;
-use crate::contain::panic_text;
+use crate::contain::catch;
 use crate::context::Frame;
 use crate::stream::Receiver;
 
@@ -97,7 +95,7 @@ impl Running {
         }
         let responder = running.responder.clone();
         let items = start.items;
-        let dispatched = catch_unwind(AssertUnwindSafe(|| match start.body {
+        let dispatched = catch(|| match start.body {
             StartBody::Whole(body) if router.interceptors.is_empty() => match &body {
                 Body::Owned(bytes) => sharing(bytes, || dispatch(method, responder, bytes, items)),
                 body => dispatch(method, responder, body, items),
@@ -108,7 +106,7 @@ impl Running {
                 let task = deferred::run(interceptors, method.clone(), responder, arguments);
                 Some(Dispatched::Task(Box::pin(task)))
             }
-        }));
+        });
         match dispatched {
             Ok(Some(Dispatched::Task(task))) => {
                 running.task = Some(task);
@@ -116,7 +114,7 @@ impl Running {
             }
             Ok(Some(Dispatched::Answered(answered))) => running.finish(answered),
             Ok(None) => running.fail_internal(NOT_DISPATCHED),
-            Err(panic) => running.panicked(&*panic),
+            Err(panic) => running.panicked(&panic),
         }
         None
     }
@@ -168,8 +166,8 @@ impl Running {
         }
     }
 
-    fn panicked(&mut self, panic: &(dyn Any + Send)) {
-        log_panic(&self.method, panic_text(panic));
+    fn panicked(&mut self, panic: &str) {
+        log_panic(&self.method, panic);
         self.fail_internal(HANDLER_PANICKED);
     }
 
@@ -194,9 +192,7 @@ impl Future for Running {
         let Some(task) = &mut this.task else {
             return Poll::Ready(());
         };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            this.frame.enter(|| task.as_mut().poll(cx))
-        }));
+        let polled = catch(|| this.frame.enter(|| task.as_mut().poll(cx)));
         match polled {
             Ok(Poll::Ready(answered)) => this.finish(answered),
             Ok(Poll::Pending) => {
@@ -205,7 +201,7 @@ impl Future for Running {
                 }
                 return Poll::Pending;
             }
-            Err(panic) => this.panicked(&*panic),
+            Err(panic) => this.panicked(&panic),
         }
         Poll::Ready(())
     }
@@ -222,10 +218,8 @@ impl Drop for Running {
         let elapsed = clock::now().saturating_duration_since(self.started);
         self.method.counters.finish(elapsed, true);
         let frame = &mut self.frame;
-        let dropped = catch_unwind(AssertUnwindSafe(|| frame.enter(|| drop(task))));
-        if let Err(panic) = dropped {
-            let text = panic_text(&*panic);
-            tracing::error!(method = %self.method.path(), panic = text, "a handler's drop panicked");
+        if let Err(panic) = catch(|| frame.enter(|| drop(task))) {
+            tracing::error!(method = %self.method.path(), panic, "a handler's drop panicked");
         }
     }
 }
