@@ -119,3 +119,30 @@ async fn s0_4_a_listener_that_panics_does_not_end_the_server() {
     soon(client.echo(1, vec![])).await.unwrap();
     soon(server.shutdown()).await;
 }
+
+/// A socket whose owner is busy is not taken from it, and asking does not hold up the runtime.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_socket_with_a_full_queue_is_in_use() {
+    let path = crate::common::socket_path();
+    let socket = tokio::net::UnixSocket::new_stream().unwrap();
+    socket.bind(&path).unwrap();
+    let _busy = socket.listen(1).unwrap();
+    let mut crowd = Vec::new();
+    while let Ok(stream) = tokio::net::UnixStream::connect(&path).await {
+        crowd.push(stream);
+        assert!(crowd.len() < 10, "the queue is not full");
+    }
+    let (sender, bound) = std::sync::mpsc::sync_channel(1);
+    let runtime = tokio::runtime::Handle::current();
+    let asked = path.clone();
+    std::thread::spawn(move || {
+        let _entered = runtime.enter();
+        sender.send(rpc::transport::UnixListener::bind(asked).map(drop))
+    });
+    let refused = bound
+        .recv_timeout(Duration::from_secs(10))
+        .expect("it blocks");
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    std::fs::remove_file(path).unwrap();
+}

@@ -1,8 +1,11 @@
 //! Unix domain sockets.
 
+use std::future::Future;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use tokio::net::UnixStream;
@@ -86,8 +89,10 @@ fn is_abandoned(path: &Path) -> bool {
     if !is_socket {
         return false;
     }
-    let refused = std::os::unix::net::UnixStream::connect(path);
-    refused.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    // Asked once: a refusal comes at once, and whoever lets us wait is alive.
+    let connect = pin!(UnixStream::connect(path));
+    let answer = connect.poll(&mut Context::from_waker(Waker::noop()));
+    matches!(answer, Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn duplex(stream: UnixStream, path: &Path) -> Duplex {
