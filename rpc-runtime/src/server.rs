@@ -150,7 +150,7 @@ impl Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerLoad {
-    /// Connections that are open.
+    /// Connections that are open; those that are being turned away do not count.
     pub connections: usize,
     /// Connections turned away so far because of a limit.
     pub connections_refused: u64,

@@ -18,7 +18,9 @@ fn connections_at_most() -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t4_a_thousand_dripping_handshakes_end_and_keep_nobody_out() {
     const TIMEOUT: Duration = Duration::from_millis(300);
-    let builder = builder(&Worker::default()).handshake_timeout(TIMEOUT);
+    let builder = builder(&Worker::default())
+        .handshake_timeout(TIMEOUT)
+        .handshakes_max(2_000);
     let (server, address) = served(builder).await;
     let count = connections_at_most();
     let mut streams = Vec::new();
@@ -166,4 +168,71 @@ async fn t5_a_connection_without_calls_ends_after_five_minutes() {
     assert!(String::from_utf8_lossy(&rest).contains("no calls for a while"));
     drop(stream);
     until(|| server.connection_count() == 0).await;
+}
+
+/// Those that are turned away take no room from those that are let in.
+#[tokio::test]
+async fn t23_connections_that_are_turned_away_do_not_count() {
+    let builder = builder(&Worker::default()).connections_max(2);
+    let (server, address) = served(builder).await;
+    let held = [opened(&address).await, opened(&address).await];
+    // They do not read and do not close: the server waits a second for each.
+    let mut strangers = Vec::new();
+    for refused in 1..=300 {
+        strangers.push(TcpStream::connect(&address).await.unwrap());
+        until(|| server.load().connections_refused == refused).await;
+    }
+    assert_eq!(server.load().connections, 2);
+    assert_eq!(server.connection_count(), 2);
+    let [gone, _held] = held;
+    drop(gone);
+    until(|| server.connection_count() == 1).await;
+    let begin = Instant::now();
+    opened(&address).await;
+    println!("300 turned away; a newcomer took {:?}", begin.elapsed());
+    let mut told = 0;
+    for mut stranger in strangers {
+        told += usize::from(
+            last_words(&mut stranger)
+                .await
+                .contains("takes 2 connections"),
+        );
+    }
+    assert_eq!(told, 256, "the others were closed without a word");
+    soon(server.shutdown()).await;
+}
+
+/// T23 "pre-auth 256": the oldest that has not said hello goes, so that silence keeps nobody out.
+#[tokio::test(start_paused = true)]
+async fn t23_of_connections_without_a_hello_the_oldest_goes() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let builder = builder(&Worker::default()).handshakes_max(3);
+    let server = builder.serve(exchange).unwrap();
+    let mut greeted = wires.dial().await;
+    open(&mut greeted).await;
+    let mut silent = Vec::new();
+    for dialed in 1..=3 {
+        silent.push(wires.dial().await);
+        until(|| server.connection_count() == 1 + dialed).await;
+    }
+    for round in 1..=100 {
+        let mut client = wires.dial().await;
+        open(&mut client).await;
+        let mut oldest = silent.remove(0);
+        let words = last_words(&mut oldest).await;
+        assert!(words.contains("waited for to say hello"), "{words:?}");
+        silent.push(wires.dial().await);
+        drop((client, oldest));
+        until(|| server.connection_count() == 4).await;
+        assert_eq!(server.load().connections_refused, round);
+    }
+    drop(silent);
+    until(|| server.connection_count() == 1).await;
+    greeted
+        .write_all(&raw::request(1, 0, method("echo"), 1))
+        .await
+        .unwrap();
+    greeted.write_all(&[7]).await.unwrap();
+    let (answer, _) = raw::read_frame(&mut greeted).await;
+    assert_eq!(answer[8], 2, "who has said hello is left alone");
 }

@@ -233,13 +233,14 @@ async fn t15_no_setting_is_too_long() {
 async fn limits_of_zero_are_refused_by_name() {
     type Set = fn(rpc::ServerBuilder) -> rpc::ServerBuilder;
     let zero = KeepAlive::new(Duration::ZERO, ms(1));
-    let server: [(&str, Set); 9] = [
+    let server: [(&str, Set); 10] = [
         ("calls_per_connection_max", |b| {
             b.calls_per_connection_max(0)
         }),
         ("calls_max", |b| b.calls_max(0)),
         ("connections_max", |b| b.connections_max(0)),
         ("connections_per_ip_max", |b| b.connections_per_ip_max(0)),
+        ("handshakes_max", |b| b.handshakes_max(0)),
         ("message_bytes_max", |b| b.message_bytes_max(0)),
         ("handshake_timeout", |b| b.handshake_timeout(ms(0))),
         ("keep_alive", |b| {

@@ -42,6 +42,7 @@ impl Acceptor {
             match accepted {
                 Ok(duplex) => {
                     pause = Self::PAUSE_MIN;
+                    self.connections.wait_for_room().await;
                     self.start(duplex);
                 }
                 Err(error) => {
@@ -58,15 +59,12 @@ impl Acceptor {
             router: self.router.clone(),
             config: self.config.clone(),
             codecs: self.codecs.clone(),
-            orphans: self.connections.orphans(),
         };
-        let (shared, driver) = connection::start(duplex, offer);
-        let ticket = self.connections.add(shared.clone());
+        let Some((shared, driver)) = connection::start(duplex, offer, &self.connections) else {
+            return;
+        };
         let Some(age) = self.age_max else {
-            tokio::spawn(async move {
-                driver.await;
-                drop(ticket);
-            });
+            tokio::spawn(driver);
             return;
         };
         // Spread, so that connections that began together do not end together.
@@ -78,7 +76,6 @@ impl Acceptor {
                 shared.drain("the connection is old");
                 driver.await;
             }
-            drop(ticket);
         });
     }
 }

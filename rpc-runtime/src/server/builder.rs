@@ -61,6 +61,7 @@ impl Default for Limits {
             connections: ConnectionLimits {
                 all_max: 10_000,
                 per_ip_max: 1_000,
+                handshakes_max: 256,
             },
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
@@ -82,6 +83,7 @@ impl Limits {
             ),
             ("connections_max", self.connections.all_max == 0),
             ("connections_per_ip_max", self.connections.per_ip_max == 0),
+            ("handshakes_max", self.connections.handshakes_max == 0),
             ("handshake_timeout", self.handshake_timeout.is_zero()),
             (
                 "keep_alive",
@@ -247,6 +249,15 @@ impl ServerBuilder {
     #[must_use]
     pub const fn connections_per_ip_max(mut self, connections: usize) -> Self {
         self.limits.connections.per_ip_max = connections;
+        self
+    }
+
+    /// How many connections may be open whose clients have not said hello; 256 unless it is said.
+    /// One more ends the oldest of them, with the reason, but not within its first second: a client
+    /// says hello at once.
+    #[must_use]
+    pub const fn handshakes_max(mut self, connections: usize) -> Self {
+        self.limits.connections.handshakes_max = connections;
         self
     }
 

@@ -15,7 +15,7 @@ use rpc_core::connection::{
 use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Deadline, Metadata, Status};
 
-use super::orphans::Orphans;
+use super::connections::{Connections, Ticket};
 use super::parked::{Parked, handle_stream_event};
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
@@ -29,7 +29,6 @@ pub(super) struct Offer {
     pub(super) router: Arc<Router>,
     pub(super) config: Arc<ServerConfig>,
     pub(super) codecs: Arc<[Codec]>,
-    pub(super) orphans: Arc<Orphans>,
 }
 
 /// What handlers and the driver share.
@@ -48,11 +47,12 @@ pub(super) struct Serving {
 
 pub(super) type ServerShared = Shared<Serving>;
 
-/// A new connection and the task that drives it.
+/// A new connection and the task that drives it; nothing if there are far too many.
 pub(super) fn start(
     duplex: Duplex,
     offer: Offer,
-) -> (Arc<ServerShared>, impl Future<Output = ()> + Send) {
+    connections: &Arc<Connections>,
+) -> Option<(Arc<ServerShared>, impl Future<Output = ()> + Send + use<>)> {
     let serving = Serving {
         core: ServerConnection::new(offer.config, clock::now()),
         turns: Turns::default(),
@@ -62,14 +62,15 @@ pub(super) fn start(
         peer: duplex.peer.clone(),
     };
     let shared = Arc::new(Shared::new(serving, duplex.writer));
+    let ticket = connections.add(shared.clone())?;
     let side = ServerSide {
         router: offer.router,
         codecs: offer.codecs,
         codec: Codec::default(),
         peer: duplex.peer,
-        orphans: offer.orphans,
+        ticket,
     };
-    (shared.clone(), Driver::new(shared, side, duplex.reader))
+    Some((shared.clone(), Driver::new(shared, side, duplex.reader)))
 }
 
 impl ServerShared {
@@ -245,7 +246,8 @@ struct ServerSide {
     codecs: Arc<[Codec]>,
     codec: Codec,
     peer: Peer,
-    orphans: Arc<Orphans>,
+    /// Given back with the connection, when all of it is over.
+    ticket: Ticket,
 }
 
 impl ServerSide {
@@ -360,6 +362,7 @@ impl Side for ServerSide {
                 Some(ServerEvent::Request(request)) => self.run(shared, request, now, cx),
                 Some(ServerEvent::Cancelled(parked)) => parked.stop(),
                 Some(ServerEvent::Opened { codec }) => {
+                    self.ticket.note_hello();
                     let chosen = self.codecs.iter().find(|c| c.id().number() == codec);
                     // The protocol accepts only what the server offers.
                     self.codec = chosen.cloned().unwrap_or_default();
@@ -388,7 +391,7 @@ impl Side for ServerSide {
     fn ending(&mut self, shared: &ServerShared, why: &Closed) {
         tracing::debug!(peer = %self.peer, %why, "closing a connection");
         let parked = shared.lock().protocol.core.close(&why.to_string());
-        self.orphans.take_over(parked);
+        self.ticket.orphans().take_over(parked);
     }
 
     fn closed(&mut self, shared: &ServerShared, why: Closed) {
@@ -400,7 +403,7 @@ impl Side for ServerSide {
             drop(core.outgoing().take());
             parked
         };
-        self.orphans.take_over(parked);
+        self.ticket.orphans().take_over(parked);
     }
 }
 
