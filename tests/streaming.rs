@@ -1,10 +1,10 @@
-//! Streams as arguments and replies, over real connections: S3-6 and the stream rows of the
-//! semantics.
+//! Streams over connections: how they live and end, what they cost. What each transport has to do
+//! with them is in `tests/suite.rs`.
 
 mod common;
 
 mod streaming {
     mod contract;
-    mod kinds;
+    mod doubles;
     mod limits;
 }

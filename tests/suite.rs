@@ -7,9 +7,16 @@ mod common;
 mod contract;
 #[path = "suite/failures.rs"]
 mod failures;
+#[path = "streaming/contract.rs"]
+mod flows;
+#[path = "suite/streams.rs"]
+mod streams;
+#[path = "suite/torn.rs"]
+mod torn;
 
 use common::{socket_path, unique};
 use contract::{Host, Shared, SuiteClient, SuiteServer};
+use flows::{Flowing, FlowsClient, FlowsServer};
 
 /// What is between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +31,9 @@ enum Wire {
 /// A client of a suite, and what it needs to live.
 struct Pair {
     client: SuiteClient,
+    /// The service that has streams, on the same connection.
+    flows: FlowsClient,
+    flowing: Flowing,
     /// What the handlers see and leave behind.
     shared: Shared,
     server: Option<rpc::Server>,
@@ -43,10 +53,11 @@ impl Wire {
     }
 
     async fn open(self) -> Pair {
-        let shared = Shared::default();
+        let (shared, flowing) = (Shared::default(), Flowing::default());
         let builder = rpc::Server::builder()
             .message_bytes_max(MESSAGE_BYTES_MAX)
-            .add_service(SuiteServer::new(Host(shared.clone())));
+            .add_service(SuiteServer::new(Host(shared.clone())))
+            .add_service(FlowsServer::new(flowing.clone()));
         let (channel, server) = if self == Self::InProcess {
             let invoke = builder.in_process().unwrap();
             (rpc::Channel::from_invoke(invoke), None)
@@ -56,7 +67,9 @@ impl Wire {
             (channel, Some(server))
         };
         Pair {
-            client: SuiteClient::new(channel),
+            client: SuiteClient::new(channel.clone()),
+            flows: FlowsClient::new(channel),
+            flowing,
             shared,
             server,
         }
@@ -116,4 +129,30 @@ over_every_transport! {
     failures::s1_4_t14_a_failing_serialize_of_an_argument
     failures::t14_a_panic_of_a_oneway_handler
     failures::t14_a_panic_does_not_disturb_calls_beside_it
+    streams::s3_6_a_server_streams
+    streams::s3_6_a_client_streams
+    streams::s3_6_both_stream
+    streams::both_sides_may_take_turns
+    streams::an_upload_ends_before_its_reply_does
+    streams::an_alias_and_a_place_inside_of_a_reply_are_streams_too
+    streams::items_of_all_lengths
+    streams::metadata_comes_with_a_stream
+    streams::a_typed_error_comes_instead_of_a_stream
+    streams::a_received_stream_is_forwarded
+    streams::a_producer_is_polled_in_the_context_of_its_call
+    streams::a_callers_stream_is_polled_in_the_context_of_the_caller
+    streams::dropping_the_consumer_drops_the_producer
+    streams::an_answer_stops_the_upload
+    torn::an_error_comes_behind_the_items_before_it
+    torn::an_upload_fails_behind_the_items_before_it
+    torn::t14_a_panic_comes_behind_the_items_before_it
+    torn::t14_an_upload_panics_behind_the_items_before_it
+    torn::s1_4_t14_an_item_cannot_be_serialized
+    torn::s1_4_t14_an_item_of_an_upload_cannot_be_serialized
+    torn::an_item_cannot_be_decoded
+    torn::an_item_is_too_long
+    torn::two_streams_in_a_message_are_refused
+    torn::a_stream_is_expected_and_none_comes
+    torn::a_stream_cannot_be_given_twice
+    torn::the_deadline_holds_to_the_end_of_a_stream
 }

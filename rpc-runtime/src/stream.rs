@@ -18,7 +18,7 @@ pub(crate) use passage::{capturing, delivering};
 pub(crate) use pump::{Pump, PumpEnd, Uplink};
 pub(crate) use receiver::{Downlink, Receiver};
 pub use source::Items;
-pub(crate) use source::{Source, Terms, in_current_context};
+pub(crate) use source::{Source, Terms, in_current_context, in_time};
 
 use std::fmt;
 use std::pin::Pin;

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::invoke::{Invoke, Request};
 use crate::middleware::{CallInfo, Chain};
-use crate::stream::{Items, Receiver, capturing, delivering, in_current_context};
+use crate::stream::{self, Items, Receiver, capturing, delivering, in_current_context};
 
 /// A method by its names and id.
 #[derive(Clone, Copy, Debug)]
@@ -336,14 +336,15 @@ where
     request.oneway = call.oneway;
     request.timeout = call.head().timeout;
     request.metadata = call.metadata.clone().into_owned();
-    request.items = source.map(|source| Items::new(in_current_context(source)));
+    let bound = |source| stream::in_time(call.deadline, source);
+    request.items = source.map(|source| Items::new(bound(in_current_context(source))));
     let response = in_time(call.deadline, invoke.invoke(request)).await;
     let response = response.unwrap_or_else(|| Err(late("no answer in time")));
     let response = response.map_err(Failure::from)?;
     let source = response.items.and_then(|items| items.take());
     let items = source.map(|source| {
         let limit = rpc_core::MESSAGE_BYTES_MAX as usize;
-        Box::new(Receiver::direct(invoke.codec(), source, limit))
+        Box::new(Receiver::direct(invoke.codec(), bound(source), limit))
     });
     Ok(RawReply {
         metadata: response.metadata,

@@ -1,7 +1,6 @@
 //! Moves items from their source into a connection, as fast as the peer takes them.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +9,7 @@ use rpc_core::connection::{CallId, Sent};
 use rpc_core::wire::Batch;
 use rpc_core::{Codec, Status};
 
-use super::source::Filled;
+use super::source::{Filled, fill_contained};
 use super::{Source, Terms};
 
 /// The connection that items are sent over.
@@ -75,7 +74,7 @@ impl Pump {
         }
     }
 
-    /// Asks the source for more. A panic of the user's stream ends it, behind what it gave before.
+    /// Asks the source for more.
     fn fill(&mut self, cx: &mut Context<'_>) {
         let Self {
             source,
@@ -83,16 +82,10 @@ impl Pump {
             batch,
             ..
         } = self;
-        let filled = catch_unwind(AssertUnwindSafe(|| source.poll_fill(cx, terms, batch)));
-        match filled {
-            Ok(Filled::Full) => {}
-            Ok(Filled::Pending) => self.drained = true,
-            Ok(Filled::Ended(end)) => self.end = Some(end),
-            Err(panic) => {
-                let panic = crate::contain::panic_text(&*panic);
-                tracing::error!(panic, "a stream panicked");
-                self.end = Some(Err(Status::internal("the stream panicked")));
-            }
+        match fill_contained(&mut **source, cx, terms, batch) {
+            Filled::Full => {}
+            Filled::Pending => self.drained = true,
+            Filled::Ended(end) => self.end = Some(end),
         }
     }
 }

@@ -11,7 +11,7 @@ use rpc_core::wire::Batch;
 use rpc_core::{Codec, DecodeLimits, Status};
 use serde::de::DeserializeOwned;
 
-use super::source::Filled;
+use super::source::{Filled, fill_contained};
 use super::{Inbox, Source, Terms};
 
 /// The connection that the items come from.
@@ -138,7 +138,7 @@ impl Feed {
                     return Poll::Ready(end.err().map(Err));
                 }
                 let mut batch = Batch::new();
-                match source.poll_fill(cx, terms, &mut batch) {
+                match fill_contained(&mut **source, cx, terms, &mut batch) {
                     Filled::Full => {}
                     Filled::Pending if batch.is_empty() => return Poll::Pending,
                     Filled::Pending => {}

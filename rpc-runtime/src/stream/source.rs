@@ -1,6 +1,8 @@
 //! Where items come from before they are sent.
 
 use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -8,9 +10,10 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rpc_core::codec::leaving_out;
 use rpc_core::wire::{Batch, ItemError};
-use rpc_core::{Codec, Status};
+use rpc_core::{Codec, Deadline, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Sleep, sleep_until};
 
 use super::{Inner, Lent};
 
@@ -39,6 +42,21 @@ pub(crate) enum Filled {
     Pending,
     /// There are no more items: the stream has ended, well or not.
     Ended(Result<(), Status>),
+}
+
+/// Asks a source for more. A panic of the user's stream ends it, behind what it gave before.
+pub(super) fn fill_contained(
+    source: &mut dyn Source,
+    cx: &mut Context<'_>,
+    terms: &Terms,
+    batch: &mut Batch,
+) -> Filled {
+    let filled = catch_unwind(AssertUnwindSafe(|| source.poll_fill(cx, terms, batch)));
+    filled.unwrap_or_else(|panic| {
+        let panic = crate::contain::panic_text(&*panic);
+        tracing::error!(panic, "a stream panicked");
+        Filled::Ended(Err(Status::internal("the stream panicked")))
+    })
 }
 
 /// What a stream gave to a call.
@@ -117,6 +135,31 @@ impl Source for InContext {
 pub(crate) fn in_current_context(source: Box<dyn Source>) -> Box<dyn Source> {
     let context = crate::Context::current();
     Box::new(InContext { context, source })
+}
+
+/// A source that ends with an error at the deadline of its call, where no connection sees to it.
+struct InTime {
+    expiry: Pin<Box<Sleep>>,
+    source: Box<dyn Source>,
+}
+
+impl Source for InTime {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, terms: &Terms, batch: &mut Batch) -> Filled {
+        if self.expiry.as_mut().poll(cx).is_ready() {
+            let text = "the stream did not end in time";
+            return Filled::Ended(Err(Status::deadline_exceeded(text)));
+        }
+        self.source.poll_fill(cx, terms, batch)
+    }
+}
+
+/// A source that lasts until the deadline, if there is one.
+pub(crate) fn in_time(deadline: Option<Deadline>, source: Box<dyn Source>) -> Box<dyn Source> {
+    let Some(deadline) = deadline else {
+        return source;
+    };
+    let expiry = Box::pin(sleep_until(deadline.instant().into()));
+    Box::new(InTime { expiry, source })
 }
 
 /// The items of a call that is not made over a connection; see [`Invoke`](crate::Invoke).
