@@ -6,5 +6,7 @@ mod common;
 mod streaming {
     mod contract;
     mod doubles;
+    mod endings;
+    mod life;
     mod limits;
 }

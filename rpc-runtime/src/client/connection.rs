@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::slot::{Entry, Failure};
-use super::streams::{handle_stream_event, open_inbox};
+use super::streams::{handle_stream_event, open_inbox, start_uploads};
 use super::waiters::{Waiters, earlier};
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
@@ -35,10 +35,12 @@ pub(super) struct Client {
     pub(super) core: ClientConnection<Entry>,
     pub(super) waiters: Waiters,
     turns: Turns,
+    /// Calls whose items wait until the server has said how many it takes.
+    pub(super) early: Vec<CallId>,
     /// Why no further call can be made.
     pub(super) closed: Option<Status>,
     /// The server has accepted.
-    opened: bool,
+    pub(super) opened: bool,
     /// A call has been processed.
     answered: bool,
     /// Nobody holds the connection any more.
@@ -75,6 +77,7 @@ impl Connection {
             core: ClientConnection::new(config, started),
             waiters: Waiters::default(),
             turns: Turns::default(),
+            early: Vec::new(),
             closed: None,
             opened: false,
             answered: false,
@@ -335,6 +338,7 @@ impl Side for ClientSide {
                 }
                 ClientEvent::Opened => {
                     client.opened = true;
+                    start_uploads(client, &mut self.woken);
                     if let Some(opened) = self.opened.take() {
                         // Nobody may be waiting.
                         let _ = opened.send(Ok(()));

@@ -1,7 +1,7 @@
 //! The streams of calls, at the client's end of a connection.
 
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use rpc_core::connection::{CallId, ClientConnection, ClientEvent};
 
@@ -62,10 +62,38 @@ async fn send(
     source: Box<dyn Source>,
     codec: rpc_core::Codec,
 ) {
+    opened(&shared, call).await;
     let pump = Pump::new(shared.clone(), call, source, codec);
     if let PumpEnd::Ended(end) = pump.await {
         let end = end.as_ref().err().map_or(Ok(()), Err);
         shared.say(call, |client| client.core.end_items(call, end));
+    }
+}
+
+/// Ready once the server has said how much it takes of what. Nothing is asked of the source before:
+/// if the server refuses, the call can be sent again.
+async fn opened(shared: &Shared<Client>, call: CallId) {
+    std::future::poll_fn(|cx| {
+        let client = &mut shared.lock().protocol;
+        if client.opened {
+            return Poll::Ready(());
+        }
+        if let Some(entry) = client.core.data(call) {
+            let known = entry.streams().uploader.replace(cx.waker().clone());
+            if known.is_none() {
+                client.early.push(call);
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The connection is open: adds whom to wake to `woken`.
+pub(super) fn start_uploads(client: &mut Client, woken: &mut Vec<Waker>) {
+    for call in std::mem::take(&mut client.early) {
+        let entry = client.core.data(call);
+        woken.extend(entry.and_then(|entry| entry.streams.as_mut()?.uploader.take()));
     }
 }
 
