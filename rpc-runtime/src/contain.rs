@@ -34,7 +34,7 @@ fn into_text(panic: Box<dyn Any + Send>) -> String {
 }
 
 /// What a panic says.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
     text.unwrap_or("a value that is not text")

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{Inner, Lent};
+use crate::contain::catch;
 
 /// A stream whose items are encoded as they come.
 pub(crate) trait Source: Send {
@@ -51,9 +51,7 @@ pub(super) fn fill_contained(
     terms: &Terms,
     batch: &mut Batch,
 ) -> Filled {
-    let filled = catch_unwind(AssertUnwindSafe(|| source.poll_fill(cx, terms, batch)));
-    filled.unwrap_or_else(|panic| {
-        let panic = crate::contain::panic_text(&*panic);
+    catch(|| source.poll_fill(cx, terms, batch)).unwrap_or_else(|panic| {
         tracing::error!(panic, "a stream panicked");
         Filled::Ended(Err(Status::internal("the stream panicked")))
     })
