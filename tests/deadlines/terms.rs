@@ -1,4 +1,8 @@
 //! Who says how long a call may take, and what its handler has left.
+//!
+//! And if somebody sets the clock (T15)? There is no test that does: nothing here reads the clock that
+//! can be set. `tests/tidy.rs` lets one module ask for the time, and `clippy.toml` forbids
+//! `SystemTime::now`; what is left is the monotonic clock, and durations on the wire.
 
 use std::sync::Arc;
 use std::time::Duration;
