@@ -280,12 +280,23 @@ async fn f1_twenty_restarts_lose_no_idempotent_call_and_run_no_other_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f17_a_frozen_server_gives_no_false_success_and_no_answer_of_another() {
+    freeze_a_server(&[100, 1000, 3000]).await;
+}
+
+/// Longer than its client waits for the answer to a ping.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes 20 s: the pipeline runs it"]
+async fn f17_a_server_frozen_for_20_seconds_is_found_again() {
+    freeze_a_server(&[20_000]).await;
+}
+
+async fn freeze_a_server(freezes: &[u64]) {
     const DEADLINE: Duration = Duration::from_millis(500);
     const SLACK: Duration = Duration::from_millis(500);
     let (server, uri) = start(ANY_PORT, "");
     let client = lazy(&uri).with_timeout(DEADLINE);
     client.echo(1).await.unwrap();
-    for millis in [100, 1000, 3000] {
+    for &millis in freezes {
         server.freeze();
         let begin = Instant::now();
         let calls: Vec<_> = (0..500_u64)
@@ -419,5 +430,5 @@ async fn f10_a_server_without_descriptors_serves_on_and_accepts_again() {
         100.0 * share
     );
     assert!(share <= 0.05, "{share}");
-    assert!(accepted <= Duration::from_millis(1500), "{accepted:?}");
+    assert!(accepted <= Duration::from_secs(1), "{accepted:?}");
 }

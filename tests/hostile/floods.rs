@@ -30,6 +30,28 @@ async fn flood(mut stream: TcpStream, bytes: Vec<u8>) -> (String, Duration) {
     }
 }
 
+/// The figure of T10 and T11, for the median of several floods: others may use the machine as well.
+const CUT_MAX: Duration = Duration::from_millis(50);
+
+/// Floods a server some times, each time on a new connection; gives the last words, and the median
+/// of the times until they were there. Between two of them the server has `settled`.
+async fn floods(
+    address: &str,
+    bytes: Vec<u8>,
+    settled: impl Fn() -> bool,
+) -> (Vec<String>, Duration) {
+    let (mut all_words, mut cuts) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let (words, cut) = soon(flood(opened(address).await, bytes.clone())).await;
+        assert!(cut <= 10 * CUT_MAX, "{cut:?}");
+        until(&settled).await;
+        all_words.push(words);
+        cuts.push(cut);
+    }
+    cuts.sort_unstable();
+    (all_words, cuts[cuts.len() / 2])
+}
+
 /// Answers a call every now and then while something else goes on; gives the slowest.
 async fn canary(client: WorkClient, mut ended: tokio::sync::oneshot::Receiver<()>) -> Duration {
     let mut slowest = Duration::ZERO;
@@ -57,18 +79,19 @@ async fn t10_a_client_that_floods_with_cancels_is_cut_off() {
         pairs.extend(raw::request(call, 0, method("wait"), 0));
         pairs.extend(header(raw::CANCEL, call, 0));
     }
-    let stream = opened(&address).await;
-    let (words, cut) = soon(flood(stream, pairs)).await;
+    let (words, cut) = floods(&address, pairs, || worker.waiting.load(SeqCst) == 0).await;
     let _ = end.send(());
     let slowest = soon(canary).await.unwrap();
     let most = worker.waiting_most.load(SeqCst);
     println!("cancel flood: cut after {cut:?}, {most} handlers at once, canary {slowest:?}");
-    // If the last words were lost to a reset, so was the connection.
-    assert!(
-        words.is_empty() || words.contains("enhance your calm"),
-        "{words}"
-    );
-    assert!(cut <= Duration::from_secs(2), "{cut:?}");
+    for words in words {
+        // If the last words were lost to a reset, so was the connection.
+        assert!(
+            words.is_empty() || words.contains("enhance your calm"),
+            "{words}"
+        );
+    }
+    assert!(cut <= CUT_MAX, "{cut:?}");
     assert!(most <= 256, "{most}");
     assert!(slowest <= Duration::from_millis(500), "{slowest:?}");
     until(|| worker.waiting.load(SeqCst) == 0).await;
@@ -121,14 +144,15 @@ async fn t11_floods_of_frames_without_calls_are_cut() {
         let (end, ended) = tokio::sync::oneshot::channel();
         let canary = tokio::spawn(canary(client.clone(), ended));
         let frame = [header(kind, 0, length), vec![0; length as usize]].concat();
-        let stream = opened(&address).await;
-        let (words, cut) = soon(flood(stream, frame.repeat(500))).await;
+        let (words, cut) = floods(&address, frame.repeat(500), || true).await;
         let _ = end.send(());
         let slowest = soon(canary).await.unwrap();
         println!("flood of kind {kind}: cut after {cut:?}, canary {slowest:?}");
-        let known = reasons.iter().any(|reason| words.contains(reason));
-        assert!(words.is_empty() || known, "{words}");
-        assert!(cut <= Duration::from_secs(2), "{cut:?}");
+        for words in words {
+            let known = reasons.iter().any(|reason| words.contains(reason));
+            assert!(words.is_empty() || known, "{words}");
+        }
+        assert!(cut <= CUT_MAX, "{cut:?}");
         assert!(slowest <= Duration::from_millis(500), "{slowest:?}");
     }
     until(|| server.connection_count() == 1).await;
