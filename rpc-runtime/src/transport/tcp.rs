@@ -97,9 +97,37 @@ impl Listener for TcpListener {
     }
 }
 
+/// How long the system tries to deliver bytes that are not acknowledged: a peer that has gone without
+/// a word is noticed also where there is no keep-alive, or nothing is awaited. Elsewhere than on Linux
+/// that is left to the system, which takes some minutes.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
+
 fn duplex(stream: TcpStream) -> io::Result<Duplex> {
     stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     let peer = Peer::from_address(stream.peer_addr()?);
     let (reader, writer) = stream.into_split();
     Ok(Duplex::new(reader, writer, peer))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// T5: on either side.
+    #[tokio::test]
+    async fn t5_unacknowledged_bytes_are_given_up_after_20_seconds() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let server = listener.accept().await.unwrap().0;
+        for stream in [client.unwrap(), server] {
+            let stream = stream.into_std().unwrap();
+            let twin = socket2::Socket::from(stream.try_clone().unwrap());
+            let kept = duplex(TcpStream::from_std(stream).unwrap()).unwrap();
+            assert_eq!(twin.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+            drop(kept);
+        }
+    }
 }
