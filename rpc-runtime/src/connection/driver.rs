@@ -3,18 +3,22 @@
 //! A read that succeeded is followed by another until the stream is empty: only a read that waits
 //! registers a wake-up.
 
+mod ending;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rpc_core::connection::ConnectionError;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rpc_core::wire::sharing_input;
+use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::time::Sleep;
 
+use self::ending::Ending;
 use super::{Protocol, Shared, buffer, poll_write_all};
 use crate::clock;
 
@@ -90,6 +94,8 @@ pub(crate) struct Driver<S: Side> {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     /// The driver went to the back of the run queue, so that others could append.
     yielded: bool,
+    /// The last read took all there was room for.
+    reads_much: bool,
     /// Input that waits because the outgoing buffer is full.
     stash: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -107,17 +113,7 @@ struct Stall {
     timer: Pin<Box<Sleep>>,
 }
 
-struct Ending {
-    why: Closed,
-    /// The last words are written and the stream is shut down.
-    said: bool,
-    /// When to stop waiting for the peer to take note.
-    patience: Pin<Box<Sleep>>,
-}
-
 impl<S: Side> Driver<S> {
-    /// How long a closing connection waits for the peer to read the reason and close too.
-    const LINGER: Duration = Duration::from_secs(1);
     /// How long the peer may take nothing of what waits to be written.
     const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -131,6 +127,7 @@ impl<S: Side> Driver<S> {
             side,
             reader,
             yielded: false,
+            reads_much: false,
             stash: Vec::new(),
             timer: None,
             stall: None,
@@ -263,6 +260,9 @@ impl<S: Side> Driver<S> {
             let stash = std::mem::take(&mut self.stash);
             return Poll::Ready(self.process(&stash, cx));
         }
+        if self.reads_much {
+            return self.poll_large_input(cx);
+        }
         buffer::with(|buffer| {
             let mut read = ReadBuf::new(buffer);
             match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
@@ -271,9 +271,33 @@ impl<S: Side> Driver<S> {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => {
                     Poll::Ready(Err(Closed::EndOfStream))
                 }
-                Poll::Ready(Ok(())) => Poll::Ready(self.process(read.filled(), cx)),
+                Poll::Ready(Ok(())) => {
+                    self.reads_much = read.remaining() == 0;
+                    Poll::Ready(self.process(read.filled(), cx))
+                }
             }
         })
+    }
+
+    /// As [`poll_input`](Self::poll_input), into memory of which parts may be kept.
+    fn poll_large_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Closed>> {
+        let mut buffer = buffer::take_large();
+        let polled = pin!(self.reader.read_buf(&mut buffer)).poll(cx);
+        self.reads_much = buffer.len() >= buffer::READ_BYTES;
+        match polled {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::EndOfStream)),
+            Poll::Ready(Ok(_)) => {
+                let input = buffer.freeze();
+                let processed = sharing_input(&input, || self.process(&input, cx));
+                buffer::recycle(input);
+                Poll::Ready(processed)
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
+            Poll::Pending => {
+                buffer::put_back(buffer);
+                Poll::Pending
+            }
+        }
     }
 
     fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<Progress, Closed> {
@@ -336,69 +360,6 @@ impl<S: Side> Driver<S> {
         self.over = true;
         self.side.closed(&self.shared, why);
         self.shared.hang_up();
-    }
-
-    fn end(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
-        self.shared.lock().ending = true;
-        self.ending = Some(Ending {
-            why,
-            said: false,
-            patience: Box::pin(tokio::time::sleep(Self::LINGER)),
-        });
-        self.poll_end(cx)
-    }
-
-    /// Writes the last words, then reads until the peer closes: a stream that is dropped with
-    /// unread input is reset, and the peer may never see why.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        let Some(Ending { said, patience, .. }) = &mut self.ending else {
-            return Poll::Pending;
-        };
-        if patience.as_mut().poll(cx).is_pending() {
-            let said = *said || self.poll_last_words(cx).is_ready();
-            if let Some(ending) = &mut self.ending {
-                ending.said = said;
-            }
-            // Reads meanwhile: a peer may take the last words only once its own are read.
-            let gone = self.poll_discard(cx).is_ready();
-            if !(said && gone) {
-                return Poll::Pending;
-            }
-        }
-        let why = self.ending.take().map(|ending| ending.why);
-        Poll::Ready(why.unwrap_or(Closed::Finished))
-    }
-
-    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.shared.lock();
-        let Some(mut writer) = state.writer.take() else {
-            // A caller is in a write; it wakes the driver when it is done.
-            state.register(cx);
-            return Poll::Pending;
-        };
-        let mut outgoing = state.protocol.outgoing().take();
-        drop(state);
-        let mut done = poll_write_all(&mut writer, &mut outgoing, cx);
-        if matches!(done, Poll::Ready(Ok(()))) {
-            done = Pin::new(&mut writer).poll_shutdown(cx);
-        }
-        let mut state = self.shared.lock();
-        state.writer = Some(writer);
-        state.protocol.outgoing().prepend(outgoing);
-        done.map(|_| ())
-    }
-
-    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        buffer::with(|buffer| {
-            loop {
-                let mut read = ReadBuf::new(buffer);
-                match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                }
-            }
-        })
     }
 }
 
