@@ -97,7 +97,7 @@ impl Service {
 impl Method {
     fn from_function(function: &TraitItemFn, errors: &mut Errors) -> Option<Self> {
         let options = MethodOptions::parse(&function.attrs, errors);
-        valid::method::check(function, errors);
+        valid::method::check(function, options.oneway, errors);
         let signature = &function.sig;
         let ReturnType::Type(_, output) = &signature.output else {
             return None;

@@ -49,6 +49,12 @@ use crate::valid::Errors;
 /// `&T`): a reference is encoded where it stands and is owned at the server. Anything that cannot
 /// work is refused at compile time.
 ///
+/// # Streams
+///
+/// An argument, the reply or both may be a `Streaming<T>`, a stream of serde values, also behind an
+/// alias or inside of another type: `async fn upload(&self, parts: Streaming<Vec<u8>>) -> ..`. There
+/// is one among the arguments and one in the reply at the most; errors and oneway methods have none.
+///
 /// # Options
 ///
 /// On the trait:

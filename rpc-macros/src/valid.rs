@@ -5,6 +5,7 @@
 
 pub(crate) mod method;
 pub(crate) mod names;
+mod streams;
 mod types;
 
 use proc_macro2::{Span, TokenStream};

@@ -3,13 +3,13 @@
 use proc_macro2::Span;
 use syn::{FnArg, Pat, PatType, Receiver, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
 
-use super::{Errors, types};
+use super::{Errors, streams, types};
 
 /// Arguments travel as a tuple, and serde's tuples end somewhere.
 const ARGUMENTS_MAX: usize = 12;
 
 /// Checks everything about a method except its options and its name on the wire.
-pub(crate) fn check(function: &TraitItemFn, errors: &mut Errors) {
+pub(crate) fn check(function: &TraitItemFn, oneway: bool, errors: &mut Errors) {
     let signature = &function.sig;
     check_qualifiers(signature, errors);
     check_generics(signature, errors);
@@ -28,6 +28,7 @@ pub(crate) fn check(function: &TraitItemFn, errors: &mut Errors) {
         check_argument(argument, errors);
     }
     check_output(signature, errors);
+    streams::check(signature, oneway, errors);
     if let Some(body) = &function.default {
         errors.push(
             body.brace_token.span.open(),
