@@ -9,4 +9,6 @@ mod streaming {
     mod endings;
     mod life;
     mod limits;
+    mod memory;
+    mod pressure;
 }

@@ -99,6 +99,8 @@ pub(crate) trait Flows {
     async fn panic_at(&self, at: u64) -> rpc::Result<Numbers>;
     /// Numbers without end, and how far their producer is ahead is counted.
     async fn endless(&self) -> rpc::Result<Streaming<Vec<u8>>>;
+    /// The same, in items of so many bytes.
+    async fn endless_of(&self, bytes: usize) -> rpc::Result<Streaming<Vec<u8>>>;
     /// Takes this many numbers and answers without the others.
     async fn take(&self, numbers: Numbers, most: u64) -> rpc::Result<Vec<u64>>;
     /// A reply with a stream inside of it.
@@ -127,6 +129,7 @@ pub(crate) trait Flows {
     async fn stall(&self) -> rpc::Result<Numbers>;
     /// Takes nothing, and never answers.
     async fn ignore(&self, numbers: Numbers) -> rpc::Result<()>;
+    async fn ignore_parts(&self, parts: Streaming<Vec<u8>>) -> rpc::Result<()>;
 }
 
 #[derive(Clone, Default)]
@@ -188,11 +191,15 @@ impl Flows for Flowing {
     }
 
     async fn endless(&self) -> rpc::Result<Streaming<Vec<u8>>> {
+        self.endless_of(1000).await
+    }
+
+    async fn endless_of(&self, bytes: usize) -> rpc::Result<Streaming<Vec<u8>>> {
         let (made, alive) = (self.made.clone(), Alive::new(&self.alive));
         let items = stream::repeat_with(move || {
             let _ = &alive;
             made.fetch_add(1, SeqCst);
-            vec![7; 1000]
+            vec![7; bytes]
         });
         Ok(Streaming::new(items))
     }
@@ -281,6 +288,11 @@ impl Flows for Flowing {
     async fn ignore(&self, numbers: Numbers) -> rpc::Result<()> {
         let _alive = Alive::new(&self.alive);
         let _numbers = numbers;
+        std::future::pending().await
+    }
+
+    async fn ignore_parts(&self, parts: Streaming<Vec<u8>>) -> rpc::Result<()> {
+        let _parts = parts;
         std::future::pending().await
     }
 }

@@ -20,7 +20,7 @@ async fn dabble(client: &FlowsClient, mut rng: Rng) {
         let mut stream = match rng.u32(0..7) {
             0 => client.count(rng.u64(0..3000)).await?,
             1 => client.double(numbers).await?,
-            2 => client.panic_at(rng.u64(0..30)).await?,
+            2 => client.fail_at(rng.u64(0..30)).await?,
             3 => client.stall().await?,
             4 => client.answer_the_end(numbers).await?,
             5 => return client.sum(numbers).await.map(drop),

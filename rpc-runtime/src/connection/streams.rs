@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 use rpc_core::connection::{CallId, Sent, Streams};
 use rpc_core::wire::Batch;
 
-use super::{Protocol, Shared, Turns};
+use super::{MutexGuard, Protocol, Shared, State, Turns};
 use crate::stream::Uplink;
 
 /// A protocol state machine whose calls have streams.
@@ -38,6 +38,12 @@ impl<P: Carrier> Shared<P> {
     pub(crate) fn say<R>(&self, call: CallId, say: impl FnOnce(&mut P) -> R) -> R {
         let mut state = self.lock();
         let said = say(&mut state.protocol);
+        self.said(state, call);
+        said
+    }
+
+    /// After something may have been appended for a call.
+    fn said(&self, mut state: MutexGuard<'_, State<P>>, call: CallId) {
         let next = if state.protocol.streams().writer_keeps_up() {
             state.protocol.turns().next()
         } else {
@@ -51,21 +57,26 @@ impl<P: Carrier> Shared<P> {
         if let Some(next) = next {
             next.wake();
         }
-        said
     }
 }
 
 impl<P: Carrier> Uplink for Shared<P> {
     fn send(&self, call: CallId, batch: &mut Batch, cx: &mut Context<'_>) -> Sent {
-        self.say(call, |protocol| {
-            let sent = protocol.streams().send(call, batch);
-            match sent {
-                Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
-                Sent::AwaitsWriter => protocol.turns().wait(call, cx.waker()),
-                _ => {}
+        let mut state = self.lock();
+        let protocol = &mut state.protocol;
+        let sent = protocol.streams().send(call, batch);
+        match sent {
+            Sent::AwaitsWriter => {
+                // Nothing was appended, and the turn is not passed on: streams that all wait for
+                // their own rows to be written would pass it around until that has happened.
+                protocol.turns().wait(call, cx.waker());
+                return sent;
             }
-            sent
-        })
+            Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
+            _ => {}
+        }
+        self.said(state, call);
+        sent
     }
 
     fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()> {
