@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
-use rpc::{Channel, Code, Streaming};
+use rpc::{Channel, Code, StreamLimits, Streaming};
+use tokio::sync::Barrier;
 use tokio::time::Instant;
 
 use super::contract::{Flowing, Flows as _, FlowsClient, Numbers, builder, collect, connect};
@@ -129,6 +131,54 @@ async fn a_million_items() {
         count += 1;
     }
     assert_eq!(count, 1_000_000);
+}
+
+/// What the slowest of a thousand streams had when all together had `items` for each of them, for
+/// one that the fastest had. All of them are open before any is counted.
+async fn fairness(limits: StreamLimits, items: usize) -> f64 {
+    const STREAMS: usize = 1000;
+    let (server, _, _) = connect().await;
+    let channel = Channel::builder().stream_limits(limits);
+    let client = FlowsClient::new(channel.connect(server.uri()).await.unwrap());
+    let total = Arc::new(AtomicUsize::new(0));
+    let begin = Arc::new(Barrier::new(STREAMS));
+    let consumers = (0..STREAMS).map(|_| {
+        let (client, begin, total) = (client.clone(), begin.clone(), total.clone());
+        tokio::spawn(async move {
+            let mut stream = client.endless().await.unwrap();
+            stream.next().await.unwrap().unwrap();
+            begin.wait().await;
+            let mut taken = 0_usize;
+            while total.fetch_add(1, SeqCst) < STREAMS * items {
+                stream.next().await.unwrap().unwrap();
+                taken += 1;
+            }
+            taken
+        })
+    });
+    let consumers: Vec<_> = consumers.collect();
+    let taken = join_all(consumers).await.into_iter().map(Result::unwrap);
+    let mut taken: Vec<_> = taken.collect();
+    taken.sort_unstable();
+    let (least, most) = (taken[0], taken[STREAMS - 1]);
+    println!("{STREAMS} streams: {least} to {most} items");
+    least as f64 / most as f64
+}
+
+/// With a small window, so that those who come first have little more at once than the others.
+#[tokio::test]
+async fn a_thousand_streams_progress_fairly() {
+    let fairness = fairness(StreamLimits::new(32 * 1024, 1024 * 1024), 500).await;
+    assert!(fairness >= 0.8, "{fairness}");
+}
+
+#[tokio::test]
+#[ignore = "seconds of full load: `.ci/run` runs it in release mode"]
+async fn a_thousand_streams_progress_fairly_for_seconds() {
+    let begin = Instant::now();
+    let fairness = fairness(StreamLimits::SHIPPED, 5000).await;
+    println!("{fairness} over {:?}", begin.elapsed());
+    assert!(fairness >= 0.8, "{fairness}");
 }
 
 /// The client's reader or its writer passes so many bytes, then nothing.

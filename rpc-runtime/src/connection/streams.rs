@@ -64,7 +64,11 @@ impl<P: Carrier> Uplink for Shared<P> {
     fn send(&self, call: CallId, batch: &mut Batch, cx: &mut Context<'_>) -> Sent {
         let mut state = self.lock();
         let protocol = &mut state.protocol;
-        let sent = protocol.streams().send(call, batch);
+        let sent = if protocol.turns().admits(call) {
+            protocol.streams().send(call, batch)
+        } else {
+            Sent::AwaitsWriter
+        };
         match sent {
             Sent::AwaitsWriter => {
                 // Nothing was appended, and the turn is not passed on: streams that all wait for
@@ -75,6 +79,7 @@ impl<P: Carrier> Uplink for Shared<P> {
             Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
             _ => {}
         }
+        state.protocol.turns().come(call);
         self.said(state, call);
         sent
     }
@@ -82,6 +87,7 @@ impl<P: Carrier> Uplink for Shared<P> {
     fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()> {
         let protocol = &mut self.lock().protocol;
         if protocol.streams().can_end(call) {
+            protocol.turns().come(call);
             return Poll::Ready(());
         }
         protocol.turns().wait(call, cx.waker());

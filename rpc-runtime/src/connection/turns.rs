@@ -1,4 +1,7 @@
 //! Streams that wait until more of what they appended is written, first in, first out.
+//!
+//! Nobody overtakes: while streams stand in line, only the one whose turn it is may append. Without
+//! that, those that find room by chance send several times as much as those that wait for it.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
@@ -11,20 +14,41 @@ pub(crate) struct Turns {
     order: VecDeque<CallId>,
     /// Those in `order` who are not here have gone.
     wakers: HashMap<CallId, Waker>,
+    /// Whose turn it is: it was woken, and has not come yet.
+    called: Option<CallId>,
 }
 
 impl Turns {
     /// Lines up, or renews the waker of a stream that stands in line.
     pub(super) fn wait(&mut self, call: CallId, waker: &Waker) {
+        self.come(call);
         if self.wakers.insert(call, waker.clone()).is_none() {
             self.order.push_back(call);
         }
     }
 
-    /// The task whose turn it is.
+    /// True if a stream need not line up.
+    #[inline]
+    pub(super) fn admits(&self, call: CallId) -> bool {
+        self.called == Some(call) || self.called.is_none() && self.wakers.is_empty()
+    }
+
+    /// A stream does something, so that its turn is over.
+    #[inline]
+    pub(super) fn come(&mut self, call: CallId) {
+        if self.called == Some(call) {
+            self.called = None;
+        }
+    }
+
+    /// The task whose turn it is, unless one that was called before has not come yet.
     pub(crate) fn next(&mut self) -> Option<Waker> {
+        if self.called.is_some() {
+            return None;
+        }
         while let Some(call) = self.order.pop_front() {
             if let Some(waker) = self.wakers.remove(&call) {
+                self.called = Some(call);
                 return Some(waker);
             }
         }
@@ -33,6 +57,7 @@ impl Turns {
 
     /// Leaves the queue.
     pub(super) fn leave(&mut self, call: CallId) {
+        self.come(call);
         self.wakers.remove(&call);
     }
 }
