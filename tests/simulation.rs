@@ -3,7 +3,7 @@
 //! Each seed is a schedule of its own: crashes of the server and of clients, partitions in both or
 //! one direction, messages held back, links that become slow, streams opened for nothing, writes
 //! cut anywhere, shutdowns and restarts of the server; and calls of every kind, with and without
-//! deadline, given up, in line for room, waiting for a server. Then the network heals, and all has
+//! deadline, given up, in line for room, waiting for a server, with streams either way. Then the network heals, and all has
 //! to be as if nothing had happened.
 //!
 //! `SIMULATION_SEEDS=10000 cargo test --test simulation` runs more seeds than the 40 of every run,
@@ -15,6 +15,8 @@ mod client;
 mod ledger;
 #[path = "simulation/network.rs"]
 mod network;
+#[path = "simulation/parts.rs"]
+mod parts;
 #[path = "simulation/server.rs"]
 mod server;
 
@@ -103,6 +105,8 @@ impl Tally {
             self.given_up,
             self.died,
             self.executed_again,
+            self.streamed,
+            self.torn,
         ];
         assert!(rare.iter().all(|count| *count > 0), "{self:?}");
     }

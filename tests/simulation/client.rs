@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::ledger::{Kind, Ledger, Outcome, Terms};
 use crate::network::{Plugs, SimConnector, Wiring};
+use crate::parts::{Checked, parts};
 use crate::server::{Work, WorkClient};
 
 /// What all clients of one simulation share.
@@ -109,11 +110,19 @@ impl Caller {
 
     fn plan(&mut self, closes: bool) -> Call {
         let rng = &mut self.rng;
-        let kind = match rng.u32(0..10) {
+        let kind = match rng.u32(0..13) {
             0..5 => Kind::Once,
             5..7 => Kind::Again,
             7 => Kind::Fail,
-            _ => Kind::Oneway,
+            8 | 9 => Kind::Oneway,
+            10 => Kind::Download,
+            11 => Kind::Upload,
+            _ => Kind::Echo,
+        };
+        // Mostly few parts, sometimes more than the window has room for.
+        let parts = match rng.u32(0..10) {
+            0 => rng.usize(100..400),
+            _ => rng.usize(0..20),
         };
         let timeout = (rng.u32(0..10) < 6).then(|| Duration::from_millis(rng.u64(1..400)));
         let cancel = (rng.u32(0..5) == 0).then(|| Duration::from_millis(rng.u64(0..60)));
@@ -139,6 +148,7 @@ impl Caller {
             cancel,
             padding,
             millis,
+            parts,
         }
     }
 
@@ -159,6 +169,7 @@ impl Caller {
                 cancel: None,
                 padding: 0,
                 millis: 5,
+                parts: 0,
             };
             let (nonce, channel) = (call.nonce, channel.clone());
             calls.spawn(async move { (nonce, call.send(&channel).await) });
@@ -186,6 +197,8 @@ struct Call {
     cancel: Option<Duration>,
     padding: usize,
     millis: u64,
+    /// Items of a stream.
+    parts: usize,
 }
 
 /// Takes down the end of a call, also if it ends with its host.
@@ -242,6 +255,7 @@ impl Call {
             Kind::Again => client.again(nonce, millis, padding).await.map(Some),
             Kind::Fail => client.fail(nonce, millis).await.map(|()| None),
             Kind::Oneway => client.note(nonce, millis).await.map(|()| None),
+            Kind::Download | Kind::Upload | Kind::Echo => return self.stream(&client).await,
         };
         match replied {
             Ok(None) => Outcome::Reply(None),
@@ -250,6 +264,33 @@ impl Call {
                 let text = format!("{nonce}: {length} bytes instead of {}", self.padding);
                 Outcome::Failed(Status::new(Code::DataLoss, text))
             }
+            Err(status) => Outcome::Failed(status),
+        }
+    }
+
+    /// A call with streams: what is consumed is a beginning of what was sent, and all of it if no
+    /// error says otherwise.
+    async fn stream(&self, client: &WorkClient) -> Outcome {
+        let (nonce, count) = (self.nonce, self.parts);
+        let upload = || parts(nonce, count, self.millis, ());
+        let replied = match self.terms.kind {
+            Kind::Upload => match client.upload(nonce, count, upload()).await {
+                Ok((nonce, taken)) if taken == count => return Outcome::Reply(Some(nonce)),
+                Ok((_, taken)) => {
+                    let text = format!("{nonce}: {taken} parts instead of {count}");
+                    return Outcome::Failed(Status::new(Code::DataLoss, text));
+                }
+                Err(status) => Err(status),
+            },
+            Kind::Echo => client.echo(nonce, count, upload()).await,
+            _ => client.download(nonce, self.millis, count).await,
+        };
+        let consumed = async {
+            let mut checked = Checked::new(nonce, count, self.ledger.clone());
+            checked.all(replied?).await
+        };
+        match consumed.await {
+            Ok(()) => Outcome::Streamed,
             Err(status) => Outcome::Failed(status),
         }
     }

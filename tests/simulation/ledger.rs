@@ -20,6 +20,19 @@ pub(crate) enum Kind {
     /// A method that fails with a status of its own.
     Fail,
     Oneway,
+    /// The reply is a stream.
+    Download,
+    /// A stream is an argument.
+    Upload,
+    /// Both.
+    Echo,
+}
+
+impl Kind {
+    /// What was sent of a stream cannot be sent again.
+    const fn uploads(self) -> bool {
+        matches!(self, Self::Upload | Self::Echo)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +49,8 @@ pub(crate) struct Terms {
 pub(crate) enum Outcome {
     /// The nonce in the reply; none for a oneway call.
     Reply(Option<u64>),
+    /// A stream that ended well, after all of it.
+    Streamed,
     Failed(Status),
     /// The caller dropped the future.
     GivenUp,
@@ -47,6 +62,8 @@ pub(crate) enum Outcome {
 struct Call {
     terms: Terms,
     executions: u32,
+    /// Its stream failed, behind some items.
+    torn: bool,
     outcome: Option<Outcome>,
 }
 
@@ -66,6 +83,10 @@ struct Inner {
 pub(crate) struct Tally {
     pub(crate) calls: u64,
     pub(crate) replies: u64,
+    /// Of which streams.
+    pub(crate) streamed: u64,
+    /// Streams that failed after some of their items.
+    pub(crate) torn: u64,
     pub(crate) unavailable: u64,
     pub(crate) not_processed: u64,
     pub(crate) deadline_exceeded: u64,
@@ -99,6 +120,7 @@ impl Ledger {
             inner.calls.push(Call {
                 terms,
                 executions: 0,
+                torn: false,
                 outcome: None,
             });
             inner.calls.len() as u64 - 1
@@ -118,6 +140,11 @@ impl Ledger {
         if !known {
             self.violation(format!("a nonce that nobody sent: {nonce}"));
         }
+    }
+
+    /// A stream failed behind some of its items.
+    pub(crate) fn tear(&self, nonce: u64) {
+        self.lock().calls[nonce as usize].torn = true;
     }
 
     /// A handler was stopped or finished this long after the deadline it knew of.
@@ -155,6 +182,7 @@ impl Ledger {
             let mut violation = |what: &str| wrong.push(format!("{nonce}: {what}: {call:?}"));
             let runs = call.executions;
             tally.calls += 1;
+            tally.torn += u64::from(call.torn);
             tally.executed_again += u64::from(runs > 1);
             if call.terms.kind != Kind::Again && runs > 1 {
                 violation("ran more than once, unmarked");
@@ -164,8 +192,9 @@ impl Ledger {
             }
             match &call.outcome {
                 None => violation("never ended"),
-                Some(Outcome::Reply(_)) => {
+                Some(outcome @ (Outcome::Reply(_) | Outcome::Streamed)) => {
                     tally.replies += 1;
+                    tally.streamed += u64::from(matches!(outcome, Outcome::Streamed));
                     if runs == 0 && call.terms.kind != Kind::Oneway {
                         violation("has a reply, but no handler ran");
                     }
@@ -213,7 +242,7 @@ fn mistake(nonce: u64, terms: Terms, took: Duration, outcome: &Outcome) -> Optio
         }
         Outcome::Reply(None) if terms.kind != Kind::Oneway => Some("an empty reply".into()),
         Outcome::Reply(_) if terms.kind == Kind::Fail => Some("a reply of a failure".into()),
-        Outcome::Reply(_) | Outcome::GivenUp | Outcome::Died => None,
+        Outcome::Reply(_) | Outcome::Streamed | Outcome::GivenUp | Outcome::Died => None,
         Outcome::Failed(status) => wrong_status(nonce, terms, took, status),
     }
 }
@@ -230,7 +259,7 @@ fn wrong_status(nonce: u64, terms: Terms, took: Duration, status: &Status) -> Op
     if !allowed {
         return Some(format!("an outcome that is not allowed: {status}"));
     }
-    let waits = terms.wait_for_ready && !terms.closes;
+    let waits = terms.wait_for_ready && !terms.closes && !terms.kind.uploads();
     if waits && status.code() == Code::Unavailable && status.is_not_processed() {
         return Some(format!("waits for a server, and still: {status}"));
     }
@@ -251,6 +280,8 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.calls += other.calls;
         self.replies += other.replies;
+        self.streamed += other.streamed;
+        self.torn += other.torn;
         self.unavailable += other.unavailable;
         self.not_processed += other.not_processed;
         self.deadline_exceeded += other.deadline_exceeded;

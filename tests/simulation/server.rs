@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use rpc::{Context, KeepAlive, Server, ServerBuilder, Status};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::ledger::Ledger;
 use crate::network::{Plugs, SimListener, Wiring};
+use crate::parts::{Checked, Parts, parts};
 
 #[rpc::service]
 pub(crate) trait Work {
@@ -19,6 +21,12 @@ pub(crate) trait Work {
     async fn fail(&self, nonce: u64, millis: u64) -> rpc::Result<()>;
     #[rpc(oneway)]
     async fn note(&self, nonce: u64, millis: u64) -> rpc::Result<()>;
+    /// So many parts, one in each so many milliseconds.
+    async fn download(&self, nonce: u64, millis: u64, count: usize) -> rpc::Result<Parts>;
+    /// How many parts there were.
+    async fn upload(&self, nonce: u64, count: usize, parts: Parts) -> rpc::Result<(u64, usize)>;
+    /// The parts themselves, as they come.
+    async fn echo(&self, nonce: u64, count: usize, parts: Parts) -> rpc::Result<Parts>;
 }
 
 struct Worker {
@@ -46,14 +54,19 @@ impl Drop for Watch {
 }
 
 impl Worker {
-    async fn work(&self, nonce: u64, millis: u64) {
+    /// A handler begins; what is given is to last as long as its call.
+    fn begin(&self, nonce: u64) -> Watch {
         self.ledger.execute(nonce);
         let deadline = Context::current().deadline();
-        let _watch = Watch {
+        Watch {
             ledger: self.ledger.clone(),
             nonce,
             deadline: deadline.map(|deadline| Instant::from_std(deadline.instant())),
-        };
+        }
+    }
+
+    async fn work(&self, nonce: u64, millis: u64) {
+        let _watch = self.begin(nonce);
         if millis > 0 {
             tokio::time::sleep(Duration::from_millis(millis)).await;
         }
@@ -76,6 +89,25 @@ impl Work for Worker {
     async fn note(&self, nonce: u64, millis: u64) -> rpc::Result<()> {
         self.work(nonce, millis).await;
         Ok(())
+    }
+    async fn download(&self, nonce: u64, millis: u64, count: usize) -> rpc::Result<Parts> {
+        Ok(parts(nonce, count, millis, self.begin(nonce)))
+    }
+    async fn upload(&self, nonce: u64, count: usize, parts: Parts) -> rpc::Result<(u64, usize)> {
+        let _watch = self.begin(nonce);
+        let mut checked = Checked::new(nonce, count, self.ledger.clone());
+        checked.all(parts).await?;
+        Ok((nonce, count))
+    }
+    async fn echo(&self, nonce: u64, count: usize, parts: Parts) -> rpc::Result<Parts> {
+        let watch = self.begin(nonce);
+        let mut checked = Checked::new(nonce, count, self.ledger.clone());
+        Ok(Parts::try_new(parts.inspect(move |part| {
+            let _ = &watch;
+            if let Ok(part) = part {
+                checked.part(part);
+            }
+        })))
     }
 }
 
