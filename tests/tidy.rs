@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the runtime may import, beside itself and `rpc-core`: lower never imports
 /// higher, and client and server never import each other.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("clock", &[]),
     ("contain", &[]),
     ("error", &[]),
@@ -73,6 +73,10 @@ const IMPORTS: [(&str, &[&str]); 16] = [
             "contain",
             "__private",
         ],
+    ),
+    (
+        "connect",
+        &["client", "registry", "discovery", "transport", "error"],
     ),
     (
         "registry",

@@ -1,8 +1,10 @@
 //! The calling side: a channel to a service, its options, its connections.
 
 mod attempt;
+mod balanced;
 mod call;
 mod connection;
+mod dialer;
 mod options;
 mod remote;
 mod resend;
@@ -12,6 +14,7 @@ mod slot;
 mod streams;
 mod waiters;
 
+pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
 use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
 pub(crate) use slot::RawReply;
@@ -28,6 +31,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
+use balanced::Balanced;
 use remote::Remote;
 
 /// Where calls go: a cheap handle that typed clients share.
@@ -69,6 +73,7 @@ impl fmt::Debug for Settings {
 #[derive(Debug)]
 enum Route {
     Remote(Box<Remote>),
+    Balanced(Box<Balanced>),
     Invoke(Codec, Box<dyn Invoke>),
 }
 
@@ -77,23 +82,6 @@ impl Channel {
     #[must_use]
     pub fn builder() -> ChannelBuilder {
         ChannelBuilder::default()
-    }
-
-    /// Connects to a target, for example `tcp://127.0.0.1:7000`, and waits until the server has
-    /// accepted.
-    ///
-    /// # Errors
-    /// The target is malformed, nobody listens there, or the server refuses the handshake.
-    pub async fn connect(target: impl AsRef<str>) -> Result<Self, Error> {
-        Self::builder().connect(target).await
-    }
-
-    /// A channel that connects when it is first used.
-    ///
-    /// # Errors
-    /// The target is malformed.
-    pub fn connect_lazy(target: impl AsRef<str>) -> Result<Self, Error> {
-        Self::builder().connect_lazy(target)
     }
 
     /// A channel whose calls are answered by `invoke`: a server in this process, or a test double.
@@ -114,6 +102,7 @@ impl Channel {
     pub fn is_available(&self) -> bool {
         match &self.inner.route {
             Route::Remote(remote) => remote.is_available(),
+            Route::Balanced(balanced) => balanced.is_available(),
             Route::Invoke(..) => true,
         }
     }
@@ -124,8 +113,29 @@ impl Channel {
     /// Closing twice is closing once. Dropping the last clone closes the connection as well, but
     /// only when the last call on it has ended.
     pub fn close(&self) {
-        if let Route::Remote(remote) = &self.inner.route {
-            remote.close();
+        match &self.inner.route {
+            Route::Remote(remote) => remote.close(),
+            Route::Balanced(balanced) => balanced.close(),
+            Route::Invoke(..) => {}
+        }
+    }
+
+    /// What the channel has done so far, and how its servers fare; empty for one that does not
+    /// balance.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        match &self.inner.route {
+            Route::Balanced(balanced) => balanced.stats(),
+            Route::Remote(_) | Route::Invoke(..) => ChannelStats::default(),
+        }
+    }
+
+    /// Waits until there is a connection.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        match &self.inner.route {
+            Route::Remote(remote) => remote.connect().await,
+            Route::Balanced(balanced) => balanced.connect().await,
+            Route::Invoke(..) => Ok(()),
         }
     }
 
@@ -164,6 +174,7 @@ impl Channel {
     pub fn codec(&self) -> &Codec {
         match &self.inner.route {
             Route::Remote(remote) => remote.codec(),
+            Route::Balanced(balanced) => balanced.codec(),
             Route::Invoke(codec, _) => codec,
         }
     }

@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     Refused,
     Registration,
     Resolve,
+    Policy,
     Codec,
     Limit,
 }
@@ -96,6 +97,22 @@ impl Error {
     #[must_use]
     pub fn is_resolve(&self) -> bool {
         self.kind == Kind::Resolve
+    }
+
+    /// There is no balancing policy of that name.
+    #[must_use]
+    pub fn is_unknown_policy(&self) -> bool {
+        self.kind == Kind::Policy
+    }
+
+    /// The same once more, for another caller; the source as text, unless it is what a server said.
+    pub(crate) fn again(&self) -> Self {
+        let source = self.source.as_ref();
+        let said = source.and_then(|source| source.downcast_ref::<ConnectionError>());
+        match said {
+            Some(said) => Self::new(self.kind, self.attempt.clone()).with_source(said.clone()),
+            None => Self::new(self.kind, self.to_string()),
+        }
     }
 
     /// A service or method is registered twice, or two methods have the same id.

@@ -9,6 +9,7 @@ pub mod __private;
 pub mod balance;
 mod client;
 mod clock;
+mod connect;
 mod connection;
 mod contain;
 mod context;
@@ -23,7 +24,9 @@ mod server;
 mod stream;
 pub mod transport;
 
-pub use client::{CallOptions, Channel, ChannelBuilder};
+pub use client::{
+    CallOptions, Channel, ChannelBuilder, ChannelStats, EndpointStats, IntoPolicy, Resilience,
+};
 pub use context::{Context, InCurrentContext, TraceParent, capture_metadata};
 pub use dispatch::{InProcess, Incoming, Latency, MethodStats, Service};
 pub use error::Error;

@@ -11,14 +11,70 @@ use rpc_core::connection::{CallId, RequestHead, StartError};
 use rpc_core::wire::Encoded;
 use rpc_core::{Deadline, MethodId, Status};
 
+use super::call::Outbound;
 use super::connection::{Client, Connection};
-use super::slot::{Answer, Entry, RawReply, Slot};
+use super::slot::{Answer, Entry, Failure, RawReply, Slot};
 use super::streams;
 use super::waiters::Ticket;
 use crate::clock;
 use crate::connection::{MutexGuard, State};
 use crate::contain::catch;
 use crate::stream::{capturing, follows};
+
+/// An attempt that did not succeed.
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// The deadline that it was held to.
+    pub(super) deadline: Option<Deadline>,
+    /// What was taken of its stream cannot be sent again.
+    pub(super) has_items: bool,
+    /// The connection was found closed, and nothing was handed to it.
+    pub(super) unsent: bool,
+}
+
+/// Makes a call on one connection.
+#[inline]
+pub(super) async fn attempt<F>(
+    connection: &Arc<Connection>,
+    call: &Outbound<'_>,
+    encode: &F,
+) -> Result<RawReply, Failed>
+where
+    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
+{
+    let mut attempt = Attempt::new(connection, call.head(), encode);
+    if call.oneway {
+        attempt = attempt.oneway();
+    }
+    let answer = (&mut attempt).await;
+    answer.map_err(|failure| Failed::of(&attempt, failure))
+}
+
+impl Failed {
+    pub(super) fn of<F>(attempt: &Attempt<'_, F>, failure: Failure) -> Self {
+        Self {
+            failure,
+            deadline: attempt.head.deadline.map(Deadline::at),
+            has_items: attempt.has_items,
+            unsent: !attempt.begun,
+        }
+    }
+}
+
+/// The server knows ids, the client names: together they tell a missing service from a missing
+/// method. See `[call.method]` in `docs/protocol.md`.
+pub(super) fn name_missing_service(
+    connection: &Connection,
+    call: &Outbound<'_>,
+    failure: Failure,
+) -> Failure {
+    let service = call.method.service;
+    if !failure.unknown_method || !connection.lacks_service(service) {
+        return failure;
+    }
+    let text = format!("{} has no service {service:?}", connection.peer);
+    Status::not_found(text).with_not_processed().into()
+}
 
 /// Waits for room, sends the request, waits for the answer.
 ///
@@ -31,6 +87,7 @@ pub(super) struct Attempt<'a, F> {
     oneway: bool,
     /// The request had items behind it: what is sent of them cannot be sent again.
     has_items: bool,
+    /// The request was encoded for the connection, even if none of it was written.
     begun: bool,
     stage: Stage,
 }
@@ -66,19 +123,9 @@ where
         self
     }
 
-    /// True if the request was encoded for the connection, even if none of it was written.
-    pub(super) const fn was_begun(&self) -> bool {
-        self.begun
-    }
-
     /// True if items were to follow the request.
     pub(super) const fn has_items(&self) -> bool {
         self.has_items
-    }
-
-    /// When the call was or is to be over, if its timeout has begun.
-    pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.head.deadline.map(Deadline::at)
     }
 
     #[inline]

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::context::{self, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::invoke::{Invoke, Request};
 use crate::middleware::{CallInfo, Chain};
+use crate::resilience::RetryPolicy;
 use crate::stream::{self, Items, Receiver, capturing, delivering, in_current_context};
 
 /// A method by its names and id.
@@ -26,7 +27,7 @@ use crate::stream::{self, Items, Receiver, capturing, delivering, in_current_con
 pub(crate) struct MethodRef<'a> {
     pub(super) service: &'a str,
     name: &'a str,
-    id: MethodId,
+    pub(super) id: MethodId,
     idempotent: bool,
     timeout: Option<Duration>,
 }
@@ -41,8 +42,12 @@ pub(super) struct Outbound<'a> {
     timeout: Option<Duration>,
     /// When it was last asked how much time is left; meaningless without a deadline.
     now: Option<Instant>,
-    metadata: Cow<'a, Metadata>,
+    pub(super) metadata: Cow<'a, Metadata>,
     pub(super) resend: ResendPolicy,
+    /// What balancing hashes it by, if the caller says.
+    pub(super) key: Option<u64>,
+    /// When it is tried again, if the caller says.
+    pub(super) retry: Option<&'a RetryPolicy>,
 }
 
 impl Outbound<'_> {
@@ -189,6 +194,8 @@ impl Channel {
                 idempotent: method.idempotent,
                 wait_for_ready: self.options.wait_for_ready(),
             },
+            key: self.options.hash_key(),
+            retry: self.options.retry(),
         };
         if let Some(ambient) = ambient.deadline {
             call.inherit(ambient);
@@ -207,6 +214,7 @@ impl Channel {
         }
         match &self.inner.route {
             Route::Remote(remote) => remote.exchange(call, encode).await,
+            Route::Balanced(balanced) => balanced.exchange(call, encode).await,
             Route::Invoke(_, invoke) => {
                 call.anchor();
                 Box::pin(invoke_in_time(&**invoke, call, encode)).await

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use rpc_core::StreamLimits;
 use rpc_core::connection::{ClientConfig, KeepAlive};
-use rpc_core::{Codec, Metadata, MetadataError};
+use rpc_core::{Codec, Metadata, MetadataError, MethodId, split_path};
 
+use super::balanced::{self, Balanced, IntoPolicy, Resilience};
+use super::dialer::{Dialer, Terms};
 use super::remote::Remote;
 use super::{Channel, Route, Settings};
+use crate::discovery::{Resolvers, Watch};
 use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
-use crate::transport::{Connector, Target, connector};
+use crate::resilience::{BudgetPolicy, OutlierPolicy, RetryPolicy};
+use crate::transport::Connector;
 
 /// Options of a call. Cheap to change on a client: `client.with_timeout(..)`.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,8 @@ pub struct CallOptions {
     wait_for_ready: bool,
     service: Option<Arc<str>>,
     metadata: Metadata,
+    hash_key: Option<u64>,
+    retry: Option<Arc<RetryPolicy>>,
 }
 
 impl CallOptions {
@@ -77,6 +83,33 @@ impl CallOptions {
         Ok(self)
     }
 
+    /// Sends calls with the same key to the same server, if the channel balances by a policy that
+    /// hashes; [`hash_key`](crate::balance::hash_key) makes a key of anything.
+    #[must_use]
+    pub const fn with_hash_key(mut self, key: u64) -> Self {
+        self.hash_key = Some(key);
+        self
+    }
+
+    /// What tells which server a call belongs to, if it was said.
+    #[must_use]
+    pub const fn hash_key(&self) -> Option<u64> {
+        self.hash_key
+    }
+
+    /// Tries calls again by this policy instead of the channel's, if the channel balances.
+    #[must_use]
+    pub fn with_retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = Some(Arc::new(policy));
+        self
+    }
+
+    /// When a call is tried again, if it was said.
+    #[must_use]
+    pub fn retry(&self) -> Option<&RetryPolicy> {
+        self.retry.as_deref()
+    }
+
     /// How long a call may take, if it was said.
     #[must_use]
     pub const fn timeout(&self) -> Option<Duration> {
@@ -101,6 +134,9 @@ pub struct ChannelBuilder {
     keep_alive: Option<KeepAlive>,
     idle_timeout: Option<Duration>,
     settings: Settings,
+    balancing: balanced::Settings,
+    /// Something of that was set.
+    balances: bool,
     options: CallOptions,
 }
 
@@ -115,6 +151,8 @@ impl Default for ChannelBuilder {
             keep_alive: Some(KeepAlive::SHIPPED),
             idle_timeout: None,
             settings: Settings::default(),
+            balancing: balanced::Settings::default(),
+            balances: false,
             options: CallOptions::default(),
         }
     }
@@ -200,31 +238,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// Connects and waits until the server has accepted.
-    ///
-    /// # Errors
-    /// The target is malformed, a limit is zero, nobody listens there, or the server refuses the
-    /// handshake.
-    pub async fn connect(self, target: impl AsRef<str>) -> Result<Channel, Error> {
-        let channel = self.connect_lazy(target)?;
-        if let Route::Remote(remote) = &channel.inner.route {
-            remote.connect().await?;
-        }
-        Ok(channel)
-    }
-
-    /// A channel that connects when it is first used.
-    ///
-    /// # Errors
-    /// The target is malformed, or a limit is zero.
-    pub fn connect_lazy(self, target: impl AsRef<str>) -> Result<Channel, Error> {
-        self.check()?;
-        let target: Target = target.as_ref().parse()?;
-        Ok(self.with_connector(connector(&target)))
-    }
-
     /// A limit of zero is a mistake that each call would have to find out.
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         Error::if_zero([
             ("message_bytes_max", self.message_bytes_max == 0),
             ("handshake_timeout", self.handshake_timeout.is_zero()),
@@ -243,14 +258,107 @@ impl ChannelBuilder {
     /// zero is not refused here, but fails the calls that it meets.
     #[must_use]
     pub fn with_connector(self, connector: Arc<dyn Connector>) -> Channel {
+        let terms = Arc::new(self.terms());
+        let remote = Remote::new(Dialer::new(connector, terms));
+        Channel::new(Route::Remote(Box::new(remote)), self.settings, self.options)
+    }
+
+    /// A channel to all who serve a name.
+    pub(crate) fn with_watch(self, watch: Watch) -> Result<Channel, Error> {
+        let terms = self.terms();
+        let balanced = Balanced::start(watch, self.balancing, terms)?;
+        let route = Route::Balanced(Box::new(balanced));
+        Ok(Channel::new(route, self.settings, self.options))
+    }
+
+    fn terms(&self) -> Terms {
         let mut config = ClientConfig::new(self.codec.id().number());
         config.message_bytes_max = self.message_bytes_max;
         config.stream_limits = self.stream_limits;
         config.handshake_timeout = self.handshake_timeout;
         config.keep_alive = self.keep_alive;
         config.idle_timeout = self.idle_timeout;
-        let remote = Remote::new(connector, config, self.codec, self.connect_timeout);
-        Channel::new(Route::Remote(Box::new(remote)), self.settings, self.options)
+        Terms {
+            config,
+            codec: self.codec.clone(),
+            connect_timeout: self.connect_timeout,
+        }
+    }
+
+    /// Which names are resolved, and how: `static://`, `dns://` and `registry://` unless it is said.
+    #[must_use]
+    pub fn resolvers(mut self, resolvers: Resolvers) -> Self {
+        self.balancing.resolvers = Some(resolvers);
+        self
+    }
+
+    /// How calls are spread over the servers of a name: a [policy](crate::balance), or the
+    /// [name](crate::balance::policy) of one; power of two choices unless it is said. What is no
+    /// name is reported by the method that connects.
+    #[must_use]
+    pub fn balancing(mut self, policy: impl IntoPolicy) -> Self {
+        self.balancing.policy = policy.into_policy();
+        self.balances = true;
+        self
+    }
+
+    /// What is done for calls that fail or are slow.
+    ///
+    /// A channel that has this set, or anything that follows here, copes with failures as one that
+    /// balances does, also if its target is a single server.
+    #[must_use]
+    pub fn resilience(mut self, resilience: Resilience) -> Self {
+        self.balancing.resilience = resilience;
+        self.balances = true;
+        self
+    }
+
+    /// The same for the calls of one method, `Service.method`, instead of what is done for all.
+    ///
+    /// # Panics
+    /// The path has no dot.
+    #[must_use]
+    pub fn method_resilience(mut self, path: &str, resilience: Resilience) -> Self {
+        let (service, name) = split_path(path).expect("a method is written Service.method");
+        let method = MethodId::of(service, name);
+        self.balancing.methods.insert(method, resilience);
+        self.balances = true;
+        self
+    }
+
+    /// How many extra attempts all calls together may make, retries and hedges.
+    #[must_use]
+    pub const fn retry_budget(mut self, budget: BudgetPolicy) -> Self {
+        self.balancing.budget = budget;
+        self.balances = true;
+        self
+    }
+
+    /// Which servers are taken out for a while because their calls fail; `None` for none.
+    #[must_use]
+    pub fn outliers(mut self, policy: Option<OutlierPolicy>) -> Self {
+        self.balancing.outliers = policy;
+        self.balances = true;
+        self
+    }
+
+    /// The key of the metadata whose value tells which server a call belongs to, for policies that
+    /// hash; see [`CallOptions::with_hash_key`].
+    #[must_use]
+    pub fn hash_metadata(mut self, key: &str) -> Self {
+        self.balancing.hash_metadata = Some(key.into());
+        self.balances = true;
+        self
+    }
+
+    /// The resolvers that were set.
+    pub(crate) const fn own_resolvers(&self) -> Option<&Resolvers> {
+        self.balancing.resolvers.as_ref()
+    }
+
+    /// True if something was set that only a channel that balances can do.
+    pub(crate) const fn balances(&self) -> bool {
+        self.balances
     }
 
     /// A channel whose calls are answered by `invoke`; the settings of connections do not matter.

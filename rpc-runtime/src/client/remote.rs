@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,28 +10,22 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use rpc_core::codec::CodecError;
-use rpc_core::connection::{ClientConfig, ConnectionError};
-use rpc_core::{Code, Codec, Deadline, Status};
+use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
-use super::attempt::Attempt;
+use super::attempt::{attempt, name_missing_service};
 use super::call::{Outbound, in_time};
 use super::connection::{Connection, Opened};
+use super::dialer::Dialer;
 use super::resend::{Attempts, Resend};
-use super::slot::{Answer, Failure, RawReply};
+use super::slot::{Answer, Failure};
 use crate::clock;
-use crate::connection::Closed;
-use crate::contain::contain;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::resilience::backoff::Backoff;
-use crate::transport::Connector;
 
 /// A server, and the connection to it while there is one.
 pub(super) struct Remote {
-    connector: Arc<dyn Connector>,
-    config: ClientConfig,
-    codec: Codec,
-    connect_timeout: Duration,
+    dialer: Dialer,
     current: ArcSwapOption<Connection>,
     /// Held while connecting, so that many callers make one connection.
     dialing: tokio::sync::Mutex<Dialing>,
@@ -55,17 +48,9 @@ struct Dialing {
 type Attempted = Pin<Box<dyn Future<Output = Result<(Connection, Opened), Error>> + Send>>;
 
 impl Remote {
-    pub(super) fn new(
-        connector: Arc<dyn Connector>,
-        config: ClientConfig,
-        codec: Codec,
-        connect_timeout: Duration,
-    ) -> Self {
+    pub(super) fn new(dialer: Dialer) -> Self {
         Self {
-            connector,
-            config,
-            codec,
-            connect_timeout,
+            dialer,
             current: ArcSwapOption::empty(),
             dialing: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
@@ -73,8 +58,8 @@ impl Remote {
         }
     }
 
-    pub(super) const fn codec(&self) -> &Codec {
-        &self.codec
+    pub(super) fn codec(&self) -> &Codec {
+        self.dialer.codec()
     }
 
     /// True while there is a connection that takes calls.
@@ -104,16 +89,9 @@ impl Remote {
 
     /// Connects now and waits until the server has accepted.
     pub(super) async fn connect(&self) -> Result<(), Error> {
-        let (connection, opened) = self.open().await?;
-        match opened.await {
-            Ok(Ok(())) => {
-                self.current.store(Some(Arc::new(connection)));
-                Ok(())
-            }
-            Ok(Err(closed)) => Err(self.refused(closed)),
-            // The runtime is shutting down and has dropped the driver.
-            Err(_) => Err(self.refused(Closed::EndOfStream)),
-        }
+        let connection = self.dialer.open_accepted().await?;
+        self.current.store(Some(Arc::new(connection)));
+        Ok(())
     }
 
     /// Makes a call on the current connection, or on a new one if that is closed.
@@ -139,7 +117,7 @@ impl Remote {
                         // What was taken of its stream cannot be sent again.
                         return Err(name_missing_service(&connection, call, failed.failure));
                     }
-                    (failed.failure, failed.begun)
+                    (failed.failure, !failed.unsent)
                 }
             };
             let open = connection.accepts_calls();
@@ -178,7 +156,7 @@ impl Remote {
             self.stop_connecting();
         }
         dialed.unwrap_or_else(|| {
-            let text = format!("not connected to {} in time", self.connector.target());
+            let text = format!("not connected to {} in time", self.dialer.target());
             Err(Status::deadline_exceeded(text).with_not_processed().into())
         })
     }
@@ -226,7 +204,9 @@ impl Remote {
                 tokio::time::sleep(wait).await;
                 continue;
             }
-            let attempt = dialing.attempt.get_or_insert_with(|| Box::pin(self.open()));
+            let attempt = dialing
+                .attempt
+                .get_or_insert_with(|| Box::pin(self.dialer.open()));
             let opened = attempt.await;
             dialing.attempt = None;
             match opened {
@@ -271,55 +251,6 @@ impl Remote {
         }
         None
     }
-
-    fn open(&self) -> impl Future<Output = Result<(Connection, Opened), Error>> + Send + use<> {
-        let (connector, config) = (self.connector.clone(), self.config.clone());
-        let codec = self.codec.clone();
-        let within = self.connect_timeout;
-        async move {
-            let target = connector.target();
-            let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
-            let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
-            let duplex = match in_time(limit, contain(connector.connect())).await {
-                Some(Ok(Ok(duplex))) => duplex,
-                Some(Ok(Err(cause))) => return Err(error().with_source(cause)),
-                Some(Err(panic)) => {
-                    tracing::error!(%target, panic, "a connector panicked");
-                    return Err(error().with_source(io::Error::other("the connector panicked")));
-                }
-                None => {
-                    let attempt =
-                        format!("connect timeout: {target} not reached within {within:?}");
-                    return Err(Error::new(Kind::Connect, attempt));
-                }
-            };
-            Ok(Connection::start(duplex, config, codec))
-        }
-    }
-
-    fn refused(&self, closed: Closed) -> Error {
-        let target = self.connector.target();
-        match closed {
-            Closed::Protocol(cause) => {
-                if let ConnectionError::HandshakeTimeout(_) = cause {
-                    let attempt = format!("connect timeout: {target} does not answer");
-                    return Error::new(Kind::Connect, attempt).with_source(cause);
-                }
-                let ours = &self.config;
-                let attempt = format!(
-                    "no connection to {target}; this client speaks version {} with codec {} ({})",
-                    rpc_core::wire::VERSION,
-                    self.codec.name(),
-                    ours.codec,
-                );
-                Error::new(Kind::Refused, attempt).with_source(cause)
-            }
-            other => Error::new(
-                Kind::Connect,
-                format!("{target} ended the connection before the handshake: {other}"),
-            ),
-        }
-    }
 }
 
 impl Dialing {
@@ -349,7 +280,7 @@ impl Dialing {
 
 /// Why a call failed that could not be sent again: what ended its connection, unless the time ran
 /// out. Whether it may have been processed only the first attempt knows.
-fn first_cause(first: Failure, dialed: Failure) -> Failure {
+pub(super) fn first_cause(first: Failure, dialed: Failure) -> Failure {
     if dialed.status.code() != Code::DeadlineExceeded {
         return first;
     }
@@ -359,58 +290,14 @@ fn first_cause(first: Failure, dialed: Failure) -> Failure {
     Status::deadline_exceeded(dialed.status.message().to_owned()).into()
 }
 
-fn closed_by_user() -> Status {
+pub(super) fn closed_by_user() -> Status {
     Status::unavailable("the channel is closed")
-}
-
-/// An attempt that did not succeed.
-struct Failed {
-    failure: Failure,
-    /// The deadline that it was held to.
-    deadline: Option<Deadline>,
-    /// False if the connection was closed before the request was encoded for it.
-    begun: bool,
-    has_items: bool,
-}
-
-#[inline]
-async fn attempt<F>(
-    connection: &Arc<Connection>,
-    call: &Outbound<'_>,
-    encode: &F,
-) -> Result<RawReply, Failed>
-where
-    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-{
-    let mut attempt = Attempt::new(connection, call.head(), encode);
-    if call.oneway {
-        attempt = attempt.oneway();
-    }
-    let answer = (&mut attempt).await;
-    answer.map_err(|failure| Failed {
-        failure,
-        deadline: attempt.deadline(),
-        begun: attempt.was_begun(),
-        has_items: attempt.has_items(),
-    })
-}
-
-/// The server knows ids, the client names: together they tell a missing service from a missing
-/// method. See `[call.method]` in `docs/protocol.md`.
-fn name_missing_service(connection: &Connection, call: &Outbound<'_>, failure: Failure) -> Failure {
-    let service = call.method.service;
-    if !failure.unknown_method || !connection.lacks_service(service) {
-        return failure;
-    }
-    let text = format!("{} has no service {service:?}", connection.peer);
-    Status::not_found(text).with_not_processed().into()
 }
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
-            .field("connector", &self.connector)
-            .field("codec", &self.codec)
+            .field("dialer", &self.dialer)
             .field("current", &self.current.load())
             .finish_non_exhaustive()
     }

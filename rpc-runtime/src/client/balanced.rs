@@ -1,0 +1,404 @@
+//! A channel to all who serve a name: chooses one for each call, and copes with those that fail.
+//!
+//! What does a call pay that goes well? It looks at the roster, picks, and is counted: no lock, no
+//! allocation, twice the clock. Everything else is off that path, in a future of its own.
+
+mod attempts;
+mod endpoint;
+mod fleet;
+mod hedging;
+mod policies;
+mod settings;
+mod stats;
+
+pub use policies::Resilience;
+pub use settings::IntoPolicy;
+pub(super) use settings::Settings;
+pub use stats::{ChannelStats, EndpointStats};
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_core::codec::CodecError;
+use rpc_core::{Codec, Status};
+use tokio::task::JoinHandle;
+
+use super::call::{Outbound, in_time};
+use super::dialer::Terms;
+use super::remote::first_cause;
+use super::slot::{Answer, Failure};
+use crate::balance::{Backend, hash_key};
+use crate::clock;
+use crate::discovery::Watch;
+use crate::error::Error;
+use crate::resilience::{
+    Attempted, CircuitBreaker, GiveUp, Pushback, RetryBudget, RetryPolicy, blames_server,
+};
+use attempts::{Lost, Place, pick};
+use fleet::{Fleet, Picked};
+use policies::{Policies, Table};
+use stats::{Counters, count};
+
+/// How often a call goes elsewhere that found its connection closed before it was sent. Each time
+/// that connection is one less; more than so many are a server that sends everybody away.
+const UNSENT_MAX: u32 = 16;
+
+/// All who serve a name, and how calls are spread over them.
+pub(super) struct Balanced {
+    fleet: Arc<Fleet>,
+    policies: Table,
+    budget: RetryBudget,
+    counters: Counters,
+    /// The key of the metadata whose value is hashed.
+    hash_metadata: Option<Box<str>>,
+    /// Follows the name.
+    follower: JoinHandle<()>,
+}
+
+impl Balanced {
+    /// Begins to follow a name. Must be called within a Tokio runtime.
+    pub(super) fn start(watch: Watch, settings: Settings, terms: Terms) -> Result<Self, Error> {
+        let policy = settings.policy()?;
+        let fleet = Fleet::new(watch.clone(), policy, settings.outliers, Arc::new(terms));
+        let fleet = Arc::new(fleet);
+        let follower = tokio::spawn(fleet::follow(Arc::downgrade(&fleet), watch));
+        Ok(Self {
+            policies: Table::new(&settings.resilience, &settings.methods),
+            budget: RetryBudget::new(settings.budget),
+            counters: Counters::default(),
+            hash_metadata: settings.hash_metadata,
+            fleet,
+            follower,
+        })
+    }
+
+    pub(super) fn codec(&self) -> &Codec {
+        &self.fleet.terms().codec
+    }
+
+    pub(super) fn stats(&self) -> ChannelStats {
+        self.counters.stats(&self.fleet)
+    }
+
+    /// True while somebody is connected to.
+    pub(super) fn is_available(&self) -> bool {
+        let roster = self.fleet.roster();
+        roster.is_some_and(|roster| roster.endpoints.iter().any(|one| one.is_connected()))
+    }
+
+    pub(super) fn close(&self) {
+        self.follower.abort();
+        self.fleet.close();
+    }
+
+    /// Waits until somebody is connected to.
+    pub(super) async fn connect(&self) -> Result<(), Error> {
+        loop {
+            let mut news = self.fleet.news();
+            let mut tried = Vec::new();
+            while let Some(picked) = self.fleet.pick_again(None, &tried) {
+                match picked.endpoint.connection(picked.is_last_resort).await {
+                    Ok(_) => return Ok(()),
+                    Err(not_reached) if picked.is_last_resort => {
+                        return Err(not_reached.into_error());
+                    }
+                    Err(_) => tried.push(picked.endpoint.backend.clone()),
+                }
+            }
+            if let Some(why) = self.fleet.why_empty() {
+                return Err(Error::new(crate::error::Kind::Resolve, why.message()));
+            }
+            // Cannot fail: the sender is in the fleet.
+            let _ = news.changed().await;
+        }
+    }
+
+    /// Makes a call: picks a server, and another one if that fails.
+    #[inline]
+    pub(super) async fn exchange<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
+    {
+        let policies = self.policies.of(call.method.id);
+        let now = self.fleet.now();
+        let guarded = match &policies.breaker {
+            Some(breaker) => Some(self.pass(breaker, now)?),
+            None => None,
+        };
+        self.budget.note_call(now);
+        let is_hedged = call.resend.idempotent && policies.hedging.is_some() && !call.oneway;
+        let picked = self.fleet.pick(&pick(now, self.key(call)));
+        let begun = if is_hedged {
+            Err(picked)
+        } else {
+            at_once(picked)
+        };
+        let begun = match begun {
+            Ok(place) => match self.attempt_at(&place, call, encode, now).await {
+                Ok(reply) => Ok(reply),
+                Err(lost) => Err(Begun::Lost(lost, place)),
+            },
+            Err(picked) => Err(Begun::Picked(picked)),
+        };
+        let answer = match begun {
+            Ok(reply) => Ok(reply),
+            Err(begun) => Box::pin(self.persist(call, encode, policies, begun)).await,
+        };
+        if let Some(guarded) = guarded {
+            guarded.end(&answer, self.fleet.now());
+        }
+        answer
+    }
+
+    /// What a call is hashed by.
+    #[inline]
+    fn key(&self, call: &Outbound<'_>) -> Option<u64> {
+        call.key.or_else(|| {
+            let name = self.hash_metadata.as_deref()?;
+            Some(hash_key(call.metadata.get(name)?.as_bytes()))
+        })
+    }
+
+    /// Asks the breaker.
+    fn pass<'a>(&self, breaker: &'a CircuitBreaker, now: Duration) -> Result<Guarded<'a>, Failure> {
+        if breaker.allow(now, fastrand::f64()) {
+            return Ok(Guarded {
+                breaker: Some((breaker, now)),
+            });
+        }
+        count(&self.counters.rejected);
+        let name = self.fleet.name();
+        let text = format!("not sent: too many calls to {name} failed lately");
+        let status = Status::unavailable(text).with_not_processed();
+        Err(Pushback::Stop.put(status).into())
+    }
+
+    /// Makes the attempts of a call, from the beginning or after a first one.
+    #[cold]
+    async fn persist<F>(
+        &self,
+        call: &mut Outbound<'_>,
+        encode: &F,
+        policies: &Policies,
+        begun: Begun,
+    ) -> Answer
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
+    {
+        let retry = call.retry.unwrap_or(&policies.retry);
+        let mut tried = Vec::new();
+        let (mut lost, mut place) = match begun {
+            Begun::Lost(lost, place) => (lost, Some(place)),
+            Begun::Picked(picked) => {
+                let first = self.first_attempt(call, encode, policies, &mut tried, picked);
+                match first.await {
+                    Ok(reply) => return Ok(reply),
+                    Err(lost) => lost,
+                }
+            }
+        };
+        let mut so_far = SoFar::default();
+        loop {
+            if lost.has_items || lost.is_nowhere {
+                return Err(lost.failure);
+            }
+            so_far.note(&mut lost);
+            let pause = match self.next(call, retry, &lost, &mut so_far) {
+                Ok(pause) => pause,
+                Err(why) => return Err(self.give_up(lost, why, &so_far)),
+            };
+            let stay = match place {
+                Some(place) if !retry.fails_over() => Some(Picked {
+                    endpoint: place.endpoint,
+                    is_last_resort: false,
+                }),
+                Some(place) => {
+                    tried.push(place.endpoint.backend.clone());
+                    None
+                }
+                None => None,
+            };
+            if !pause.is_zero() {
+                in_time(call.deadline, tokio::time::sleep(pause)).await;
+            }
+            match self.attempt_somewhere(call, encode, &mut tried, stay).await {
+                Ok((reply, _)) => return Ok(reply),
+                Err((again, _)) if again.is_nowhere => {
+                    return Err(first_cause(lost.failure, again.failure));
+                }
+                Err((again, at)) => (lost, place) = (again, at),
+            }
+        }
+    }
+
+    /// The first attempt of a call that is hedged, or that found nobody connected at once.
+    async fn first_attempt<F>(
+        &self,
+        call: &mut Outbound<'_>,
+        encode: &F,
+        policies: &Policies,
+        tried: &mut Vec<Arc<Backend>>,
+        picked: Option<Picked>,
+    ) -> Result<super::slot::RawReply, (Lost, Option<Place>)>
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
+    {
+        let is_hedged = call.resend.idempotent && !call.oneway;
+        let hedging = policies.hedging.as_ref().filter(|_| is_hedged);
+        let delay = hedging.and_then(|hedging| Some((hedging, hedging.begin(self.fleet.now())?)));
+        if let Some((hedging, delay)) = delay {
+            let place = match self.reach(call, tried, picked).await {
+                Ok(place) => place,
+                Err(status) => return Err((Lost::nowhere(status), None)),
+            };
+            let hedged = self.attempt_hedged(&place, call, encode, tried, (hedging, delay));
+            return hedged.await.map_err(|lost| (lost, Some(place)));
+        }
+        let began = self.fleet.now();
+        let answer = self.attempt_somewhere(call, encode, tried, picked).await;
+        answer.map(|(reply, _)| {
+            if let Some(hedging) = hedging {
+                hedging.record(self.fleet.now().saturating_sub(began));
+            }
+            reply
+        })
+    }
+
+    /// Decides whether there is one more attempt, and after which pause.
+    fn next(
+        &self,
+        call: &mut Outbound<'_>,
+        retry: &RetryPolicy,
+        lost: &Lost,
+        so_far: &mut SoFar,
+    ) -> Result<Duration, GiveUp> {
+        if lost.unsent && so_far.unsent < UNSENT_MAX {
+            // Not an attempt: there is one connection less, and nothing was handed to it.
+            so_far.unsent += 1;
+            return Ok(Duration::ZERO);
+        }
+        so_far.attempts += 1;
+        call.anchor();
+        let status = &lost.failure.status;
+        let now = clock::now();
+        let remaining = call.deadline.map(|deadline| deadline.remaining(now));
+        let attempted = Attempted::new(status, so_far.attempts)
+            .with_idempotent(call.resend.idempotent)
+            .with_remaining(remaining);
+        let waits = call.resend.wait_for_ready;
+        match retry.decide(&attempted, &self.budget, self.fleet.now(), fastrand::f64()) {
+            Ok(pause) => {
+                count(&self.counters.retries);
+                // Who goes away takes nobody's time: the next one need not be spared.
+                let is_free = lost.is_gone && status.is_not_processed() && so_far.attempts == 1;
+                Ok(if is_free { Duration::ZERO } else { pause })
+            }
+            Err(GiveUp::Attempts | GiveUp::Budget)
+                if waits && lost.is_gone && status.is_not_processed() =>
+            {
+                Ok(so_far.patience.pause(so_far.attempts, fastrand::f64()))
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Says so in the status, if trying again elsewhere would multiply what was tried here.
+    fn give_up(&self, lost: Lost, why: GiveUp, so_far: &SoFar) -> Failure {
+        let mut failure = lost.failure;
+        if why == GiveUp::Budget {
+            count(&self.counters.over_budget);
+        }
+        if so_far.attempts > 1 || why == GiveUp::Budget {
+            failure.status = Pushback::Stop.put(failure.status);
+        }
+        failure
+    }
+}
+
+/// How far a call came at once.
+enum Begun {
+    /// It is still to be sent; to whom, if somebody is listed.
+    Picked(Option<Picked>),
+    /// An attempt has failed.
+    Lost(Lost, Place),
+}
+
+/// The place to call, if the one picked is connected to.
+#[inline]
+fn at_once(picked: Option<Picked>) -> Result<Place, Option<Picked>> {
+    let Some(picked) = picked else {
+        return Err(None);
+    };
+    match picked.endpoint.current() {
+        Some(connection) => Ok(Place {
+            endpoint: picked.endpoint,
+            connection,
+        }),
+        None => Err(Some(picked)),
+    }
+}
+
+/// What a call has been through.
+#[derive(Default)]
+struct SoFar {
+    attempts: u32,
+    /// Connections that were found closed.
+    unsent: u32,
+    maybe_processed: bool,
+    patience: crate::resilience::BackoffPolicy,
+}
+
+impl SoFar {
+    /// An earlier attempt of an idempotent call may have been processed, whatever the last says.
+    fn note(&mut self, lost: &mut Lost) {
+        let status = &mut lost.failure.status;
+        if self.maybe_processed {
+            *status = status.clone().with_maybe_processed();
+        }
+        self.maybe_processed = !status.is_not_processed();
+    }
+}
+
+/// A call that a breaker let through.
+struct Guarded<'a> {
+    breaker: Option<(&'a CircuitBreaker, Duration)>,
+}
+
+impl Guarded<'_> {
+    fn end(mut self, answer: &Answer, now: Duration) {
+        let Some((breaker, _)) = self.breaker.take() else {
+            return;
+        };
+        let failed = match answer {
+            Ok(_) => false,
+            Err(failure) => blames_server(failure.status.code()),
+        };
+        if !failed {
+            breaker.note_accepted(now);
+        }
+    }
+}
+
+impl Drop for Guarded<'_> {
+    /// The caller gave up: the servers are not to blame for all that is known.
+    fn drop(&mut self) {
+        if let Some((breaker, began)) = self.breaker.take() {
+            breaker.note_accepted(began);
+        }
+    }
+}
+
+impl Drop for Balanced {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+impl fmt::Debug for Balanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balanced")
+            .field("fleet", &self.fleet)
+            .finish_non_exhaustive()
+    }
+}

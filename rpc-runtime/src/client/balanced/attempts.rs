@@ -1,0 +1,258 @@
+//! The attempts of one call: where each goes, and what its end means.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rpc_core::codec::CodecError;
+use rpc_core::{Code, Status};
+
+use super::super::attempt::{Failed, attempt, name_missing_service};
+use super::super::call::{Outbound, in_time};
+use super::super::connection::Connection;
+use super::super::slot::{Failure, RawReply};
+use super::Balanced;
+use super::endpoint::{Endpoint, NotReached};
+use super::fleet::{Fleet, Picked};
+use crate::balance::{Backend, Ended, InFlight, Pick};
+use crate::resilience::blames_server;
+
+/// An endpoint that is connected to.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) connection: Arc<Connection>,
+}
+
+/// An attempt that did not succeed.
+pub(super) struct Lost {
+    pub(super) failure: Failure,
+    /// What was taken of its stream cannot be sent again.
+    pub(super) has_items: bool,
+    /// The connection was found closed, and nothing was handed to it.
+    pub(super) unsent: bool,
+    /// The connection takes no more calls.
+    pub(super) is_gone: bool,
+    /// There was nobody to send it to.
+    pub(super) is_nowhere: bool,
+}
+
+impl Lost {
+    pub(super) fn nowhere(status: Status) -> Self {
+        Self {
+            failure: status.into(),
+            has_items: false,
+            unsent: true,
+            is_gone: false,
+            is_nowhere: true,
+        }
+    }
+}
+
+/// An attempt under way. Dropping it is giving it up.
+pub(super) struct Tracked<'a> {
+    fleet: &'a Fleet,
+    endpoint: &'a Endpoint,
+    in_flight: Option<InFlight>,
+    began: Duration,
+}
+
+impl<'a> Tracked<'a> {
+    #[inline]
+    pub(super) fn begin(fleet: &'a Fleet, endpoint: &'a Endpoint, began: Duration) -> Self {
+        endpoint.calls.fetch_add(1, Relaxed);
+        Self {
+            fleet,
+            endpoint,
+            in_flight: Some(endpoint.backend.begin(began)),
+            began,
+        }
+    }
+
+    /// It ended with an answer of the server, or because it took too long.
+    #[inline]
+    pub(super) fn end(mut self, failed: bool) {
+        let now = self.fleet.now();
+        let ended = if failed {
+            Ended::Failed
+        } else {
+            Ended::Answered
+        };
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.finish(now, ended);
+        }
+        self.fleet
+            .note_health(self.endpoint, self.began, now, failed);
+    }
+
+    /// It ended in a way that says nothing about how quick or well the server is.
+    pub(super) fn forget(mut self) {
+        self.in_flight = None;
+    }
+}
+
+impl Drop for Tracked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.finish(self.fleet.now(), Ended::Abandoned);
+        }
+    }
+}
+
+impl Balanced {
+    /// Makes a call at one place.
+    #[inline]
+    pub(super) async fn attempt_at<F>(
+        &self,
+        place: &Place,
+        call: &mut Outbound<'_>,
+        encode: &F,
+        began: Duration,
+    ) -> Result<RawReply, Lost>
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
+    {
+        let tracked = Tracked::begin(&self.fleet, &place.endpoint, began);
+        match attempt(&place.connection, call, encode).await {
+            Ok(reply) if call.oneway => {
+                tracked.forget();
+                Ok(reply)
+            }
+            Ok(reply) => {
+                tracked.end(false);
+                Ok(reply)
+            }
+            Err(failed) => {
+                call.keep_deadline(failed.deadline);
+                Err(note_failed(tracked, place, call, failed))
+            }
+        }
+    }
+
+    /// Makes a call wherever there is somebody; see [`reach`](Self::reach).
+    pub(super) async fn attempt_somewhere<F>(
+        &self,
+        call: &mut Outbound<'_>,
+        encode: &F,
+        tried: &mut Vec<Arc<Backend>>,
+        picked: Option<Picked>,
+    ) -> Result<(RawReply, Place), (Lost, Option<Place>)>
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
+    {
+        let place = match self.reach(call, tried, picked).await {
+            Ok(place) => place,
+            Err(status) => return Err((Lost::nowhere(status), None)),
+        };
+        let began = self.fleet.now();
+        match self.attempt_at(&place, call, encode, began).await {
+            Ok(reply) => Ok((reply, place)),
+            Err(lost) => Err((lost, Some(place))),
+        }
+    }
+
+    /// Finds somebody to call, within the deadline: who was not `tried` yet, if there is such a one,
+    /// or whom was `picked` already. What cannot be reached counts as tried.
+    #[cold]
+    pub(super) async fn reach(
+        &self,
+        call: &mut Outbound<'_>,
+        tried: &mut Vec<Arc<Backend>>,
+        picked: Option<Picked>,
+    ) -> Result<Place, Status> {
+        call.anchor();
+        let key = self.key(call);
+        let search = self.search(call.resend.wait_for_ready, key, tried, picked);
+        let found = in_time(call.deadline, search).await;
+        call.renew();
+        found.unwrap_or_else(|| {
+            let text = format!("nobody of {} was reached in time", self.fleet.name());
+            Err(Status::deadline_exceeded(text).with_not_processed())
+        })
+    }
+
+    async fn search(
+        &self,
+        wait_for_ready: bool,
+        key: Option<u64>,
+        tried: &mut Vec<Arc<Backend>>,
+        mut first: Option<Picked>,
+    ) -> Result<Place, Status> {
+        let fleet = &*self.fleet;
+        loop {
+            // Asked for before looking: what happens in between is not missed.
+            let mut news = fleet.news();
+            let picked = first.take();
+            let again = || fleet.pick_again(key, tried);
+            let status = match picked.or_else(again) {
+                Some(Picked {
+                    endpoint,
+                    is_last_resort,
+                }) => match endpoint.connection(is_last_resort).await {
+                    Ok(connection) => {
+                        return Ok(Place {
+                            endpoint,
+                            connection,
+                        });
+                    }
+                    Err(NotReached::Closed) => return Err(NotReached::Closed.status()),
+                    Err(_) if !is_last_resort => {
+                        tried.push(endpoint.backend.clone());
+                        continue;
+                    }
+                    Err(not_reached) => Some(not_reached.status()),
+                },
+                None => fleet.why_empty(),
+            };
+            if let Some(status) = status
+                && (!wait_for_ready || fleet.is_closed())
+            {
+                return Err(status);
+            }
+            // Cannot fail: the sender is in the fleet.
+            let _ = news.changed().await;
+            tried.clear();
+        }
+    }
+}
+
+/// What a policy is told about a call.
+#[inline]
+pub(super) fn pick<'a>(now: Duration, key: Option<u64>) -> Pick<'a> {
+    let pick = Pick::new(now, fastrand::u64(..));
+    match key {
+        Some(key) => pick.with_key(key),
+        None => pick,
+    }
+}
+
+/// Takes note of what a failure says about its endpoint.
+#[cold]
+pub(super) fn note_failed(
+    tracked: Tracked<'_>,
+    place: &Place,
+    call: &Outbound<'_>,
+    failed: Failed,
+) -> Lost {
+    let mut failure = failed.failure;
+    let is_gone = !place.connection.accepts_calls();
+    if is_gone {
+        // Whoever breaks connections is found out by who makes them.
+        tracked.forget();
+        place.endpoint.note_lost(&place.connection, failed.unsent);
+    } else {
+        let code = failure.status.code();
+        // Nothing that this process finds out by itself, such as an argument that is too long.
+        let is_ours = code == Code::Internal && failure.status.is_not_processed();
+        tracked.end(blames_server(code) && !is_ours);
+        failure = name_missing_service(&place.connection, call, failure);
+    }
+    Lost {
+        failure,
+        has_items: failed.has_items,
+        unsent: failed.unsent,
+        is_gone,
+        is_nowhere: false,
+    }
+}

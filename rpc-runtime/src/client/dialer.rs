@@ -1,0 +1,120 @@
+//! Makes connections to one place.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_core::connection::{ClientConfig, ConnectionError};
+use rpc_core::{Codec, Deadline};
+
+use super::call::in_time;
+use super::connection::{Connection, Opened};
+use crate::clock;
+use crate::connection::Closed;
+use crate::contain::contain;
+use crate::error::{Error, Kind};
+use crate::transport::Connector;
+
+/// A place, and how connections to it are made. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    connector: Arc<dyn Connector>,
+    terms: Arc<Terms>,
+}
+
+/// What all connections of a channel have in common.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) config: ClientConfig,
+    pub(super) codec: Codec,
+    /// Zero is for ever.
+    pub(super) connect_timeout: Duration,
+}
+
+impl Dialer {
+    pub(super) const fn new(connector: Arc<dyn Connector>, terms: Arc<Terms>) -> Self {
+        Self { connector, terms }
+    }
+
+    pub(super) fn codec(&self) -> &Codec {
+        &self.terms.codec
+    }
+
+    /// The place, for error messages.
+    pub(super) fn target(&self) -> String {
+        self.connector.target()
+    }
+
+    /// Makes a connection, which may be used before the server has accepted.
+    pub(super) fn open(
+        &self,
+    ) -> impl Future<Output = Result<(Connection, Opened), Error>> + Send + use<> {
+        let (connector, terms) = (self.connector.clone(), self.terms.clone());
+        async move {
+            let within = terms.connect_timeout;
+            let target = connector.target();
+            let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
+            let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
+            let duplex = match in_time(limit, contain(connector.connect())).await {
+                Some(Ok(Ok(duplex))) => duplex,
+                Some(Ok(Err(cause))) => return Err(error().with_source(cause)),
+                Some(Err(panic)) => {
+                    tracing::error!(%target, panic, "a connector panicked");
+                    return Err(error().with_source(io::Error::other("the connector panicked")));
+                }
+                None => {
+                    let attempt =
+                        format!("connect timeout: {target} not reached within {within:?}");
+                    return Err(Error::new(Kind::Connect, attempt));
+                }
+            };
+            let config = terms.config.clone();
+            Ok(Connection::start(duplex, config, terms.codec.clone()))
+        }
+    }
+
+    /// Makes a connection and waits until the server has accepted.
+    pub(super) async fn open_accepted(&self) -> Result<Connection, Error> {
+        let (connection, opened) = self.open().await?;
+        match opened.await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(closed)) => Err(self.refused(closed)),
+            // The runtime is shutting down and has dropped the driver.
+            Err(_) => Err(self.refused(Closed::EndOfStream)),
+        }
+    }
+
+    fn refused(&self, closed: Closed) -> Error {
+        let target = self.connector.target();
+        match closed {
+            Closed::Protocol(cause) => {
+                if let ConnectionError::HandshakeTimeout(_) = cause {
+                    let attempt = format!("connect timeout: {target} does not answer");
+                    return Error::new(Kind::Connect, attempt).with_source(cause);
+                }
+                let attempt = format!(
+                    "no connection to {target}; this client speaks version {} with codec {} ({})",
+                    rpc_core::wire::VERSION,
+                    self.codec().name(),
+                    self.terms.config.codec,
+                );
+                Error::new(Kind::Refused, attempt).with_source(cause)
+            }
+            other => Error::new(
+                Kind::Connect,
+                format!("{target} ended the connection before the handshake: {other}"),
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("connector", &self.connector)
+            .field("codec", self.codec())
+            .finish_non_exhaustive()
+    }
+}

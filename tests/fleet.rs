@@ -1,0 +1,21 @@
+//! Channels to many servers: one string gives a client that finds, chooses and survives.
+
+#[path = "fleet/calls.rs"]
+mod calls;
+mod common;
+#[path = "fleet/crew.rs"]
+mod crew;
+#[path = "fleet/finding.rs"]
+mod finding;
+#[path = "fleet/restarts.rs"]
+mod restarts;
+
+use std::time::Duration;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
