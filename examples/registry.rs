@@ -31,7 +31,7 @@ async fn registry(target: &str) -> Result<Server, rpc::Error> {
         .ttl(Duration::from_secs(1)..=Duration::from_secs(2))
         .build();
     let builder = Server::builder().add_service(registry.service());
-    builder.bind(target).await
+    builder.shutdown_grace(Duration::ZERO).bind(target).await
 }
 
 async fn greeter(registry: &RemoteRegistry, version: &'static str) -> Result<Server, rpc::Error> {
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     show(&mut watch, "three servers", 3).await?;
     one.shutdown().await;
     show(&mut watch, "one was stopped, and left", 2).await?;
-    drop(first);
+    first.shutdown().await;
     let _second = registry(&place).await?;
     show(&mut watch, "the registry died, and was started again", 2).await?;
     drop(two);
