@@ -9,8 +9,8 @@ use rpc::{Channel, Streaming};
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
 
-use super::contract::{Flowing, Flows as _, FlowsClient, builder};
-use crate::common::{network, until};
+use super::contract::{Flowing, Flows as _, FlowsClient, builder, collect, connect};
+use crate::common::{network, soon, until};
 
 /// Begins a call with streams, and drops it wherever it happens to be.
 async fn dabble(client: &FlowsClient, mut rng: Rng) {
@@ -79,4 +79,35 @@ async fn ten_thousand_streams_leave_nothing_behind() {
     }
     assert_eq!(server.load().calls_in_flight, 500);
     assert_eq!(wires.opened(), 1, "and it is the same connection");
+}
+
+/// Streams of all lengths and paces at once, on several threads: each item comes, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hundreds_of_streams_at_once_lose_nothing() {
+    let (server, client, _) = connect().await;
+    let mut rng = Rng::with_seed(fastrand::u64(..));
+    let echoes = (0..300_usize).map(|number| {
+        let (client, large) = (client.clone(), rng.u32(0..10) == 0);
+        let lengths: Vec<_> = (0..rng.usize(0..200))
+            .map(|_| match rng.u32(0..20) {
+                0 if large => rng.usize(60_000..200_000),
+                1 => rng.usize(1_000..10_000),
+                _ => rng.usize(0..100),
+            })
+            .collect();
+        tokio::spawn(async move {
+            let parts = lengths.clone().into_iter();
+            let parts = parts.map(move |length| vec![number as u8; length]);
+            let echoed = client.echo(Streaming::new(stream::iter(parts))).await;
+            let (items, status) = collect(echoed.unwrap()).await;
+            assert!(status.is_none(), "{status:?}");
+            assert!(items.iter().map(Vec::len).eq(lengths));
+            assert!(items.iter().flatten().all(|byte| *byte == number as u8));
+        })
+    });
+    for echo in echoes.collect::<Vec<_>>() {
+        soon(echo).await.unwrap();
+    }
+    until(|| server.load().calls_in_flight == 0).await;
+    assert_eq!(server.connection_count(), 1);
 }
