@@ -5,6 +5,7 @@ mod balanced;
 mod call;
 mod connection;
 mod dialer;
+mod opening;
 mod options;
 mod remote;
 mod resend;

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::closing::{GO_AWAY, RESPONSE, accept};
-use crate::common::{Count, Remote, network, raw, soon, until};
+use crate::common::{Count, Remote, Wires, network, raw, soon, until};
 use crate::{Address, Work, Worker, assert_unavailable, builder, client, ms, patient};
 
 fn waits(attempts: &[Instant]) -> Vec<Duration> {
@@ -242,7 +242,7 @@ async fn closing_a_channel_ends_its_attempt_to_connect() {
         assert_eq!((nowhere.0.get(), nowhere.1.get()), (1, 0));
         client.channel().close();
         soon(call).await.unwrap().unwrap_err();
-        assert_eq!(nowhere.1.get(), 1);
+        until(|| nowhere.1.get() == 1).await;
     }
 }
 
@@ -317,4 +317,35 @@ async fn a_server_that_goes_away_twice_between_calls_is_found_again() {
     let _server = builder(&worker).serve(exchange).unwrap();
     assert_eq!(soon(second).await.unwrap().unwrap(), 2);
     assert_eq!((wires.opened(), worker.started.get()), (3, 1));
+}
+
+/// The server accepts at once; the client learns of it later.
+#[derive(Debug)]
+struct Late(Wires);
+
+#[async_trait]
+impl Connector for Late {
+    async fn connect(&self) -> io::Result<Duplex> {
+        let connected = self.0.connect().await;
+        tokio::time::sleep(ms(100)).await;
+        connected
+    }
+    fn target(&self) -> String {
+        self.0.target()
+    }
+}
+
+/// The only caller gives up while it connects. Long after, when the server would have given up a
+/// client that says no hello, the next one finds the connection open.
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_made_to_its_end_also_if_nobody_waits_for_it() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder(&Worker::default()).serve(exchange).unwrap();
+    let client = client(Late(wires.clone()));
+    let hasty = client.with_timeout(ms(50));
+    let status = hasty.echo(1).await.unwrap_err();
+    assert_eq!(status.code(), rpc::Code::DeadlineExceeded, "{status}");
+    tokio::time::sleep(ms(60_000)).await;
+    assert_eq!(client.echo(2).await.unwrap(), 2);
+    assert_eq!(wires.opened(), 1);
 }

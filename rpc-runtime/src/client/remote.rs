@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 
 use super::attempt::{attempt, name_missing_service};
 use super::call::{Outbound, in_time};
-use super::connection::{Connection, Opened};
+use super::connection::Connection;
 use super::dialer::Dialer;
+use super::opening::{Attempted, Driving};
 use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure};
 use crate::clock;
@@ -44,8 +45,6 @@ struct Dialing {
     /// who cannot wait that long would begin one after the other, and end none.
     attempt: Option<Attempted>,
 }
-
-type Attempted = Pin<Box<dyn Future<Output = Result<(Connection, Opened), Error>> + Send>>;
 
 impl Remote {
     pub(super) fn new(dialer: Dialer) -> Self {
@@ -204,10 +203,8 @@ impl Remote {
                 tokio::time::sleep(wait).await;
                 continue;
             }
-            let attempt = dialing
-                .attempt
-                .get_or_insert_with(|| Box::pin(self.dialer.open()));
-            let opened = attempt.await;
+            let begin = || Attempted::Driven(Box::pin(self.dialer.open()));
+            let opened = Driving(dialing.attempt.get_or_insert_with(begin)).await;
             dialing.attempt = None;
             match opened {
                 Ok((connection, _)) => {
