@@ -9,7 +9,7 @@ mod header;
 mod hello;
 mod outgoing;
 
-pub use body::{Body, sharing_input};
+pub use body::Body;
 pub use decoder::{Decoder, Frame};
 pub use header::{Flags, HEADER_BYTES, Header, Kind};
 pub use hello::{Ack, EXTENSION_BYTES_MAX, HELLO_BYTES, Hello, MAGIC, VERSION, Verdict};

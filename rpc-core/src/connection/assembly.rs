@@ -89,7 +89,7 @@ impl Assemblies {
     }
 
     /// Adds a piece to the message of its call.
-    pub(super) fn add(&mut self, call: u32, piece: Body<'_>) -> Result<Added, ConnectionError> {
+    pub(super) fn add(&mut self, call: u32, piece: &[u8]) -> Result<Added, ConnectionError> {
         let Entry::Occupied(mut entry) = self.begun.entry(call) else {
             return Ok(Added::Unknown);
         };
@@ -101,17 +101,12 @@ impl Assemblies {
                 "a piece beyond the end of its message",
             ))?;
         if let Some(bytes) = &mut assembly.bytes {
-            if assembly.missing == 0 && bytes.is_empty() {
-                // All of it in one piece.
-                let whole = entry.remove();
-                return Ok(Added::Whole(whole.head, Some(piece.into_bytes())));
-            }
             if bytes.capacity() - bytes.len() < piece.len() {
                 // Grows with what has arrived, not with what was announced.
                 let ahead = bytes.len().max(CHUNK_BYTES).min(assembly.missing);
                 bytes.reserve(piece.len() + ahead);
             }
-            bytes.extend_from_slice(&piece);
+            bytes.extend_from_slice(piece);
         }
         if assembly.missing > 0 {
             return Ok(Added::Part);

@@ -1,50 +1,10 @@
 //! The part of a frame behind its header.
 
-use std::cell::RefCell;
 use std::ops::Deref;
 
 use bytes::Bytes;
 
 use crate::metadata::{Metadata, MetadataError};
-
-/// What is kept of shorter bodies is a copy: they would keep the whole of a read alive.
-const SHARED_BYTES_MIN: usize = 32 * 1024;
-
-thread_local! {
-    /// What was read and is being processed on this thread, if its parts may be kept.
-    static INPUT: RefCell<Option<Bytes>> = const { RefCell::new(None) };
-}
-
-/// Processes what was read: a [`Body`] of 32 KiB or more that is kept is a part of it and no copy.
-pub fn sharing_input<R>(input: &Bytes, process: impl FnOnce() -> R) -> R {
-    let _sharing = Sharing(INPUT.replace(Some(input.clone())));
-    process()
-}
-
-/// Puts back what was shared before, also after a panic.
-struct Sharing(Option<Bytes>);
-
-impl Drop for Sharing {
-    fn drop(&mut self) {
-        INPUT.set(self.0.take());
-    }
-}
-
-/// These bytes, kept: a part of what was read, if it is shared.
-fn keep(slice: &[u8]) -> Bytes {
-    if slice.len() < SHARED_BYTES_MIN {
-        return Bytes::copy_from_slice(slice);
-    }
-    INPUT.with_borrow(|input| match input {
-        Some(input) if contains(input, slice) => input.slice_ref(slice),
-        _ => Bytes::copy_from_slice(slice),
-    })
-}
-
-fn contains(whole: &[u8], part: &[u8]) -> bool {
-    let (whole, part) = (whole.as_ptr_range(), part.as_ptr_range());
-    whole.start <= part.start && part.end <= whole.end
-}
 
 /// A body, borrowed from the read buffer if it arrived in one piece, owned otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +17,11 @@ pub enum Body<'a> {
 }
 
 impl Body<'_> {
-    /// The body as bytes that live on; copies only what is borrowed and small, or not to be shared.
+    /// The body as bytes that live on; copies only what is borrowed.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         match self {
-            Self::Borrowed(slice) => keep(slice),
+            Self::Borrowed(slice) => Bytes::copy_from_slice(slice),
             Self::Owned(bytes) => bytes,
         }
     }

@@ -8,14 +8,13 @@ mod ending;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rpc_core::connection::ConnectionError;
-use rpc_core::wire::sharing_input;
-use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
 use self::ending::Ending;
@@ -94,8 +93,6 @@ pub(crate) struct Driver<S: Side> {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     /// The driver went to the back of the run queue, so that others could append.
     yielded: bool,
-    /// The last read took all there was room for.
-    reads_much: bool,
     /// Input that waits because the outgoing buffer is full.
     stash: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -127,7 +124,6 @@ impl<S: Side> Driver<S> {
             side,
             reader,
             yielded: false,
-            reads_much: false,
             stash: Vec::new(),
             timer: None,
             stall: None,
@@ -260,9 +256,6 @@ impl<S: Side> Driver<S> {
             let stash = std::mem::take(&mut self.stash);
             return Poll::Ready(self.process(&stash, cx));
         }
-        if self.reads_much {
-            return self.poll_large_input(cx);
-        }
         buffer::with(|buffer| {
             let mut read = ReadBuf::new(buffer);
             match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
@@ -271,33 +264,9 @@ impl<S: Side> Driver<S> {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => {
                     Poll::Ready(Err(Closed::EndOfStream))
                 }
-                Poll::Ready(Ok(())) => {
-                    self.reads_much = read.remaining() == 0;
-                    Poll::Ready(self.process(read.filled(), cx))
-                }
+                Poll::Ready(Ok(())) => Poll::Ready(self.process(read.filled(), cx)),
             }
         })
-    }
-
-    /// As [`poll_input`](Self::poll_input), into memory of which parts may be kept.
-    fn poll_large_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Closed>> {
-        let mut buffer = buffer::take_large();
-        let polled = pin!(self.reader.read_buf(&mut buffer)).poll(cx);
-        self.reads_much = buffer.len() >= buffer::READ_BYTES;
-        match polled {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::EndOfStream)),
-            Poll::Ready(Ok(_)) => {
-                let input = buffer.freeze();
-                let processed = sharing_input(&input, || self.process(&input, cx));
-                buffer::recycle(input);
-                Poll::Ready(processed)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
-            Poll::Pending => {
-                buffer::put_back(buffer);
-                Poll::Pending
-            }
-        }
     }
 
     fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<Progress, Closed> {

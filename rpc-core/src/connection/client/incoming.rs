@@ -32,7 +32,7 @@ impl<T> ClientConnection<T> {
         }
         match header.kind {
             Kind::Response => self.handle_long_reply(header, body),
-            Kind::Chunk => self.handle_piece(header.call, body),
+            Kind::Chunk => self.handle_piece(header.call, &body),
             Kind::Item => self.handle_item_frame(header, body),
             Kind::End => self.handle_end(header.call),
             _ => self.handle_rare_frame(header, body),

@@ -107,7 +107,7 @@ impl<T> ClientConnection<T> {
     pub(super) fn handle_piece<'a>(
         &mut self,
         call: u32,
-        piece: Body<'_>,
+        piece: &[u8],
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
         match self.assemblies.add(call, piece)? {
             Added::Part => Ok(None),

@@ -87,7 +87,7 @@ impl<T> ServerConnection<T> {
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
         match header.kind {
             Kind::Request => {}
-            Kind::Chunk => return self.handle_piece(header.call, body),
+            Kind::Chunk => return self.handle_piece(header.call, &body),
             Kind::Item => return self.handle_item_frame(header, body),
             Kind::End => return self.handle_end(header, &body),
             _ => return self.handle_rare_frame(header, &body),

@@ -133,7 +133,7 @@ impl<T> ServerConnection<T> {
     pub(super) fn handle_piece<'a>(
         &mut self,
         wire: u32,
-        piece: Body<'_>,
+        piece: &[u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
         let (head, bytes) = match self.assemblies.add(wire, piece)? {
             Added::Part => return Ok(None),
