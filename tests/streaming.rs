@@ -11,4 +11,5 @@ mod streaming {
     mod limits;
     mod memory;
     mod pressure;
+    mod strays;
 }

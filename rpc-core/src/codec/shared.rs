@@ -67,16 +67,29 @@ fn contains(message: &[u8], slice: &[u8]) -> bool {
 }
 
 /// Encodes something, and leaves each [`Bytes`] of 16 KiB or more that is an argument, a reply or an
-/// item out of it: they are given beside. `encode` must not panic.
+/// item out of it: they are given beside.
 #[inline]
 pub fn leaving_out<R>(encode: impl FnOnce() -> R) -> (R, Parts) {
-    let outer = OUT.replace(Out::Strings);
+    let _leaving = Leaving(OUT.replace(Out::Strings));
     let result = encode();
-    if OUT.replace(outer) != Out::Met {
-        return (result, Parts::new());
+    let parts = match OUT.get() {
+        Out::Met => LEFT_OUT.take(),
+        Out::Nothing | Out::Strings => Parts::new(),
+    };
+    (result, parts)
+}
+
+/// Puts back what could be left out before, also if encoding panics.
+struct Leaving(Out);
+
+impl Drop for Leaving {
+    #[inline]
+    fn drop(&mut self) {
+        if OUT.replace(self.0) == Out::Met {
+            CANDIDATE.set(None);
+            LEFT_OUT.set(Parts::new());
+        }
     }
-    CANDIDATE.set(None);
-    (result, LEFT_OUT.take())
 }
 
 /// A [`Bytes`] on its way out.
@@ -113,4 +126,27 @@ fn leave_candidate_out(bytes: &[u8], at: usize) -> bool {
         }
         is_same
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_leaves_nothing_of_its_message_to_the_next() {
+        let bytes = Bytes::from(vec![7; SHARED_BYTES_MIN]);
+        let panicked = std::panic::catch_unwind(|| {
+            leaving_out(|| {
+                OUT.set(Out::Met);
+                CANDIDATE.set(Some(bytes.clone()));
+                assert!(leave_out(&bytes, 0));
+                panic!("a Serialize of the user's");
+            })
+        });
+        assert!(panicked.is_err());
+        assert!(!leave_out(&bytes, 0), "nothing is being encoded");
+        let (left_out, parts) = leaving_out(|| leave_out(&bytes, 0));
+        assert!(!left_out && parts.is_empty());
+        assert!(LEFT_OUT.take().is_empty());
+    }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rpc_core::Status;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Sends items into a [`Streaming`](super::Streaming); made by
 /// [`Streaming::channel`](super::Streaming::channel).
@@ -102,7 +102,7 @@ pub(super) struct Sent<T> {
 }
 
 pub(super) fn channel<T>(capacity: usize) -> (Sender<T>, Sent<T>) {
-    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    let (sender, receiver) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
     (Sender { sender }, Sent { receiver })
 }
 

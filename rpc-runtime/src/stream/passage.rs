@@ -51,17 +51,25 @@ pub(super) fn leave(source: Box<dyn Source>) -> Result<(), &'static str> {
     }
 }
 
-/// Decodes a message of a call that came with items. `decode` must not panic.
+/// Decodes a message of a call that came with items.
 #[inline]
 pub(crate) fn delivering<R>(receiver: Option<Receiver>, decode: impl FnOnce() -> R) -> R {
     if receiver.is_none() {
         return decode();
     }
-    let outer = RECEIVER.replace(receiver);
-    let result = decode();
-    // Items that nobody asked for are stopped by this.
-    drop(RECEIVER.replace(outer));
-    result
+    let _delivery = Delivery(RECEIVER.replace(receiver));
+    decode()
+}
+
+/// Puts back what was delivered before, also if decoding panics: items must not get to the next
+/// message that is decoded on this thread.
+struct Delivery(Option<Receiver>);
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // Items that nobody asked for are stopped by this.
+        drop(RECEIVER.replace(self.0.take()));
+    }
 }
 
 /// A stream is being deserialized.
