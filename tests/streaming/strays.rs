@@ -1,10 +1,17 @@
 //! What goes astray: wake-ups, panics, streams that meet on one thread.
 
-use futures_util::stream;
-use rpc::{Server, Status, Streaming};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use rpc::{Channel, Server, Status, Streaming};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::common::soon;
+use tokio::io::AsyncWriteExt as _;
+
+use super::contract::Alive;
+use crate::common::{network, raw, soon, until};
 
 /// Panics when it is decoded.
 #[derive(Debug, Serialize)]
@@ -20,9 +27,17 @@ impl<'de> Deserialize<'de> for Bomb {
 trait Strays {
     async fn explode(&self, bomb: Bomb, items: Streaming<u64>) -> rpc::Result<()>;
     async fn hear(&self, items: Streaming<u64>) -> rpc::Result<Vec<u64>>;
+    /// Endless items of 64 KiB.
+    async fn pour(&self) -> rpc::Result<Streaming<Vec<u8>>>;
+    /// No items and no end.
+    async fn rest(&self) -> rpc::Result<Streaming<u64>>;
 }
 
-struct Service;
+#[derive(Clone, Default)]
+struct Service {
+    /// Streams at rest.
+    resting: Arc<AtomicUsize>,
+}
 
 impl Strays for Service {
     async fn explode(&self, _: Bomb, _: Streaming<u64>) -> rpc::Result<()> {
@@ -35,6 +50,17 @@ impl Strays for Service {
             heard.push(item?);
         }
         Ok(heard)
+    }
+
+    async fn pour(&self) -> rpc::Result<Streaming<Vec<u8>>> {
+        Ok(Streaming::new(stream::repeat(vec![7; 64 * 1024])))
+    }
+
+    async fn rest(&self) -> rpc::Result<Streaming<u64>> {
+        let alive = Alive::new(&self.resting);
+        Ok(Streaming::new(stream::pending().inspect(move |_| {
+            let _ = &alive;
+        })))
     }
 }
 
@@ -49,7 +75,7 @@ mod without_items {
 #[tokio::test]
 async fn t14_a_panic_while_arguments_are_decoded_leaves_its_items_to_nobody() {
     use without_items::Strays as _;
-    let server = Server::builder().add_service(StraysServer::new(Service));
+    let server = Server::builder().add_service(StraysServer::new(Service::default()));
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let client = StraysClient::connect(server.uri()).await.unwrap();
     let secret = Streaming::new(stream::iter([1, 2, 3]));
@@ -58,6 +84,53 @@ async fn t14_a_panic_while_arguments_are_decoded_leaves_its_items_to_nobody() {
     let other = without_items::StraysClient::connect(server.uri()).await;
     let heard = soon(other.unwrap().hear(())).await;
     assert_eq!(heard.unwrap_err().code(), rpc::Code::InvalidArgument);
+}
+
+/// Time that stands still moves on by itself once nothing is left to do.
+#[tokio::test(start_paused = true)]
+async fn a_stream_of_long_items_rests_while_its_peer_takes_nothing() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let server = Server::builder().add_service(StraysServer::new(Service::default()));
+    let _server = server.serve(exchange).unwrap();
+    let mut peer = wires.dial().await;
+    let method = rpc::MethodId::of("Strays", "pour").number();
+    peer.write_all(&raw::hello(1, 1)).await.unwrap();
+    peer.write_all(&raw::request(1, 0, method, 0))
+        .await
+        .unwrap();
+    let (timer, late) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(10));
+        let _ = timer.send(());
+    });
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(1)) => {}
+        _ = late => panic!("the server never comes to rest"),
+    }
+}
+
+/// No answer is on its way any more that would make the client look at its cancels.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_has_to_wait_is_sent_when_its_time_comes() {
+    const AT_ONCE: usize = 100;
+    let (wires, exchange) = network(|_, ends| ends);
+    let service = Service::default();
+    let resting = || service.resting.load(SeqCst);
+    let server = Server::builder().add_service(StraysServer::new(service.clone()));
+    let _server = server.serve(exchange).unwrap();
+    let client = StraysClient::new(Channel::builder().with_connector(Arc::new(wires)));
+    let mut streams = Vec::new();
+    for _ in 0..=AT_ONCE {
+        streams.push(client.rest().await.unwrap());
+    }
+    let last = streams.pop();
+    drop(streams);
+    until(|| resting() == 1).await;
+    // The answers to the cancels are read.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    drop(last);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(resting(), 0);
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ impl<P: Carrier> Shared<P> {
             None
         };
         match state.protocol.flush(call) {
-            _ if state.protocol.outgoing().is_empty() => drop(state),
+            // A cancel may have to wait for its turn.
+            _ if state.protocol.outgoing().is_empty() => self.watch_timer(state),
             Flush::ByItself => drop(state),
             flush => self.flush_soon(state, flush == Flush::Now),
         }
