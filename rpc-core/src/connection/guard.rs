@@ -94,7 +94,13 @@ impl Progress {
         }
     }
 
-    /// A frame was complete: the next one has all its time.
+    /// True while something is not complete.
+    #[inline]
+    pub(super) const fn is_watching(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// All was complete: the next frame has all its time.
     #[inline]
     pub(super) const fn note_frame(&mut self) {
         self.window = None;

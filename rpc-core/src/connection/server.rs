@@ -251,18 +251,18 @@ impl<T> ServerConnection<T> {
             return self.handle_opening(input);
         }
         while let Some(frame) = self.decoder.next(input)? {
-            if !matches!(&frame, Frame::Whole(header, _) if header.kind == Kind::Chunk) {
-                self.progress.note_frame();
-            }
             let event = match frame {
                 Frame::Whole(header, body) => self.handle_frame(header, body)?,
                 Frame::Oversized(header) => self.handle_oversized(header)?,
             };
+            if self.progress.is_watching() && !self.is_within_message() {
+                self.progress.note_frame();
+            }
             if event.is_some() {
                 return Ok(event);
             }
         }
-        if !self.decoder.is_at_boundary() || !self.assemblies.is_empty() {
+        if self.is_within_message() {
             let bytes = self.decoder.partial_bytes();
             self.progress.note_partial(self.now, bytes);
         } else {
@@ -347,6 +347,11 @@ impl<T> ServerConnection<T> {
         }
         let deadlines = self.parked.values().map(|parked| parked.deadline);
         self.earliest = deadlines.fold(None, earlier);
+    }
+
+    /// True if the rest of a frame, or of a message in pieces, is still to come.
+    fn is_within_message(&self) -> bool {
+        !self.decoder.is_at_boundary() || !self.assemblies.is_empty()
     }
 
     const fn is_open(&self) -> bool {

@@ -6,6 +6,7 @@ use rpc_core::connection::ConnectionError;
 
 use super::clock::{MS, SECOND};
 use super::harness::*;
+use super::pieces::begin;
 use super::raw;
 
 /// Feeds a server these bytes at this pace, and takes its answers; how long until it was cut off, if
@@ -82,6 +83,42 @@ fn the_time_counts_for_each_frame() {
         .collect();
     assert_eq!(drip(&mut pair, &stream, 19, SECOND), Ok(()));
     assert!(pair.server_saw.len() >= 199);
+}
+
+#[test]
+fn t4_a_message_in_pieces_is_late_whatever_comes_between() {
+    // [frame.progress]: credits for a stream of long ago, and pieces of nothing.
+    let credit = raw::frame(raw::CREDIT, 1, &(16_u32 * 1024).to_le_bytes());
+    let piece = raw::frame(raw::CHUNK, 1, &[7; 100]);
+    let request = |call| raw::request(call, b"");
+    for between in [
+        [credit.clone(), credit],
+        [request(3), request(4)],
+        [piece.clone(), piece],
+    ] {
+        let mut pair = Pair::open();
+        pair.server_reads(&raw::request(1, b"1234")).unwrap();
+        take(pair.server.outgoing());
+        let begun = begin(raw::REQUEST, 0, 2, LIMIT);
+        pair.server_reads(&begun).unwrap();
+        let cut = drip(&mut pair, &between.concat(), between[0].len(), 9 * SECOND);
+        assert!(cut.is_err_and(|after| after <= 20 * SECOND), "{cut:?}");
+    }
+    // It is over, and the next has all its time.
+    let mut pair = Pair::open();
+    pair.server_reads(&begin(raw::REQUEST, 0, 1, 1000)).unwrap();
+    assert_eq!(pair.server_alone_for(9 * SECOND), Ok(()));
+    let mut rest = raw::frame(raw::CHUNK, 1, &[7; 1000]);
+    rest.extend(&raw::request(2, b"1234")[..10]);
+    pair.server_reads(&rest).unwrap();
+    assert_eq!(pair.server_alone_for(9 * SECOND), Ok(()));
+    // A piece of nothing, a byte at a time.
+    let mut pair = Pair::open();
+    pair.server_reads(&raw::request(1, b"1234")).unwrap();
+    take(pair.server.outgoing());
+    let piece = raw::frame(raw::CHUNK, 1, &[7; 100]);
+    let cut = drip(&mut pair, &piece, 1, SECOND);
+    assert!(cut.is_err_and(|after| after <= 20 * SECOND), "{cut:?}");
 }
 
 #[test]
