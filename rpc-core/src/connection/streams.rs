@@ -41,6 +41,8 @@ impl Half {
     }
 
     fn open(&mut self, call: u32) {
+        // A client that uses an id again before its call is over loses the stream of that.
+        self.close(call);
         self.flows.insert(call, Flow::default());
     }
 

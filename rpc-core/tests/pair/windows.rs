@@ -425,3 +425,27 @@ fn who_consumes_more_than_there_was_gives_back_what_there_was() {
     pair.server.streams().consumed(call, 1 << 20);
     assert!(pair.server.outgoing().is_empty());
 }
+
+#[test]
+fn t9_an_id_that_is_used_again_does_not_use_up_the_window() {
+    // [stream.window] [call.id]: of what was on its way nothing counts any more.
+    let mut pair = Pair::open();
+    let request = |call| raw::Frame {
+        kind: raw::REQUEST,
+        flags: raw::ITEMS,
+        call,
+        method: WAIT.number(),
+        ..raw::Frame::default()
+    };
+    let row = batch(&[&[7; 64 * KIB - 4][..]]).into_row();
+    for _ in 0..8 {
+        pair.server_reads(&request(1).bytes()).unwrap();
+        for _ in 0..4 {
+            pair.server_reads(&raw::frame(raw::ITEM, 1, &row)).unwrap();
+        }
+        for jump in [0x7fff_ffff, 0xffff_fffe] {
+            pair.server_reads(&raw::request(jump, b"")).unwrap();
+        }
+        take(pair.server.outgoing());
+    }
+}

@@ -156,7 +156,8 @@ impl Responder {
         match Box::pin(pump).await {
             PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
             PumpEnd::Ended(Err(status)) => self.fail(&from_handler(&status)),
-            PumpEnd::Over => Answered::Error(Code::Cancelled),
+            // The call has ended, unless the client has another with the same id.
+            PumpEnd::Over => self.fail(&Status::cancelled("the stream of the reply is over")),
         }
     }
 
