@@ -1,0 +1,82 @@
+//! How many instructions a call takes, at either end, against a budget.
+//!
+//! `cargo run --release --manifest-path benches/instructions/Cargo.toml` takes half a minute and
+//! needs valgrind. It fails if a figure is over its budget, which is a little above what was
+//! measured when it was last changed; a change that saves much lowers the budget with it.
+//!
+//! Why instructions and not time? They are the same however busy the machine is, so that a few per
+//! cent more are seen. Each end is a process with one thread, and one of the two runs under
+//! callgrind. The calls go in lockstep: all requests of a round are in one read, and so are all
+//! answers. Two runs of different length are subtracted, so that what is left belongs to the calls.
+//! What the kernel does is not counted, nor is asking for the time, which valgrind makes a system
+//! call.
+
+mod ends;
+mod measure;
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use measure::End;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+struct Budget {
+    end: End,
+    in_flight: u32,
+    /// Instructions for each call.
+    max: u64,
+}
+
+const BUDGETS: [Budget; 4] = [
+    Budget::new(End::Server, 64, 3_100),
+    Budget::new(End::Client, 64, 3_250),
+    Budget::new(End::Server, 1, 6_950),
+    Budget::new(End::Client, 1, 7_100),
+];
+
+impl Budget {
+    const fn new(end: End, in_flight: u32, max: u64) -> Self {
+        Self {
+            end,
+            in_flight,
+            max,
+        }
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => check(),
+        ["serve", target] => ends::serve(target).map(|()| ExitCode::SUCCESS),
+        ["call", target, in_flight, rounds] => {
+            let calls = ends::call(target, in_flight.parse()?, rounds.parse()?);
+            calls.map(|()| ExitCode::SUCCESS)
+        }
+        _ => Err("usage: instructions".into()),
+    }
+}
+
+fn check() -> Result<ExitCode> {
+    let mut over = false;
+    println!("instructions for each call of 32 bytes that is answered at once:");
+    for Budget {
+        end,
+        in_flight,
+        max,
+    } in BUDGETS
+    {
+        let instructions = measure::count(end, in_flight)?;
+        let verdict = if instructions > max { "TOO MANY" } else { "ok" };
+        println!("{end:?}, {in_flight:>2} in flight: {instructions:>5} of {max:>5}  {verdict}");
+        over |= instructions > max;
+    }
+    Ok(if over {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
