@@ -16,7 +16,7 @@ pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Router, RouterBuilder};
-pub(crate) use running::{CallStart, Running, StartBody};
+pub(crate) use running::{CallStart, Running, StartBody, Started};
 pub use stats::{Latency, MethodStats};
 
 use std::sync::Arc;

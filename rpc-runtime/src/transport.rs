@@ -85,6 +85,11 @@ impl fmt::Debug for Duplex {
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
+    inner: Arc<PeerInner>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct PeerInner {
     uri: Arc<str>,
     address: Option<SocketAddr>,
 }
@@ -93,31 +98,31 @@ impl Peer {
     /// A peer with an IP address and port.
     #[must_use]
     pub fn from_address(address: SocketAddr) -> Self {
-        Self {
-            uri: format!("tcp://{address}").into(),
-            address: Some(address),
-        }
+        Self::new(format!("tcp://{address}").into(), Some(address))
     }
 
     /// A peer without an IP address, known by this URI.
     #[must_use]
     pub fn from_uri(uri: impl Into<Arc<str>>) -> Self {
+        Self::new(uri.into(), None)
+    }
+
+    fn new(uri: Arc<str>, address: Option<SocketAddr>) -> Self {
         Self {
-            uri: uri.into(),
-            address: None,
+            inner: Arc::new(PeerInner { uri, address }),
         }
     }
 
     /// The IP address and port, where the transport has them.
     #[must_use]
-    pub const fn address(&self) -> Option<SocketAddr> {
-        self.address
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.inner.address
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri)
+        f.write_str(&self.inner.uri)
     }
 }
 

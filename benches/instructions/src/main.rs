@@ -30,9 +30,9 @@ struct Budget {
 }
 
 const BUDGETS: [Budget; 4] = [
-    Budget::new(End::Server, 64, 3_100),
+    Budget::new(End::Server, 64, 2_200),
     Budget::new(End::Client, 64, 3_250),
-    Budget::new(End::Server, 1, 6_950),
+    Budget::new(End::Server, 1, 6_050),
     Budget::new(End::Client, 1, 7_100),
 ];
 

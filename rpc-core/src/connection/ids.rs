@@ -17,9 +17,11 @@ impl RisingIds {
             return Err(ConnectionError::Violation("a call id that does not rise"));
         }
         // A peer that jumps as far as it may gets here after 2^33 requests.
-        let id = self.last.checked_add(u64::from(rise));
-        self.last = id.ok_or(ConnectionError::Violation("call ids are used up"))?;
-        Ok(CallId(self.last))
+        let Some(id) = self.last.checked_add(u64::from(rise)) else {
+            return Err(ConnectionError::Violation("call ids are used up"));
+        };
+        self.last = id;
+        Ok(CallId(id))
     }
 
     /// The whole id of a request that came before; `None` if none can have had it.

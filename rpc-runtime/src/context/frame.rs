@@ -9,7 +9,7 @@ use super::{Context, Inner, TraceParent, trace};
 use crate::transport::Peer;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Frame>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Frame> = const { RefCell::new(Frame::NONE) };
 }
 
 /// The surroundings of one call while nobody has asked for them.
@@ -20,22 +20,55 @@ pub(crate) struct Frame {
     metadata: Metadata,
     /// Made at the first question.
     context: Option<Context>,
+    /// There is a call.
+    present: bool,
 }
 
 impl Frame {
-    pub(crate) fn new(peer: Option<Peer>, deadline: Option<Deadline>, metadata: Metadata) -> Self {
+    const NONE: Self = Self {
+        peer: None,
+        deadline: None,
+        metadata: Metadata::new(),
+        context: None,
+        present: false,
+    };
+
+    pub(crate) const fn new(
+        peer: Option<Peer>,
+        deadline: Option<Deadline>,
+        metadata: Metadata,
+    ) -> Self {
         Self {
             peer,
             deadline,
             metadata,
             context: None,
+            present: true,
         }
+    }
+
+    /// Forgets a call, but not its peer, who may make another.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.metadata = Metadata::new();
+        self.context = None;
+    }
+
+    /// Makes this the frame of the next call of a peer.
+    #[inline]
+    pub(crate) fn renew(&mut self, peer: &Peer, deadline: Option<Deadline>, metadata: Metadata) {
+        self.peer.get_or_insert_with(|| peer.clone());
+        self.deadline = deadline;
+        self.metadata = metadata;
+        self.context = None;
+        self.present = true;
     }
 
     pub(super) fn of(context: Context) -> Self {
         Self {
             deadline: context.deadline(),
             context: Some(context),
+            present: true,
             ..Self::default()
         }
     }
@@ -80,25 +113,21 @@ impl Frame {
     }
 }
 
-/// Swaps the frame back when dropped.
-struct Entered<'a> {
-    frame: &'a mut Frame,
-    outer: Option<Frame>,
-}
+/// Swaps the frames back when dropped: while one is in place, it holds the one around it.
+struct Entered<'a>(&'a mut Frame);
 
 impl<'a> Entered<'a> {
     #[inline]
     fn swap(frame: &'a mut Frame) -> Self {
-        let outer = CURRENT.replace(Some(std::mem::take(frame)));
-        Self { frame, outer }
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, frame));
+        Self(frame)
     }
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        let ours = CURRENT.replace(self.outer.take());
-        *self.frame = ours.unwrap_or_default();
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
     }
 }
 
@@ -115,15 +144,12 @@ pub(crate) struct Ambient {
 #[inline]
 pub(crate) fn ambient() -> Ambient {
     CURRENT.with_borrow_mut(|current| {
-        let Some(frame) = current else {
-            return Ambient::default();
-        };
-        let trace = frame.trace_parent();
+        let trace = current.trace_parent();
         Ambient {
-            deadline: frame.deadline,
+            deadline: current.deadline,
             trace,
             trace_state: trace.and_then(|_| {
-                let context = frame.context();
+                let context = current.context();
                 context.metadata().get(trace::TRACESTATE).map(str::to_owned)
             }),
         }
@@ -131,26 +157,25 @@ pub(crate) fn ambient() -> Ambient {
 }
 
 pub(super) fn current() -> Context {
-    CURRENT.with_borrow_mut(|current| current.as_mut().map(Frame::context).unwrap_or_default())
+    CURRENT.with_borrow_mut(|current| match current.present {
+        true => current.context(),
+        false => Context::default(),
+    })
 }
 
 /// Lets the current handler find other metadata than the request had.
 pub(crate) fn replace_metadata(metadata: Metadata) {
-    CURRENT.with_borrow_mut(|current| {
-        let Some(frame) = current else {
-            return;
-        };
-        match &mut frame.context {
-            Some(context) => {
-                *context = context.changed(|inner| {
-                    if metadata.get(trace::TRACEPARENT) != inner.metadata.get(trace::TRACEPARENT) {
-                        inner.trace = OnceLock::new();
-                    }
-                    inner.metadata = metadata;
-                });
-            }
-            None => frame.metadata = metadata,
+    CURRENT.with_borrow_mut(|current| match &mut current.context {
+        Some(context) => {
+            *context = context.changed(|inner| {
+                if metadata.get(trace::TRACEPARENT) != inner.metadata.get(trace::TRACEPARENT) {
+                    inner.trace = OnceLock::new();
+                }
+                inner.metadata = metadata;
+            });
         }
+        None if current.present => current.metadata = metadata,
+        None => {}
     });
 }
 
@@ -158,9 +183,11 @@ pub(crate) fn replace_metadata(metadata: Metadata) {
 #[inline]
 pub(crate) fn take_response_metadata() -> Metadata {
     CURRENT.with_borrow_mut(|current| {
-        let context = current.as_mut().and_then(|frame| frame.context.as_ref());
-        context.map_or_else(Metadata::new, |context| {
-            std::mem::take(&mut *context.response())
-        })
+        current
+            .context
+            .as_ref()
+            .map_or_else(Metadata::new, |context| {
+                std::mem::take(&mut *context.response())
+            })
     })
 }

@@ -9,7 +9,7 @@ use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::running::StartBody;
-use super::{CallStart, Respond, Router, Running};
+use super::{CallStart, Respond, Router, Running, Started};
 use crate::clock;
 use crate::context::Frame;
 use crate::invoke::{Invoke, Request, Response};
@@ -47,17 +47,21 @@ impl Invoke for InProcess {
         }
         let source = request.items.and_then(|items| items.take());
         let answer = Arc::new(Collected::default());
-        let deadline = request.timeout.map(|t| Deadline::after(clock::now(), t));
+        let respond: Arc<dyn Respond> = answer.clone();
+        let now = clock::now();
+        let deadline = request.timeout.map(|t| Deadline::after(now, t));
+        let items = |source| Box::new(Receiver::direct(self.codec(), source, limit as usize));
         let start = CallStart {
             call: CallId::FIRST,
             oneway: request.oneway,
-            codec: self.codec(),
-            frame: Frame::new(None, deadline, request.metadata),
+            codec: &self.codec(),
+            respond: &respond,
+            frame: &mut Frame::new(None, deadline, request.metadata),
             body: StartBody::Whole(Body::Owned(request.body)),
-            items: source.map(|source| Receiver::direct(self.codec(), source, limit as usize)),
-            respond: answer.clone(),
+            items: source.map(items),
+            now,
         };
-        if let Some(running) = Running::start(&self.router, method, start) {
+        if let Started::Waits(running) = Running::start(&self.router, method, start, None) {
             running.await;
         }
         answer.take()

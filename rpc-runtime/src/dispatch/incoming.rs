@@ -5,8 +5,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 use rpc_core::codec::{CodecError, DecodeArguments, leaving_out};
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Encoded;
@@ -19,8 +21,67 @@ use crate::contain::catch;
 use crate::context;
 use crate::stream::{PumpEnd, Receiver, Source, capturing, delivering, follows};
 
-/// A handler at work: ready when the call is answered.
-pub(super) type Task = Pin<Box<dyn Future<Output = Answered> + Send>>;
+/// A handler at work.
+pub(super) type Task = Pin<Box<dyn Handling>>;
+
+/// The future of a handler, whatever it returns.
+///
+/// It is lent the right to answer with each poll: a handler that is ready at once needs no handle of
+/// its own.
+pub(super) trait Handling: Send {
+    /// Ready when the call is answered; with the source of the stream in its reply, which is to be
+    /// sent then.
+    fn poll_answered(
+        self: Pin<&mut Self>,
+        responder: &Responder<'_>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<(Answered, Option<Box<dyn Source>>)>;
+}
+
+pin_project! {
+    struct Handler<F, E> {
+        #[pin]
+        future: Option<F>,
+        code: fn(&E) -> Code,
+    }
+}
+
+impl<R: Outcome, F: Future<Output = R> + Send> Handling for Handler<F, R::Error> {
+    #[inline]
+    fn poll_answered(
+        self: Pin<&mut Self>,
+        responder: &Responder<'_>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<(Answered, Option<Box<dyn Source>>)> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let outcome = ready!(future.poll(cx));
+        // Before the answer: dropping it may panic.
+        this.future.set(None);
+        Poll::Ready(responder.finish(outcome, *this.code))
+    }
+}
+
+/// A future that answers by itself.
+pub(super) struct Answering(Pin<Box<dyn Future<Output = Answered> + Send>>);
+
+impl Answering {
+    pub(super) fn task(future: impl Future<Output = Answered> + Send + 'static) -> Task {
+        Box::pin(Self(Box::pin(future)))
+    }
+}
+
+impl Handling for Answering {
+    fn poll_answered(
+        mut self: Pin<&mut Self>,
+        _: &Responder<'_>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<(Answered, Option<Box<dyn Source>>)> {
+        self.0.as_mut().poll(cx).map(|answered| (answered, None))
+    }
+}
 
 /// What became of a request.
 pub(super) enum Dispatched {
@@ -35,8 +96,8 @@ pub struct Incoming<'a> {
     pub(super) method: MethodId,
     pub(super) body: &'a [u8],
     /// The items behind the request.
-    pub(super) items: Option<Receiver>,
-    pub(super) responder: Responder,
+    pub(super) items: Option<Box<Receiver>>,
+    pub(super) responder: &'a Responder<'a>,
     pub(super) dispatched: &'a mut Option<Dispatched>,
 }
 
@@ -63,22 +124,15 @@ impl Incoming<'_> {
     {
         let names = method.argument_names;
         let limits = DecodeLimits::for_message(self.body.len());
-        let codec = &self.responder.codec;
-        let decoded = delivering(self.items, || {
+        let codec = self.responder.codec;
+        let decoded = delivering(self.items.map(|items| *items), || {
             codec.decode_arguments(names, self.body, &limits)
         });
         *self.dispatched = Some(match decoded {
-            Ok(arguments) => {
-                let future = handler(arguments);
-                let responder = self.responder;
-                let task = async move {
-                    match responder.finish(future.await, code) {
-                        (Answered::Items, Some(source)) => responder.send_items(source).await,
-                        (answered, _) => answered,
-                    }
-                };
-                Dispatched::Task(Box::pin(task))
-            }
+            Ok(arguments) => Dispatched::Task(Box::pin(Handler {
+                future: Some(handler(arguments)),
+                code,
+            })),
             Err(error) => {
                 let text = format!("the arguments of {method} could not be decoded: {error}");
                 let status = Status::invalid_argument(text).with_not_processed();
@@ -103,17 +157,66 @@ impl fmt::Debug for Incoming<'_> {
     }
 }
 
-/// The right to answer one call.
-#[derive(Clone)]
-pub(super) struct Responder {
-    pub(super) respond: Arc<dyn Respond>,
+/// The right to answer one call, lent for as long as it is polled.
+#[derive(Clone, Copy)]
+pub(super) struct Responder<'a> {
+    pub(super) respond: &'a Arc<dyn Respond>,
+    pub(super) codec: &'a Codec,
     pub(super) call: CallId,
-    pub(super) codec: Codec,
     pub(super) oneway: bool,
 }
 
-impl Responder {
+/// The right to answer one call, kept while its handler waits.
+#[derive(Clone)]
+pub(super) struct OwnedResponder {
+    respond: Arc<dyn Respond>,
+    codec: Codec,
+    call: CallId,
+    oneway: bool,
+}
+
+impl OwnedResponder {
+    #[inline]
+    pub(super) const fn lend(&self) -> Responder<'_> {
+        Responder {
+            respond: &self.respond,
+            codec: &self.codec,
+            call: self.call,
+            oneway: self.oneway,
+        }
+    }
+
+    /// Sends the items behind a reply, until the end of their stream.
+    pub(super) async fn send_items(self, source: Box<dyn Source>) -> Answered {
+        let respond = self.respond.clone();
+        let Some(pump) = respond.send_items(self.call, source, self.codec.clone()) else {
+            return Answered::Reply;
+        };
+        match Box::pin(pump).await {
+            PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
+            PumpEnd::Ended(Err(status)) => self.lend().fail(&from_handler(&status)),
+            // The call has ended, unless the client has another with the same id.
+            PumpEnd::Over => {
+                let status = Status::cancelled("the stream of the reply is over");
+                self.lend().fail(&status)
+            }
+        }
+    }
+}
+
+impl Responder<'_> {
+    #[cold]
+    pub(super) fn keep(&self) -> OwnedResponder {
+        OwnedResponder {
+            respond: self.respond.clone(),
+            codec: self.codec.clone(),
+            call: self.call,
+            oneway: self.oneway,
+        }
+    }
+
     /// Answers with what the handler returned; gives the source of the stream in its reply.
+    #[inline]
     fn finish<R: Outcome>(
         &self,
         outcome: R,
@@ -131,6 +234,7 @@ impl Responder {
         }
     }
 
+    #[inline]
     fn reply<T: Serialize + 'static>(&self, reply: &T) -> (Answered, Option<Box<dyn Source>>) {
         if self.oneway {
             self.respond.finish_oneway(self.call);
@@ -139,26 +243,12 @@ impl Responder {
         let metadata = context::take_response_metadata();
         let mut source = None;
         let answered = self.respond.reply(self.call, &metadata, &mut |out| {
-            let encode = || capturing(|| encode(&self.codec, reply, out));
+            let encode = || capturing(|| encode(self.codec, reply, out));
             let ((encoded, captured), parts) = leaving_out(encode);
             source = captured;
             encoded.map(|()| Encoded::new(follows(source.is_some()), parts))
         });
         (answered, source)
-    }
-
-    /// Sends the items behind a reply, until the end of their stream.
-    async fn send_items(&self, source: Box<dyn Source>) -> Answered {
-        let respond = self.respond.clone();
-        let Some(pump) = respond.send_items(self.call, source, self.codec.clone()) else {
-            return Answered::Reply;
-        };
-        match Box::pin(pump).await {
-            PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
-            PumpEnd::Ended(Err(status)) => self.fail(&from_handler(&status)),
-            // The call has ended, unless the client has another with the same id.
-            PumpEnd::Over => self.fail(&Status::cancelled("the stream of the reply is over")),
-        }
     }
 
     pub(super) fn fail(&self, status: &Status) -> Answered {
@@ -172,7 +262,7 @@ impl Responder {
     /// The status that carries a typed error.
     fn typed<E: Serialize + 'static>(&self, error: &E, code: Code, text: String) -> Status {
         let mut body = Vec::new();
-        let status = match encode(&self.codec, error, &mut body) {
+        let status = match encode(self.codec, error, &mut body) {
             Ok(()) => Status::new(code, text).with_error_body(Bytes::from(body)),
             Err(_) => Status::internal("the typed error could not be encoded"),
         };

@@ -5,7 +5,7 @@ mod deferred;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{self, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use self::deferred::Arguments;
 use super::Respond;
-use super::incoming::{Dispatched, Incoming, Responder, Task};
+use super::incoming::{Answering, Dispatched, Incoming, OwnedResponder, Responder, Task};
 use super::router::{Method, Router};
 use crate::clock;
 use crate::contain::catch;
@@ -28,12 +28,15 @@ use crate::stream::Receiver;
 pub(crate) struct CallStart<'a> {
     pub(crate) call: CallId,
     pub(crate) oneway: bool,
-    pub(crate) codec: Codec,
-    pub(crate) frame: Frame,
+    pub(crate) codec: &'a Codec,
+    /// Moved out if the handler has to wait.
+    pub(crate) frame: &'a mut Frame,
     pub(crate) body: StartBody<'a>,
     /// The items behind the request.
-    pub(crate) items: Option<Receiver>,
-    pub(crate) respond: Arc<dyn Respond>,
+    pub(crate) items: Option<Box<Receiver>>,
+    pub(crate) respond: &'a Arc<dyn Respond>,
+    /// When somebody turned to it.
+    pub(crate) now: Instant,
 }
 
 /// The encoded arguments.
@@ -43,137 +46,92 @@ pub(crate) enum StartBody<'a> {
     Later(oneshot::Receiver<Bytes>),
 }
 
-/// The future of one call. Dropping it stops the handler; somebody else answers then.
+/// The future of a call that could not be answered at once. Dropping it stops the handler; somebody
+/// else answers then.
 pub(crate) struct Running {
     method: Arc<Method>,
-    responder: Responder,
+    responder: OwnedResponder,
     frame: Frame,
     /// Absent once the call is answered.
     task: Option<Task>,
-    started: Instant,
-    /// When its connection, or its own task, turned to it.
-    turned_to: Instant,
-    polled: bool,
+    timing: Timing,
     /// The handler waits for a task of its own before its first poll.
     queued: bool,
 }
 
+/// What came of starting a call.
+pub(crate) enum Started {
+    /// It is over; the time when it was, if that was looked at.
+    Over(Option<Instant>),
+    /// Its handler waits.
+    Waits(Running),
+}
+
 impl Running {
-    /// Decodes the arguments and makes the handler's future; nothing of the handler runs yet.
-    /// `None` if the request is answered already.
+    /// Decodes the arguments and makes the handler's future. With a task at hand, the handler is
+    /// polled at once, unless it is known to compute for long before it first waits.
     #[inline]
     pub(crate) fn start(
         router: &Router,
         method: &Arc<Method>,
         start: CallStart<'_>,
-    ) -> Option<Self> {
-        let admitted = method.admission.enter();
-        if !admitted {
-            refuse(method, &start);
-            return None;
+        cx: Option<&mut task::Context<'_>>,
+    ) -> Started {
+        let responder = Responder {
+            respond: start.respond,
+            codec: start.codec,
+            call: start.call,
+            oneway: start.oneway,
+        };
+        if !method.admission.enter() {
+            refuse(method, &responder);
+            return Started::Over(None);
         }
         method.counters.start();
-        let started = clock::now();
-        let mut running = Self {
-            method: method.clone(),
-            responder: Responder {
-                respond: start.respond,
-                call: start.call,
-                codec: start.codec,
-                oneway: start.oneway,
-            },
-            frame: start.frame,
-            task: None,
-            started,
-            turned_to: started,
-            polled: false,
-            queued: false,
-        };
-        if running.is_overdue(running.started) {
-            running.expire();
-            return None;
+        let mut timing = Timing::new(start.now);
+        if is_overdue(start.frame, start.now) {
+            let answered = expire(&responder, &mut timing);
+            return over(method, &mut timing, answered);
         }
-        let responder = running.responder.clone();
-        let items = start.items;
-        let dispatched = catch(|| match start.body {
-            StartBody::Whole(body) if router.interceptors.is_empty() => match &body {
-                Body::Owned(bytes) => sharing(bytes, || dispatch(method, responder, bytes, items)),
-                body => dispatch(method, responder, body, items),
-            },
-            body => {
-                let interceptors = router.interceptors.clone();
-                let arguments = Arguments::new(body, items);
-                let task = deferred::run(interceptors, method.clone(), responder, arguments);
-                Some(Dispatched::Task(Box::pin(task)))
-            }
+        let queued = cx.is_some() && method.counters.first_poll_is_slow();
+        let cx = cx.filter(|_| !queued);
+        let polled = cx.is_some();
+        let (body, items) = (start.body, start.items);
+        // Out here, so that what panics is dropped apart from its panic.
+        let mut task = None;
+        let polled_or_panic = contained(start.frame, || {
+            let made = match prepare(router, method, &responder, body, items) {
+                Ok(made) => task.insert(made),
+                Err(answered) => return Poll::Ready(answered),
+            };
+            let Some(cx) = cx else {
+                return Poll::Pending;
+            };
+            let answered = ready!(poll_task(made, &responder, cx));
+            task = None;
+            Poll::Ready(answered)
         });
-        match dispatched {
-            Ok(Some(Dispatched::Task(task))) => {
-                running.task = Some(task);
-                return Some(running);
+        match polled_or_panic {
+            Ok(Poll::Ready(answered)) => over(method, &mut timing, answered),
+            Ok(Poll::Pending) => {
+                if polled {
+                    timing.observe_first_poll(method, clock::now());
+                }
+                Started::Waits(Self {
+                    method: method.clone(),
+                    responder: responder.keep(),
+                    frame: std::mem::take(start.frame),
+                    task,
+                    timing,
+                    queued,
+                })
             }
-            Ok(Some(Dispatched::Answered(answered))) => running.finish(answered),
-            Ok(None) => running.fail_internal(NOT_DISPATCHED),
-            Err(panic) => running.panicked(&panic),
+            Err(panic) => {
+                let answered = fail_panicked(method, &responder, &panic);
+                drop_contained(method, start.frame, task);
+                over(method, &mut timing, answered)
+            }
         }
-        None
-    }
-
-    /// True if the handler is known to compute for long before it first waits: it is better not
-    /// polled on the task of its connection.
-    #[inline]
-    pub(crate) fn is_slow(&self) -> bool {
-        self.method.counters.first_poll_is_slow()
-    }
-
-    /// The handler will be polled first by a task of its own, which may take a while to run.
-    pub(crate) const fn queue(&mut self) {
-        self.queued = true;
-    }
-
-    fn is_overdue(&self, now: Instant) -> bool {
-        self.frame
-            .deadline()
-            .is_some_and(|deadline| deadline.has_passed(now))
-    }
-
-    /// Ends the call before its handler has started.
-    #[cold]
-    fn expire(&mut self) {
-        // Nothing was polled: that says nothing of how long it takes.
-        self.polled = true;
-        let text = "the deadline passed before the handler was started";
-        let status = Status::deadline_exceeded(text).with_not_processed();
-        let answered = self.responder.fail(&status);
-        self.finish(answered);
-    }
-
-    fn finish(&mut self, answered: Answered) {
-        let now = clock::now();
-        let elapsed = now.saturating_duration_since(self.started);
-        let failed = matches!(answered, Answered::Error(_));
-        self.method.counters.finish(elapsed, failed);
-        self.observe_first_poll(now);
-        self.task = None;
-    }
-
-    /// Notes how long the first poll took, once; the wait for a task of its own is no part of it.
-    #[inline]
-    fn observe_first_poll(&mut self, now: Instant) {
-        if !std::mem::replace(&mut self.polled, true) {
-            let elapsed = now.saturating_duration_since(self.turned_to);
-            self.method.counters.observe_first_poll(elapsed);
-        }
-    }
-
-    fn panicked(&mut self, panic: &str) {
-        log_panic(&self.method, panic);
-        self.fail_internal(HANDLER_PANICKED);
-    }
-
-    fn fail_internal(&mut self, text: &'static str) {
-        let answered = self.responder.fail(&Status::internal(text));
-        self.finish(answered);
     }
 }
 
@@ -183,26 +141,42 @@ impl Future for Running {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        let responder = this.responder.lend();
         if std::mem::take(&mut this.queued) {
-            this.turned_to = clock::now();
-            if this.is_overdue(this.turned_to) {
-                this.expire();
+            this.timing.turned_to = clock::now();
+            if is_overdue(&this.frame, this.timing.turned_to) {
+                let answered = expire(&responder, &mut this.timing);
+                this.timing.finish(&this.method, answered);
+                drop_contained(&this.method, &mut this.frame, this.task.take());
             }
         }
-        let Some(task) = &mut this.task else {
+        if this.task.is_none() {
             return Poll::Ready(());
-        };
-        let polled = catch(|| this.frame.enter(|| task.as_mut().poll(cx)));
-        match polled {
-            Ok(Poll::Ready(answered)) => this.finish(answered),
+        }
+        let slot = &mut this.task;
+        let polled = contained(&mut this.frame, || {
+            let answered = match slot {
+                Some(task) => ready!(poll_task(task, &responder, cx)),
+                None => return Poll::Pending,
+            };
+            *slot = None;
+            Poll::Ready(answered)
+        });
+        let answered = match polled {
+            Ok(Poll::Ready(answered)) => answered,
             Ok(Poll::Pending) => {
-                if !this.polled {
-                    this.observe_first_poll(clock::now());
+                if !this.timing.polled {
+                    this.timing.observe_first_poll(&this.method, clock::now());
                 }
                 return Poll::Pending;
             }
-            Err(panic) => this.panicked(&panic),
-        }
+            Err(panic) => {
+                let answered = fail_panicked(&this.method, &responder, &panic);
+                drop_contained(&this.method, &mut this.frame, this.task.take());
+                answered
+            }
+        };
+        this.timing.finish(&this.method, answered);
         Poll::Ready(())
     }
 }
@@ -215,20 +189,136 @@ impl Drop for Running {
         };
         self.frame.cancel();
         // The handler is stopped while it waits: its caller has gone.
-        let elapsed = clock::now().saturating_duration_since(self.started);
+        let elapsed = clock::now().saturating_duration_since(self.timing.started);
         self.method.counters.finish(elapsed, true);
-        let frame = &mut self.frame;
-        if let Err(panic) = catch(|| frame.enter(|| drop(task))) {
-            tracing::error!(method = %self.method.path(), panic, "a handler's drop panicked");
+        drop_contained(&self.method, &mut self.frame, Some(task));
+    }
+}
+
+/// How long a call takes.
+struct Timing {
+    started: Instant,
+    /// When its connection, or its own task, turned to it.
+    turned_to: Instant,
+    polled: bool,
+}
+
+impl Timing {
+    #[inline]
+    const fn new(now: Instant) -> Self {
+        Self {
+            started: now,
+            turned_to: now,
+            polled: false,
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, method: &Method, answered: Answered) -> Instant {
+        let now = clock::now();
+        let elapsed = now.saturating_duration_since(self.started);
+        let failed = matches!(answered, Answered::Error(_));
+        method.counters.finish(elapsed, failed);
+        if self.polled {
+            return now;
+        }
+        // Most calls are over with their first poll, which began when they did.
+        if self.turned_to == self.started {
+            self.polled = true;
+            method.counters.observe_first_poll(elapsed);
+        } else {
+            self.observe_first_poll(method, now);
+        }
+        now
+    }
+
+    /// Notes how long the first poll took, once; the wait for a task of its own is no part of it.
+    #[inline]
+    fn observe_first_poll(&mut self, method: &Method, now: Instant) {
+        if !std::mem::replace(&mut self.polled, true) {
+            let elapsed = now.saturating_duration_since(self.turned_to);
+            method.counters.observe_first_poll(elapsed);
         }
     }
 }
 
+#[inline]
+fn is_overdue(frame: &Frame, now: Instant) -> bool {
+    frame
+        .deadline()
+        .is_some_and(|deadline| deadline.has_passed(now))
+}
+
+/// Ends a call that did not have to wait.
+#[inline]
+fn over(method: &Method, timing: &mut Timing, answered: Answered) -> Started {
+    let now = timing.finish(method, answered);
+    method.admission.leave();
+    Started::Over(Some(now))
+}
+
+/// Answers a call before its handler has started.
+#[cold]
+fn expire(responder: &Responder<'_>, timing: &mut Timing) -> Answered {
+    // Nothing was polled: that says nothing of how long it takes.
+    timing.polled = true;
+    let text = "the deadline passed before the handler was started";
+    responder.fail(&Status::deadline_exceeded(text).with_not_processed())
+}
+
+#[cold]
+fn fail_panicked(method: &Method, responder: &Responder<'_>, panic: &str) -> Answered {
+    log_panic(method, panic);
+    responder.fail(&Status::internal(HANDLER_PANICKED))
+}
+
+/// Runs code of the user's in its context; a panic in it is a value.
+#[inline]
+fn contained<R>(frame: &mut Frame, f: impl FnOnce() -> R) -> Result<R, String> {
+    frame.enter(|| catch(f))
+}
+
+#[cold]
+fn drop_contained(method: &Method, frame: &mut Frame, task: Option<Task>) {
+    if let Err(panic) = contained(frame, || drop(task)) {
+        tracing::error!(method = %method.path(), panic, "a handler's drop panicked");
+    }
+}
+
+/// Makes the future of a call, or answers it.
+#[inline]
+fn prepare(
+    router: &Router,
+    method: &Arc<Method>,
+    responder: &Responder<'_>,
+    body: StartBody<'_>,
+    items: Option<Box<Receiver>>,
+) -> Result<Task, Answered> {
+    let dispatched = match body {
+        StartBody::Whole(body) if router.interceptors.is_empty() => match &body {
+            Body::Owned(bytes) => sharing(bytes, || dispatch(method, responder, bytes, items)),
+            body => dispatch(method, responder, body, items),
+        },
+        body => {
+            let interceptors = router.interceptors.clone();
+            let arguments = Arguments::new(body, items);
+            let deferred = deferred::run(interceptors, method.clone(), responder.keep(), arguments);
+            Some(Dispatched::Task(Answering::task(deferred)))
+        }
+    };
+    match dispatched {
+        Some(Dispatched::Task(task)) => Ok(task),
+        Some(Dispatched::Answered(answered)) => Err(answered),
+        None => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
+    }
+}
+
+#[inline]
 fn dispatch(
     method: &Method,
-    responder: Responder,
+    responder: &Responder<'_>,
     body: &[u8],
-    items: Option<Receiver>,
+    items: Option<Box<Receiver>>,
 ) -> Option<Dispatched> {
     let mut dispatched = None;
     method.service.dispatch(Incoming {
@@ -241,6 +331,22 @@ fn dispatch(
     dispatched
 }
 
+/// Polls a handler, and then whoever sends the stream in its reply.
+#[inline]
+fn poll_task(
+    task: &mut Task,
+    responder: &Responder<'_>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Answered> {
+    let (answered, source) = ready!(task.as_mut().poll_answered(responder, cx));
+    let (Answered::Items, Some(source)) = (answered, source) else {
+        return Poll::Ready(answered);
+    };
+    *task = Answering::task(responder.keep().send_items(source));
+    let sent = task.as_mut().poll_answered(responder, cx);
+    sent.map(|(answered, _)| answered)
+}
+
 const HANDLER_PANICKED: &str = "the handler panicked";
 const NOT_DISPATCHED: &str = "the service did not dispatch the call";
 
@@ -250,14 +356,10 @@ fn log_panic(method: &Method, panic: &str) {
 
 /// Answers a call that the server has no room for.
 #[cold]
-fn refuse(method: &Method, start: &CallStart<'_>) {
-    if start.oneway {
-        return start.respond.finish_oneway(start.call);
-    }
+fn refuse(method: &Method, responder: &Responder<'_>) {
     let text = format!(
         "{} calls are running on this server; that is the limit",
         method.admission.calls_max()
     );
-    let status = Status::resource_exhausted(text).with_not_processed();
-    start.respond.fail(start.call, &status);
+    responder.fail(&Status::resource_exhausted(text).with_not_processed());
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Counters {
     started: AtomicU64,
-    finished: AtomicU64,
     errors: AtomicU64,
     nanos: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
@@ -24,7 +23,6 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             started: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             nanos: AtomicU64::new(0),
             buckets: [const { AtomicU64::new(0) }; BUCKETS],
@@ -50,7 +48,6 @@ impl Counters {
         if failed {
             self.errors.fetch_add(1, Relaxed);
         }
-        self.finished.fetch_add(1, Relaxed);
     }
 
     /// Notes how long a first poll kept its connection waiting.
@@ -72,9 +69,9 @@ impl Counters {
 
     pub(super) fn snapshot(&self, path: String) -> MethodStats {
         // Finished before started: a call that ends in between must not count as minus one.
-        let finished = self.finished.load(Relaxed);
-        let calls = self.started.load(Relaxed);
         let counts: Vec<u64> = self.buckets.iter().map(|b| b.load(Relaxed)).collect();
+        let finished = counts.iter().sum();
+        let calls = self.started.load(Relaxed);
         MethodStats {
             path,
             calls,

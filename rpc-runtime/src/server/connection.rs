@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -20,7 +19,7 @@ use super::parked::{Parked, handle_stream_event};
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::context::Frame;
-use crate::dispatch::{CallStart, Respond, Router, Running, StartBody};
+use crate::dispatch::{CallStart, Respond, Router, Running, StartBody, Started};
 use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
 
@@ -64,9 +63,11 @@ pub(super) fn start(
     let shared = Arc::new(Shared::new(serving, duplex.writer));
     let ticket = connections.add(shared.clone())?;
     let side = ServerSide {
+        respond: shared.clone(),
         router: offer.router,
         codecs: offer.codecs,
         codec: Codec::default(),
+        frame: Frame::default(),
         peer: duplex.peer,
         ticket,
     };
@@ -242,9 +243,12 @@ impl Carrier for Serving {
 
 /// The driver's half of the server.
 struct ServerSide {
+    respond: Arc<dyn Respond>,
     router: Arc<Router>,
     codecs: Arc<[Codec]>,
     codec: Codec,
+    /// That of the call that is being started.
+    frame: Frame,
     peer: Peer,
     /// Given back with the connection, when all of it is over.
     ticket: Ticket,
@@ -254,46 +258,53 @@ impl ServerSide {
     /// Answers in the outgoing buffer before no further request is started.
     const OUTGOING_BYTES_MAX: usize = 256 * 1024;
 
+    /// Runs a call at the time `now`; gives the time when it was over, if that was looked at.
     #[inline]
     fn run(
-        &self,
+        &mut self,
         shared: &Arc<ServerShared>,
         request: ServerRequest<'_>,
         received: Instant,
+        now: Instant,
         cx: &mut Context<'_>,
-    ) {
+    ) -> Option<Instant> {
         let call = request.id;
         let Some(method) = self.router.find(request.method) else {
-            return unknown_method(shared, &request);
+            unknown_method(shared, &request);
+            return None;
         };
         // From the moment it was read: the time it took to get here is the caller's.
         let deadline = request.timeout.map(|t| Deadline::after(received, t));
-        let instant = deadline.map(Deadline::instant);
-        let mut parked = Parked::new(request.oneway, instant);
+        let park = || Parked::new(request.oneway, deadline.map(Deadline::instant));
+        let mut parked = None;
+        self.frame.renew(&self.peer, deadline, request.metadata);
         let start = CallStart {
             call,
             oneway: request.oneway,
-            codec: self.codec.clone(),
-            frame: Frame::new(Some(self.peer.clone()), deadline, request.metadata),
-            items: request
-                .items
-                .then(|| parked.receive_items(shared, call, &self.codec)),
+            codec: &self.codec,
+            frame: &mut self.frame,
+            items: request.items.then(|| {
+                let parked = parked.get_or_insert_with(park);
+                parked.receive_items(shared, call, &self.codec)
+            }),
             body: if request.more {
-                StartBody::Later(parked.receive_body())
+                StartBody::Later(parked.get_or_insert_with(park).receive_body())
             } else {
                 StartBody::Whole(request.body)
             },
-            respond: shared.clone(),
+            respond: &self.respond,
+            now,
         };
-        let Some(mut running) = Running::start(&self.router, method, start) else {
-            return;
-        };
-        if running.is_slow() {
-            running.queue();
-        } else if Pin::new(&mut running).poll(cx).is_ready() {
-            return;
+        match Running::start(&self.router, method, start, Some(cx)) {
+            Started::Over(at) => {
+                self.frame.clear();
+                at
+            }
+            Started::Waits(running) => {
+                self::park(shared, call, parked.unwrap_or_else(park), running);
+                None
+            }
         }
-        park(shared, call, parked, running);
     }
 }
 
@@ -342,6 +353,8 @@ impl Side for ServerSide {
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
         shared.lock().protocol.core.handle_receipt(now, input.len());
+        // The end of one call is the beginning of the next: one look at the clock serves both.
+        let mut last = Some(now);
         loop {
             let event = {
                 let mut state = shared.lock();
@@ -359,7 +372,11 @@ impl Side for ServerSide {
                 event
             };
             match event {
-                Some(ServerEvent::Request(request)) => self.run(shared, request, now, cx),
+                Some(ServerEvent::Request(request)) => {
+                    let turned_to = last.unwrap_or_else(clock::now);
+                    last = self.run(shared, request, now, turned_to, cx);
+                    continue;
+                }
                 Some(ServerEvent::Cancelled(parked)) => parked.stop(),
                 Some(ServerEvent::Opened { codec }) => {
                     self.ticket.note_hello();
@@ -370,6 +387,7 @@ impl Side for ServerSide {
                 Some(event) => handle_stream_event(shared, event),
                 None => return Ok(Progress::default()),
             }
+            last = None;
         }
     }
 

@@ -68,10 +68,11 @@ impl Parked {
         shared: &Arc<ServerShared>,
         call: CallId,
         codec: &Codec,
-    ) -> Receiver {
+    ) -> Box<Receiver> {
         let (writer, inbox) = Inbox::new();
         self.inbox = Some(writer);
-        Receiver::new(codec.clone(), inbox, call, shared.clone())
+        let receiver = Receiver::new(codec.clone(), inbox, call, shared.clone());
+        Box::new(receiver)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls whose handler cannot start at once: interceptors are asked first, or the arguments are
 //! still on their way.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{HANDLER_PANICKED, NOT_DISPATCHED, StartBody, dispatch, log_panic};
 use crate::contain::contain;
 use crate::context::{self, Context};
-use crate::dispatch::incoming::{Dispatched, Responder};
+use crate::dispatch::incoming::{Dispatched, OwnedResponder};
 use crate::dispatch::router::Method;
 use crate::middleware::{CallInfo, Chain, Interceptor};
 use crate::stream::Receiver;
@@ -20,7 +21,7 @@ use crate::stream::Receiver;
 /// What a handler is called with, not decoded and maybe not here.
 pub(super) struct Arguments {
     body: Body,
-    items: Option<Receiver>,
+    items: Option<Box<Receiver>>,
 }
 
 enum Body {
@@ -29,7 +30,7 @@ enum Body {
 }
 
 impl Arguments {
-    pub(super) fn new(body: StartBody<'_>, items: Option<Receiver>) -> Self {
+    pub(super) fn new(body: StartBody<'_>, items: Option<Box<Receiver>>) -> Self {
         let body = match body {
             StartBody::Whole(body) => Body::Here(body.into_bytes()),
             StartBody::Later(later) => Body::Later(later),
@@ -43,7 +44,7 @@ impl Arguments {
 pub(super) async fn run(
     interceptors: Arc<[Arc<dyn Interceptor>]>,
     method: Arc<Method>,
-    responder: Responder,
+    responder: OwnedResponder,
     arguments: Arguments,
 ) -> Answered {
     if interceptors.is_empty() {
@@ -66,30 +67,39 @@ pub(super) async fn run(
             let handled = contain(handle(&method, responder.clone(), arguments)).await;
             handled.unwrap_or_else(|panic| {
                 log_panic(&method, &panic);
-                responder.fail(&Status::internal(HANDLER_PANICKED))
+                responder.lend().fail(&Status::internal(HANDLER_PANICKED))
             })
         }
-        Err(status) => responder.fail(&status.with_not_processed()),
+        Err(status) => responder.lend().fail(&status.with_not_processed()),
     };
     chain.after(&info, answered);
     answered
 }
 
-async fn handle(method: &Method, responder: Responder, arguments: Arguments) -> Answered {
+async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments) -> Answered {
     let body = match arguments.body {
         Body::Here(body) => body,
         Body::Later(later) => match later.await {
             Ok(body) => body,
             // The connection has ended the call.
-            Err(_) => return responder.fail(&Status::cancelled("the arguments did not arrive")),
+            Err(_) => {
+                return responder
+                    .lend()
+                    .fail(&Status::cancelled("the arguments did not arrive"));
+            }
         },
     };
     let dispatched = sharing(&body, || {
-        dispatch(method, responder.clone(), &body, arguments.items)
+        dispatch(method, &responder.lend(), &body, arguments.items)
     });
     match dispatched {
-        Some(Dispatched::Task(task)) => task.await,
+        Some(Dispatched::Task(mut task)) => {
+            match poll_fn(|cx| task.as_mut().poll_answered(&responder.lend(), cx)).await {
+                (Answered::Items, Some(source)) => responder.send_items(source).await,
+                (answered, _) => answered,
+            }
+        }
         Some(Dispatched::Answered(answered)) => answered,
-        None => responder.fail(&Status::internal(NOT_DISPATCHED)),
+        None => responder.lend().fail(&Status::internal(NOT_DISPATCHED)),
     }
 }
