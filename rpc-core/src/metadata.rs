@@ -13,8 +13,12 @@ use thiserror::Error;
 /// reserved for the framework. At most 64 pairs and 8 KiB of keys and values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    pairs: Vec<(Box<str>, Box<str>)>,
+    /// Behind one pointer, as it is moved with each call and mostly empty; absent without pairs.
+    pairs: Option<Box<Pairs>>,
 }
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Pairs(Vec<(Box<str>, Box<str>)>);
 
 /// Why a pair was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -50,19 +54,20 @@ impl Metadata {
     /// No pairs.
     #[must_use]
     pub const fn new() -> Self {
-        Self { pairs: Vec::new() }
+        Self { pairs: None }
     }
 
     /// True without pairs.
+    #[inline]
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.pairs.is_none()
     }
 
     /// How many pairs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.pairs.as_ref().map_or(0, |pairs| pairs.0.len())
     }
 
     /// The first value of a key.
@@ -78,7 +83,8 @@ impl Metadata {
 
     /// All pairs, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(k, v)| (&**k, &**v))
+        let pairs = self.pairs.as_ref().map_or(&[][..], |pairs| &pairs.0);
+        pairs.iter().map(|(k, v)| (&**k, &**v))
     }
 
     /// Adds a pair; earlier values of the key stay.
@@ -106,9 +112,13 @@ impl Metadata {
 
     /// Removes all values of the key; true if there was one.
     pub fn remove(&mut self, key: &str) -> bool {
-        let before = self.pairs.len();
-        self.pairs.retain(|(k, _)| **k != *key);
-        self.pairs.len() < before
+        let before = self.len();
+        if let Some(pairs) = &mut self.pairs {
+            pairs.0.retain(|(k, _)| **k != *key);
+        }
+        let after = self.len();
+        self.pairs.take_if(|_| after == 0);
+        after < before
     }
 
     fn append_reserved(&mut self, key: &str, value: &str) -> Result<(), MetadataError> {
@@ -117,7 +127,8 @@ impl Metadata {
         if self.len() == Self::PAIRS_MAX || bytes + key.len() + value.len() > Self::BYTES_MAX {
             return Err(MetadataError::TooLarge);
         }
-        self.pairs.push((key.into(), value.into()));
+        let pairs = self.pairs.get_or_insert_default();
+        pairs.0.push((key.into(), value.into()));
         Ok(())
     }
 

@@ -68,7 +68,10 @@ impl<T> Slots<T> {
         let index = u64::from(*self.free.last()?);
         let step = self.entries.len() as u64;
         let mut id = (self.last & !(step - 1)) | index;
-        while id <= self.last || id as u32 == 0 {
+        if id <= self.last {
+            id += step;
+        }
+        if id as u32 == 0 {
             id += step;
         }
         Some(CallId(id))

@@ -1,6 +1,6 @@
 //! Response metadata, for the caller that wants it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::pin;
 
@@ -9,6 +9,8 @@ use rpc_core::Metadata;
 thread_local! {
     /// Where the metadata of responses goes while a capturing future is polled on this thread.
     static CAPTURED: RefCell<Option<Metadata>> = const { RefCell::new(None) };
+    /// There is a place; by itself, because it is asked with each call.
+    static CAPTURES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs a call and gives its output together with the metadata of its response.
@@ -43,12 +45,14 @@ struct Capturing<'a> {
 impl<'a> Capturing<'a> {
     fn begin(captured: &'a mut Metadata) -> Self {
         let outer = CAPTURED.replace(Some(std::mem::take(captured)));
+        CAPTURES.set(true);
         Self { captured, outer }
     }
 }
 
 impl Drop for Capturing<'_> {
     fn drop(&mut self) {
+        CAPTURES.set(self.outer.is_some());
         *self.captured = CAPTURED.replace(self.outer.take()).unwrap_or_default();
     }
 }
@@ -56,6 +60,13 @@ impl Drop for Capturing<'_> {
 /// Hands over the metadata of a response.
 #[inline]
 pub(crate) fn capture(metadata: &Metadata) {
+    if CAPTURES.get() {
+        capture_here(metadata);
+    }
+}
+
+#[cold]
+fn capture_here(metadata: &Metadata) {
     CAPTURED.with_borrow_mut(|captured| {
         if let Some(captured) = captured {
             captured.clone_from(metadata);

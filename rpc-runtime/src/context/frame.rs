@@ -104,12 +104,27 @@ impl Frame {
     }
 
     /// The trace that calls made here belong to.
+    #[inline]
     fn trace_parent(&mut self) -> Option<TraceParent> {
+        if self.context.is_none() && self.metadata.is_empty() {
+            return None;
+        }
+        self.find_trace_parent()
+    }
+
+    #[cold]
+    fn find_trace_parent(&mut self) -> Option<TraceParent> {
         let untraced = self.metadata.get(trace::TRACEPARENT).is_none();
         if self.context.is_none() && untraced {
             return None;
         }
         self.context().trace_parent()
+    }
+
+    #[cold]
+    fn trace_state(&mut self) -> Option<String> {
+        let context = self.context();
+        context.metadata().get(trace::TRACESTATE).map(str::to_owned)
     }
 }
 
@@ -148,10 +163,7 @@ pub(crate) fn ambient() -> Ambient {
         Ambient {
             deadline: current.deadline,
             trace,
-            trace_state: trace.and_then(|_| {
-                let context = current.context();
-                context.metadata().get(trace::TRACESTATE).map(str::to_owned)
-            }),
+            trace_state: trace.and_then(|_| current.trace_state()),
         }
     })
 }
