@@ -147,13 +147,13 @@ pub async fn oneway<A: EncodeArguments + Sync, R: Outcome<Reply = ()>>(
 }
 
 #[inline]
-async fn exchange<A: EncodeArguments + Sync>(
+fn exchange<A: EncodeArguments + Sync>(
     channel: &Channel,
     method: &'static MethodDescriptor,
     oneway: bool,
     arguments: &A,
-) -> Result<RawReply, Status> {
+) -> impl Future<Output = Result<RawReply, Status>> + Send {
     let (codec, names) = (channel.codec(), method.argument_names);
-    let encode = |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-    channel.exchange(method.into(), oneway, encode).await
+    let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
+    channel.exchange(method.into(), oneway, encode)
 }

@@ -42,10 +42,7 @@ pub(super) async fn attempt<F>(
 where
     F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
 {
-    let mut attempt = Attempt::new(connection, call.head(), encode);
-    if call.oneway {
-        attempt = attempt.oneway();
-    }
+    let mut attempt = Attempt::of(connection, call, encode);
     let answer = (&mut attempt).await;
     answer.map_err(|failure| Failed::of(&attempt, failure))
 }
@@ -117,7 +114,15 @@ where
         }
     }
 
+    #[inline]
+    pub(super) fn of(connection: &'a Arc<Connection>, call: &'a Outbound<'_>, encode: F) -> Self {
+        let mut attempt = Self::new(connection, call.head(), encode);
+        attempt.oneway = call.oneway;
+        attempt
+    }
+
     /// Does not wait for an answer: ready with an empty reply once the request is queued.
+    #[cfg(test)]
     pub(super) fn oneway(mut self) -> Self {
         self.oneway = true;
         self
@@ -243,7 +248,9 @@ where
                 waker.clone_from(cx.waker());
                 return Poll::Pending;
             }
-            if let Some((answer, inbox)) = entry.take_streaming_reply() {
+            if entry.streams.is_some()
+                && let Some((answer, inbox)) = entry.take_streaming_reply()
+            {
                 drop(state);
                 self.stage = Stage::Done;
                 let items = streams::receiver(self.connection, call, inbox);

@@ -258,13 +258,13 @@ impl Channel {
     pub(crate) fn decode_reply<T: DeserializeOwned + 'static>(
         &self,
         method: MethodRef<'_>,
-        reply: RawReply,
+        mut reply: RawReply,
     ) -> Result<T, Status> {
-        let RawReply { body, items, .. } = reply;
-        let decoded = delivering(items.map(|items| *items), || {
+        let body = &reply.body;
+        let decoded = delivering(reply.items.take().map(|items| *items), || {
             let limits = DecodeLimits::for_message(body.len());
-            let decode = || self.codec().decode(&body, &limits);
-            match &body {
+            let decode = || self.codec().decode(body, &limits);
+            match body {
                 ReplyBody::Shared(body) => sharing(body, decode),
                 ReplyBody::Inline { .. } => decode(),
             }

@@ -13,7 +13,7 @@ use rpc_core::codec::CodecError;
 use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
-use super::attempt::{attempt, name_missing_service};
+use super::attempt::{Attempt, Failed, name_missing_service};
 use super::call::{Outbound, in_time};
 use super::connection::Connection;
 use super::dialer::Dialer;
@@ -101,24 +101,25 @@ impl Remote {
     {
         let mut connection = match self.current.load_full() {
             Some(connection) => connection,
-            None => self.dial(None, call).await?,
+            None => Box::pin(self.dial(None, call)).await?,
         };
         let mut attempts = Attempts::default();
         // An earlier attempt of an idempotent call may have been processed, whatever the last says.
         let mut maybe_processed = false;
         loop {
-            let answer = attempt(&connection, call, encode).await;
-            let (mut failure, begun) = match answer {
+            // Not by way of `attempt`: what is handed through each layer is copied there.
+            let mut attempt = Attempt::of(&connection, call, encode);
+            let failed = match (&mut attempt).await {
                 Ok(reply) => return Ok(reply),
-                Err(failed) => {
-                    call.keep_deadline(failed.deadline);
-                    if failed.has_items {
-                        // What was taken of its stream cannot be sent again.
-                        return Err(name_missing_service(&connection, call, failed.failure));
-                    }
-                    (failed.failure, !failed.unsent)
-                }
+                Err(failure) => Failed::of(&attempt, failure),
             };
+            drop(attempt);
+            call.keep_deadline(failed.deadline);
+            let (mut failure, begun) = (failed.failure, !failed.unsent);
+            if failed.has_items {
+                // What was taken of its stream cannot be sent again.
+                return Err(name_missing_service(&connection, call, failure));
+            }
             let open = connection.accepts_calls();
             if open {
                 failure = name_missing_service(&connection, call, failure);
@@ -133,7 +134,7 @@ impl Remote {
             if attempts.decide(&failure.status, call.resend, begun) == Resend::No {
                 return Err(failure);
             }
-            connection = match self.dial(Some(&connection), call).await {
+            connection = match Box::pin(self.dial(Some(&connection), call)).await {
                 Ok(connection) => connection,
                 Err(dialed) => return Err(first_cause(failure, dialed)),
             };
