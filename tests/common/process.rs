@@ -78,6 +78,13 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Ends its standard input, which it takes for a request to end, and waits until it has. Blocks.
+    pub(crate) fn retire(&mut self) {
+        drop(self.child.stdin.take());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the child did not end well: {status}");
+    }
+
     /// SIGSTOP: it runs no further.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");

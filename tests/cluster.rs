@@ -1,0 +1,301 @@
+//! A fleet of processes that are restarted and killed under load.
+//!
+//! Real processes, real sockets and real time: the bounds are generous, and the figures are printed.
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use common::process::{self, Process, Role};
+use common::{soon, unique};
+use rpc::{Server, Status, Streaming};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+const SERVERS: usize = 3;
+const ROUNDS: usize = 3;
+const CALLERS: usize = 16;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[rpc::service]
+trait Work {
+    /// Writes the nonce into the ledger, then works for a millisecond.
+    async fn book(&self, nonce: u64) -> rpc::Result<u64>;
+    /// The same, and it may be done twice.
+    #[rpc(idempotent)]
+    async fn book_again(&self, nonce: u64) -> rpc::Result<u64>;
+    /// A number every 20 ms, up to a second.
+    async fn count(&self) -> rpc::Result<Streaming<u32>>;
+}
+
+const ITEMS: u32 = 50;
+
+struct Worker(std::fs::File);
+
+impl Worker {
+    async fn write(&self, nonce: u64) -> rpc::Result<u64> {
+        // One system call that appends: whole or not at all, also if the process is killed.
+        (&self.0).write_all(&nonce.to_le_bytes()).unwrap();
+        sleep(millis(1)).await;
+        Ok(nonce)
+    }
+}
+
+impl Work for Worker {
+    async fn book(&self, nonce: u64) -> rpc::Result<u64> {
+        self.write(nonce).await
+    }
+    async fn book_again(&self, nonce: u64) -> rpc::Result<u64> {
+        self.write(nonce).await
+    }
+    async fn count(&self) -> rpc::Result<Streaming<u32>> {
+        let (sender, numbers) = Streaming::channel(4);
+        tokio::spawn(async move {
+            for number in 0..ITEMS {
+                sleep(millis(20)).await;
+                if sender.send(number).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(numbers)
+    }
+}
+
+#[tokio::test]
+#[ignore = "a child of the other tests"]
+async fn serving() {
+    let Some((target, ledger)) = process::role() else {
+        return;
+    };
+    let mut options = std::fs::OpenOptions::new();
+    let ledger = options.append(true).create(true).open(ledger).unwrap();
+    let builder = Server::builder().add_service(WorkServer::new(Worker(ledger)));
+    let server = builder.bind(&target).await.unwrap();
+    println!("listening {}", server.uri());
+    process::parent_gone().await;
+    server.shutdown().await;
+}
+
+/// Processes, where they listen, and what they have executed.
+struct Cluster {
+    processes: Vec<Process>,
+    targets: Vec<String>,
+    ledger: PathBuf,
+}
+
+fn start(target: &str, ledger: &Path) -> (Process, String) {
+    let mut process = Process::start(&Role {
+        test: "serving",
+        target,
+        file: ledger.to_str().unwrap(),
+        ..Role::default()
+    });
+    let uri = process.wait_for("listening");
+    (process, uri)
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let ledger = std::env::temp_dir().join(unique("rpc-ledger"));
+        let servers = (0..SERVERS).map(|_| start("tcp://127.0.0.1:0", &ledger));
+        let (processes, targets) = servers.unzip();
+        Self {
+            processes,
+            targets,
+            ledger,
+        }
+    }
+
+    async fn client(&self) -> WorkClient {
+        let hosts = self.targets.iter().map(|target| &target["tcp://".len()..]);
+        let name = format!("static://{}/Work", hosts.collect::<Vec<_>>().join(","));
+        WorkClient::connect(&name).await.unwrap()
+    }
+
+    /// Starts one again, where it was. Blocks.
+    fn restart(&mut self, number: usize) {
+        self.processes[number] = start(&self.targets[number], &self.ledger).0;
+    }
+
+    /// How often each call was executed.
+    fn executed(&self) -> HashMap<u64, u32> {
+        let bytes = std::fs::read(&self.ledger).unwrap();
+        let mut executed = HashMap::new();
+        for nonce in bytes.as_chunks::<8>().0 {
+            *executed.entry(u64::from_le_bytes(*nonce)).or_default() += 1;
+        }
+        executed
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.ledger);
+    }
+}
+
+/// Calls without end, each with a nonce of its own.
+struct Load {
+    callers: JoinSet<Vec<(u64, Status)>>,
+    streams: JoinSet<Vec<Status>>,
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicU64>,
+}
+
+impl Load {
+    fn start(client: &WorkClient, idempotent: bool) -> Self {
+        let (stop, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (mut callers, mut streams) = (JoinSet::new(), JoinSet::new());
+        for _ in 0..CALLERS {
+            let (client, stop, calls) = (client.clone(), stop.clone(), calls.clone());
+            callers.spawn(async move {
+                let mut failed = Vec::new();
+                while !stop.load(SeqCst) {
+                    let nonce = calls.fetch_add(1, SeqCst);
+                    let answer = match idempotent {
+                        true => client.book_again(nonce).await,
+                        false => client.book(nonce).await,
+                    };
+                    failed.extend(answer.err().map(|status| (nonce, status)));
+                    sleep(millis(2)).await;
+                }
+                failed
+            });
+        }
+        for _ in 0..SERVERS {
+            let (client, stop) = (client.clone(), stop.clone());
+            streams.spawn(async move {
+                let mut failed = Vec::new();
+                while !stop.load(SeqCst) {
+                    failed.extend(read(&client).await.err());
+                }
+                failed
+            });
+        }
+        Self {
+            callers,
+            streams,
+            stop,
+            calls,
+        }
+    }
+
+    /// The number of calls, those that failed, and the streams that did.
+    async fn end(self) -> (u64, Vec<(u64, Status)>, Vec<Status>) {
+        self.stop.store(true, SeqCst);
+        let failed = soon(self.callers.join_all()).await.concat();
+        let streams = soon(self.streams.join_all()).await.concat();
+        (self.calls.load(SeqCst), failed, streams)
+    }
+}
+
+/// Reads one stream to its end.
+async fn read(client: &WorkClient) -> Result<(), Status> {
+    let mut numbers = client.count().await?;
+    for expected in 0..ITEMS {
+        match numbers.next().await {
+            Some(number) => assert_eq!(number?, expected),
+            None => return Err(Status::data_loss("the stream ended early")),
+        }
+    }
+    Ok(())
+}
+
+/// How often somebody was called.
+fn calls_of(client: &WorkClient, target: &str) -> u64 {
+    let endpoints = client.channel().stats().endpoints;
+    let one = endpoints.iter().find(|one| one.address == target);
+    one.map_or(0, |one| one.calls)
+}
+
+/// Waits until a server that is back is called, and says how long that took.
+async fn until_used(client: &WorkClient, target: &str) -> Duration {
+    let (began, before) = (Instant::now(), calls_of(client, target));
+    while calls_of(client, target) == before {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is not used");
+        sleep(millis(5)).await;
+    }
+    began.elapsed()
+}
+
+/// F2: rolling restarts of real processes, with streams open: nothing fails, nothing is executed
+/// twice, no stream is cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f2_nine_restarts_of_processes_fail_and_repeat_nothing() {
+    let mut cluster = Cluster::start();
+    let client = cluster.client().await;
+    let load = Load::start(&client, false);
+    sleep(millis(300)).await;
+    let mut longest = Duration::ZERO;
+    for restart in 0..SERVERS * ROUNDS {
+        let number = restart % SERVERS;
+        let cluster = &mut cluster;
+        tokio::task::block_in_place(|| {
+            cluster.processes[number].retire();
+            cluster.restart(number);
+        });
+        longest = longest.max(until_used(&client, &cluster.targets[number]).await);
+        sleep(millis(100)).await;
+    }
+    let (calls, failed, streams) = load.end().await;
+    let executed = cluster.executed();
+    let twice = executed.values().filter(|count| **count > 1).count();
+    println!(
+        "F2: {calls} calls over nine restarts: {} failed, {twice} executed twice, {} streams cut; \
+         used again within {longest:?}",
+        failed.len(),
+        streams.len()
+    );
+    assert!(failed.is_empty(), "{:?}", failed[0]);
+    assert!(streams.is_empty(), "{:?}", streams[0]);
+    assert_eq!((executed.len() as u64, twice), (calls, 0));
+    assert!(calls > 3_000, "{calls}");
+}
+
+/// F1: kill -9 under load. Idempotent calls do not fail; of the others those under way do, are told
+/// that they may have been executed, and no call is executed twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f1_killed_processes_fail_what_was_under_way_and_no_more() {
+    for idempotent in [true, false] {
+        let mut cluster = Cluster::start();
+        let client = cluster.client().await;
+        let load = Load::start(&client, idempotent);
+        sleep(millis(300)).await;
+        let mut longest = Duration::ZERO;
+        for number in 0..SERVERS {
+            let process = &mut cluster.processes[number];
+            tokio::task::block_in_place(|| process.kill());
+            sleep(millis(700)).await;
+            tokio::task::block_in_place(|| cluster.restart(number));
+            longest = longest.max(until_used(&client, &cluster.targets[number]).await);
+        }
+        let (calls, failed, _) = load.end().await;
+        let executed = cluster.executed();
+        let twice = executed.values().filter(|count| **count > 1).count();
+        println!(
+            "F1: {calls} calls, idempotent: {idempotent}, over three kills: {} failed, {twice} \
+             executed twice; used again within {longest:?}",
+            failed.len()
+        );
+        assert!(longest <= Duration::from_secs(2), "{longest:?}");
+        if idempotent {
+            assert!(failed.is_empty(), "{:?}", failed[0]);
+            continue;
+        }
+        assert!(failed.len() <= SERVERS * CALLERS, "{}", failed.len());
+        assert_eq!(twice, 0);
+        for (nonce, status) in failed {
+            assert_eq!(status.code(), rpc::Code::Unavailable, "{status}");
+            assert!(!status.is_not_processed() || !executed.contains_key(&nonce));
+        }
+    }
+}
