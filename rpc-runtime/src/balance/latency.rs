@@ -44,7 +44,7 @@ impl PeakEwma {
 
     #[inline]
     pub(super) fn observe(&self, now: Duration, sample: Duration) {
-        self.take(nanos(now), sample.as_nanos() as f64);
+        self.take(nanos(now), nanos(sample) as f64);
     }
 
     /// A call failed by the fault of the backend.

@@ -229,39 +229,40 @@ impl Fleet {
     }
 
     /// Makes the roster of a new list.
-    async fn update(&self, snapshot: &Snapshot) {
-        let old = self.roster();
-        let backends: Vec<_> = snapshot.endpoints().iter().map(backend).collect();
-        let is_large = backends.len() >= LARGE;
-        let policy = self.policy.clone();
-        let build = {
-            let old = old.clone();
-            move || match old {
-                Some(old) => old.backends.replaced(&*policy, backends, fastrand::u64(..)),
-                None => Backends::new(&*policy, backends, fastrand::u64(..)),
-            }
-        };
+    async fn update(self: &Arc<Self>, snapshot: Snapshot) {
+        let (fleet, is_large) = (self.clone(), snapshot.len() >= LARGE);
+        let build = move || fleet.replace(&snapshot);
         let built = if is_large {
             let built = tokio::task::spawn_blocking(build).await;
             built.map_err(|error| error.to_string())
         } else {
             contain(async { build() }).await
         };
-        let backends = match built {
-            Ok(backends) => backends,
+        if let Err(panic) = built {
             // A policy of the user's panicked: the last roster stays.
-            Err(panic) => return tracing::error!(panic, "no picker for the new endpoints"),
+            tracing::error!(panic, "no picker for the new endpoints");
+        }
+        if self.is_closed() {
+            // Closed by another thread, which may not have found this one.
+            self.shut();
+        }
+        self.news.send_replace(());
+    }
+
+    /// Replaces the roster by one of a new list; also lets go of the old one, which takes time too.
+    fn replace(&self, snapshot: &Snapshot) {
+        let old = self.roster();
+        let (policy, seed) = (&*self.policy, fastrand::u64(..));
+        let list = snapshot.endpoints().iter().map(backend).collect();
+        let backends = match &old {
+            Some(old) => old.backends.replaced(policy, list, seed),
+            None => Backends::new(policy, list, seed),
         };
         let endpoints = self.endpoints(old.as_deref(), &backends);
         self.roster.store(Some(Arc::new(Roster {
             backends,
             endpoints,
         })));
-        if self.is_closed() {
-            // Closed by another thread, which may not have found this one.
-            self.shut();
-        }
-        self.news.send_replace(());
     }
 
     /// The endpoints of these backends: the same as before, where there were some.
@@ -315,7 +316,7 @@ pub(super) async fn follow(fleet: Weak<Fleet>, mut watch: Watch) {
         };
         let Some(fleet) = fleet.upgrade() else { return };
         if let Some(snapshot) = changed {
-            fleet.update(&snapshot).await;
+            fleet.update(snapshot).await;
         }
     }
 }
