@@ -7,6 +7,8 @@ mod common;
 mod crew;
 #[path = "fleet/finding.rs"]
 mod finding;
+#[path = "fleet/many.rs"]
+mod many;
 #[path = "fleet/restarts.rs"]
 mod restarts;
 

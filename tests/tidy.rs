@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the runtime may import, beside itself and `rpc-core`: lower never imports
 /// higher, and client and server never import each other.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("clock", &[]),
     ("contain", &[]),
     ("error", &[]),
@@ -22,6 +22,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("balance", &[]),
     ("resilience", &[]),
     ("context", &["transport", "clock"]),
+    ("many", &["context"]),
     ("stream", &["context", "contain"]),
     (
         "middleware",

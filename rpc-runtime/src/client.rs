@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
-use balanced::Balanced;
+use balanced::{Balanced, Endpoint};
 use remote::Remote;
 
 /// Where calls go: a cheap handle that typed clients share.
@@ -74,7 +74,9 @@ impl fmt::Debug for Settings {
 #[derive(Debug)]
 enum Route {
     Remote(Box<Remote>),
-    Balanced(Box<Balanced>),
+    Balanced(Arc<Balanced>),
+    /// One of those of a channel that balances.
+    One(Arc<Balanced>, Arc<Endpoint>),
     Invoke(Codec, Box<dyn Invoke>),
 }
 
@@ -104,6 +106,7 @@ impl Channel {
         match &self.inner.route {
             Route::Remote(remote) => remote.is_available(),
             Route::Balanced(balanced) => balanced.is_available(),
+            Route::One(_, endpoint) => endpoint.is_connected(),
             Route::Invoke(..) => true,
         }
     }
@@ -116,7 +119,7 @@ impl Channel {
     pub fn close(&self) {
         match &self.inner.route {
             Route::Remote(remote) => remote.close(),
-            Route::Balanced(balanced) => balanced.close(),
+            Route::Balanced(balanced) | Route::One(balanced, _) => balanced.close(),
             Route::Invoke(..) => {}
         }
     }
@@ -126,9 +129,30 @@ impl Channel {
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
         match &self.inner.route {
-            Route::Balanced(balanced) => balanced.stats(),
+            Route::Balanced(balanced) | Route::One(balanced, _) => balanced.stats(),
             Route::Remote(_) | Route::Invoke(..) => ChannelStats::default(),
         }
+    }
+
+    /// A channel to each of the servers that are listed now, for [`many`](crate::many): each shares
+    /// its server's connection with this one, and makes one attempt for a call. Waits for the first
+    /// list; a channel that does not balance gives itself.
+    ///
+    /// # Errors
+    /// The name cannot be resolved, or the channel is closed.
+    pub async fn each(&self) -> Result<Vec<Self>, Status> {
+        let Route::Balanced(balanced) = &self.inner.route else {
+            return Ok(vec![self.clone()]);
+        };
+        let endpoints = balanced.endpoints().await?.into_iter();
+        let one = |endpoint| Self {
+            inner: Arc::new(Inner {
+                route: Route::One(balanced.clone(), endpoint),
+                settings: self.inner.settings.clone(),
+            }),
+            options: self.options.clone(),
+        };
+        Ok(endpoints.map(one).collect())
     }
 
     /// Waits until there is a connection.
@@ -136,7 +160,7 @@ impl Channel {
         match &self.inner.route {
             Route::Remote(remote) => remote.connect().await,
             Route::Balanced(balanced) => balanced.connect().await,
-            Route::Invoke(..) => Ok(()),
+            Route::One(..) | Route::Invoke(..) => Ok(()),
         }
     }
 
@@ -175,7 +199,7 @@ impl Channel {
     pub fn codec(&self) -> &Codec {
         match &self.inner.route {
             Route::Remote(remote) => remote.codec(),
-            Route::Balanced(balanced) => balanced.codec(),
+            Route::Balanced(balanced) | Route::One(balanced, _) => balanced.codec(),
             Route::Invoke(codec, _) => codec,
         }
     }

@@ -17,6 +17,7 @@ pub mod discovery;
 mod dispatch;
 mod error;
 mod invoke;
+pub mod many;
 mod middleware;
 pub mod registry;
 pub mod resilience;

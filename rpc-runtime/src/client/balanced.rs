@@ -6,11 +6,13 @@
 mod attempts;
 mod endpoint;
 mod fleet;
+mod guard;
 mod hedging;
 mod policies;
 mod settings;
 mod stats;
 
+pub(super) use endpoint::Endpoint;
 pub use policies::Resilience;
 pub use settings::IntoPolicy;
 pub(super) use settings::Settings;
@@ -32,9 +34,7 @@ use crate::balance::{Backend, hash_key};
 use crate::clock;
 use crate::discovery::Watch;
 use crate::error::Error;
-use crate::resilience::{
-    Attempted, CircuitBreaker, GiveUp, Pushback, RetryBudget, RetryPolicy, blames_server,
-};
+use crate::resilience::{Attempted, GiveUp, Pushback, RetryBudget, RetryPolicy};
 use attempts::{Lost, Place, pick};
 use fleet::{Fleet, Picked};
 use policies::{Policies, Table};
@@ -151,6 +151,52 @@ impl Balanced {
         answer
     }
 
+    /// All who are listed, once that is known.
+    pub(super) async fn endpoints(&self) -> Result<Vec<Arc<Endpoint>>, Status> {
+        loop {
+            let mut news = self.fleet.news();
+            if let Some(roster) = self.fleet.roster() {
+                return Ok(roster.endpoints.clone());
+            }
+            if let Some(why) = self.fleet.why_empty() {
+                return Err(why);
+            }
+            // Cannot fail: the sender is in the fleet.
+            let _ = news.changed().await;
+        }
+    }
+
+    /// Makes a call at one server, and nowhere else.
+    pub(super) async fn exchange_with<F>(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        call: &mut Outbound<'_>,
+        encode: &F,
+    ) -> Answer
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
+    {
+        self.budget.note_call(self.fleet.now());
+        // Whoever waits for a server waits for any.
+        call.resend.wait_for_ready = false;
+        let mut unsent = 0;
+        loop {
+            let picked = Picked {
+                endpoint: endpoint.clone(),
+                is_last_resort: true,
+            };
+            let mut tried = Vec::new();
+            let attempt = self.attempt_somewhere(call, encode, &mut tried, Some(picked));
+            match attempt.await {
+                Ok((reply, _)) => return Ok(reply),
+                Err((lost, _)) if lost.unsent && !lost.is_nowhere && unsent < UNSENT_MAX => {
+                    unsent += 1;
+                }
+                Err((lost, _)) => return Err(lost.failure),
+            }
+        }
+    }
+
     /// What a call is hashed by.
     #[inline]
     fn key(&self, call: &Outbound<'_>) -> Option<u64> {
@@ -158,20 +204,6 @@ impl Balanced {
             let name = self.hash_metadata.as_deref()?;
             Some(hash_key(call.metadata.get(name)?.as_bytes()))
         })
-    }
-
-    /// Asks the breaker.
-    fn pass<'a>(&self, breaker: &'a CircuitBreaker, now: Duration) -> Result<Guarded<'a>, Failure> {
-        if breaker.allow(now, fastrand::f64()) {
-            return Ok(Guarded {
-                breaker: Some((breaker, now)),
-            });
-        }
-        count(&self.counters.rejected);
-        let name = self.fleet.name();
-        let text = format!("not sent: too many calls to {name} failed lately");
-        let status = Status::unavailable(text).with_not_processed();
-        Err(Pushback::Stop.put(status).into())
     }
 
     /// Makes the attempts of a call, from the beginning or after a first one.
@@ -357,35 +389,6 @@ impl SoFar {
             *status = status.clone().with_maybe_processed();
         }
         self.maybe_processed = !status.is_not_processed();
-    }
-}
-
-/// A call that a breaker let through.
-struct Guarded<'a> {
-    breaker: Option<(&'a CircuitBreaker, Duration)>,
-}
-
-impl Guarded<'_> {
-    fn end(mut self, answer: &Answer, now: Duration) {
-        let Some((breaker, _)) = self.breaker.take() else {
-            return;
-        };
-        let failed = match answer {
-            Ok(_) => false,
-            Err(failure) => blames_server(failure.status.code()),
-        };
-        if !failed {
-            breaker.note_accepted(now);
-        }
-    }
-}
-
-impl Drop for Guarded<'_> {
-    /// The caller gave up: the servers are not to blame for all that is known.
-    fn drop(&mut self) {
-        if let Some((breaker, began)) = self.breaker.take() {
-            breaker.note_accepted(began);
-        }
     }
 }
 

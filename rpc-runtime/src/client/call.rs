@@ -215,6 +215,9 @@ impl Channel {
         match &self.inner.route {
             Route::Remote(remote) => remote.exchange(call, encode).await,
             Route::Balanced(balanced) => balanced.exchange(call, encode).await,
+            Route::One(balanced, endpoint) => {
+                Box::pin(balanced.exchange_with(endpoint, call, encode)).await
+            }
             Route::Invoke(_, invoke) => {
                 call.anchor();
                 Box::pin(invoke_in_time(&**invoke, call, encode)).await

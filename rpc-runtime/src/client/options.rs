@@ -267,7 +267,7 @@ impl ChannelBuilder {
     pub(crate) fn with_watch(self, watch: Watch) -> Result<Channel, Error> {
         let terms = self.terms();
         let balanced = Balanced::start(watch, self.balancing, terms)?;
-        let route = Route::Balanced(Box::new(balanced));
+        let route = Route::Balanced(Arc::new(balanced));
         Ok(Channel::new(route, self.settings, self.options))
     }
 

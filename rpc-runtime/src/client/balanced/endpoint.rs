@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const UNTIL_CONNECTED: Duration = Duration::MAX;
 
 /// One place of a list, and the connection to it.
-pub(super) struct Endpoint {
+pub(in crate::client) struct Endpoint {
     /// What is known about the place, when it was listed for the first time. How it fares is shared
     /// with every later list.
     pub(super) backend: Arc<Backend>,
@@ -101,7 +101,7 @@ impl Endpoint {
     }
 
     /// True while there is a connection that takes calls.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(in crate::client) fn is_connected(&self) -> bool {
         let current = self.current.load();
         current.as_ref().is_some_and(|open| open.accepts_calls())
     }
