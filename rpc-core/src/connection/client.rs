@@ -267,7 +267,7 @@ impl<T> ClientConnection<T> {
         self.outgoing.cut(call.wire());
         self.assemblies.ignore(call.wire());
         self.streams.close_receiving(call.wire());
-        self.streams.give_up_sending(call.wire());
+        self.streams.end_sending(call.wire());
     }
 
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which

@@ -25,11 +25,22 @@ pub(super) struct StreamTable {
     receiving: Half,
 }
 
+/// What the peer is to be told of a stream of which no more is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rest {
+    /// That no more is wanted.
+    Unsent,
+    /// It has said all of it. These bytes were not consumed, and count no more.
+    Unconsumed(u32),
+}
+
 /// All streams in one direction.
 #[derive(Debug)]
 struct Half {
     window: Window,
     flows: HashMap<u32, Flow>,
+    /// Those of the flows on which nothing more is sent; what was sent still counts.
+    over: usize,
 }
 
 impl Half {
@@ -37,6 +48,7 @@ impl Half {
         Self {
             window: Window::new(limits),
             flows: HashMap::new(),
+            over: 0,
         }
     }
 
@@ -46,12 +58,34 @@ impl Half {
         self.flows.insert(call, Flow::default());
     }
 
-    fn close(&mut self, call: u32) -> bool {
-        let flow = self.flows.remove(&call);
-        if let Some(flow) = &flow {
-            self.window.forget(flow);
-        }
-        flow.is_some()
+    /// Nothing of the stream counts any more.
+    fn close(&mut self, call: u32) -> Option<Flow> {
+        let flow = self.flows.remove(&call)?;
+        self.window.forget(&flow);
+        self.over -= usize::from(flow.is_over());
+        Some(flow)
+    }
+
+    /// Nothing more is sent on the stream; true if that was still possible.
+    fn end(&mut self, call: u32) -> bool {
+        let open = self.flows.get_mut(&call).filter(|flow| !flow.is_over());
+        let was_open = open.map(Flow::end).is_some();
+        self.over += usize::from(was_open);
+        was_open
+    }
+
+    fn is_open(&self, call: u32) -> bool {
+        let flow = self.flows.get(&call);
+        flow.is_some_and(|flow| !flow.is_over())
+    }
+
+    fn open_streams(&self) -> usize {
+        self.flows.len() - self.over
+    }
+
+    fn clear(&mut self) {
+        self.flows.clear();
+        self.over = 0;
     }
 }
 
@@ -73,6 +107,12 @@ pub(super) fn put_end(outgoing: &mut Outgoing, call: CallId, end: Result<(), &St
         ..header
     };
     outgoing.control(header, cut_text(status.message()).as_bytes());
+}
+
+/// Appends a credit: `[stream.credit]`.
+pub(super) fn put_credit(outgoing: &mut Outgoing, call: CallId, bytes: u32) {
+    let header = Header::new(Kind::Credit, call.wire());
+    outgoing.control(header, &bytes.to_le_bytes());
 }
 
 /// Reads what [`put_end`] wrote.
@@ -137,9 +177,9 @@ impl StreamTable {
         self.sending.flows.is_empty() && self.receiving.flows.is_empty()
     }
 
-    /// How many streams there are, in both directions.
-    pub(super) fn len(&self) -> usize {
-        self.sending.flows.len() + self.receiving.flows.len()
+    /// How many streams there are, in both directions, without those that have ended.
+    pub(super) fn open_streams(&self) -> usize {
+        self.sending.open_streams() + self.receiving.open_streams()
     }
 
     /// This side will send items.
@@ -153,38 +193,46 @@ impl StreamTable {
     }
 
     pub(super) fn is_sending(&self, call: u32) -> bool {
-        let flow = self.sending.flows.get(&call);
-        flow.is_some_and(|flow| !flow.is_over())
+        self.sending.is_open(call)
     }
 
     pub(super) fn is_receiving(&self, call: u32) -> bool {
-        self.receiving.flows.contains_key(&call)
+        self.receiving.is_open(call)
     }
 
-    /// No more items will be sent; true if that was still possible.
-    pub(super) fn close_sending(&mut self, call: u32) -> bool {
-        self.sending.close(call)
+    /// No more items will be sent, and the peer counts none of them any more.
+    pub(super) fn close_sending(&mut self, call: u32) {
+        self.sending.close(call);
     }
 
-    /// No more items will be sent, but those on their way count until the peer says that the call is
-    /// over, which it does not know yet.
-    pub(super) fn give_up_sending(&mut self, call: u32) {
-        if let Some(flow) = self.sending.flows.get_mut(&call) {
-            flow.end();
+    /// No more items will be sent; true if that was still possible. Those on their way count until
+    /// the peer has taken them, or the call is over as far as both sides know.
+    pub(super) fn end_sending(&mut self, call: u32) -> bool {
+        self.sending.end(call)
+    }
+
+    /// No more items are taken.
+    pub(super) fn close_receiving(&mut self, call: u32) -> Option<Rest> {
+        let flow = self.receiving.close(call)?;
+        if !flow.is_over() {
+            return Some(Rest::Unsent);
         }
+        let credit = u32::try_from(flow.on_the_way()).unwrap_or(u32::MAX);
+        let is_worth_it = u64::from(credit) >= self.receiving.window.portion();
+        is_worth_it.then_some(Rest::Unconsumed(credit))
     }
 
-    /// No more items will be received; true if that was still possible.
-    pub(super) fn close_receiving(&mut self, call: u32) -> bool {
-        self.receiving.close(call)
+    /// No more items will come. Those that came count until they are consumed.
+    pub(super) fn end_receiving(&mut self, call: u32) {
+        self.receiving.end(call);
     }
 
     /// The call is over.
     #[inline]
     pub(super) fn close(&mut self, call: u32) {
         if !self.is_empty() {
-            self.close_sending(call);
-            self.close_receiving(call);
+            self.sending.close(call);
+            self.receiving.close(call);
         }
     }
 
@@ -192,7 +240,8 @@ impl StreamTable {
     pub(super) fn take_still(&mut self) -> Vec<u32> {
         let mut still = HashMap::new();
         for half in [&mut self.sending, &mut self.receiving] {
-            for (call, flow) in &mut half.flows {
+            let flows = half.flows.iter_mut();
+            for (call, flow) in flows.filter(|(_, flow)| !flow.is_over()) {
                 let was_still = flow.was_still();
                 *still.entry(*call).or_insert(true) &= was_still;
             }
@@ -203,8 +252,8 @@ impl StreamTable {
     }
 
     pub(super) fn clear(&mut self) {
-        self.sending.flows.clear();
-        self.receiving.flows.clear();
+        self.sending.clear();
+        self.receiving.clear();
     }
 
     /// Items have arrived; none of them may be longer than `item_bytes_max`.
@@ -214,7 +263,7 @@ impl StreamTable {
         entries: &[u8],
         item_bytes_max: usize,
     ) -> Result<(), ConnectionError> {
-        let Half { window, flows } = &mut self.receiving;
+        let Half { window, flows, .. } = &mut self.receiving;
         let Some(flow) = flows.get_mut(&call) else {
             return Err(ConnectionError::Violation("items of no stream"));
         };
@@ -234,7 +283,7 @@ impl StreamTable {
     /// The beginning of a row in pieces has arrived. It counts as a whole from now on, as it does at
     /// the peer: what overtakes its pieces must not be taken to have come before it.
     pub(super) fn receiving_row(&mut self, call: u32, bytes: usize) -> Result<(), ConnectionError> {
-        let Half { window, flows } = &mut self.receiving;
+        let Half { window, flows, .. } = &mut self.receiving;
         let Some(flow) = flows.get_mut(&call) else {
             return Err(ConnectionError::Violation("items of no stream"));
         };
@@ -250,7 +299,7 @@ impl StreamTable {
         let credit = <[u8; 4]>::try_from(body)
             .map_err(|_| ConnectionError::Violation("a credit that has not four bytes"))?;
         let credit = u64::from(u32::from_le_bytes(credit));
-        let Half { window, flows } = &mut self.sending;
+        let Half { window, flows, .. } = &mut self.sending;
         let Some(flow) = flows.get_mut(&call) else {
             return Ok(credit == 0 || credit < window.portion());
         };
@@ -288,7 +337,7 @@ impl Streams<'_> {
     /// Sends as many items of a batch as the peer and the writer can take now, and removes them from
     /// it. Nothing else may be sent on the stream before the rest.
     pub fn send(&mut self, call: CallId, batch: &mut Batch) -> Sent {
-        let Half { window, flows } = &mut self.table.sending;
+        let Half { window, flows, .. } = &mut self.table.sending;
         let Some(flow) = flows.get_mut(&call.wire()) else {
             return Sent::Over;
         };
@@ -331,13 +380,12 @@ impl Streams<'_> {
     /// Notes that the consumer has taken items of so many bytes, lengths included, and tells the peer
     /// when that is worth a frame.
     pub fn consumed(&mut self, call: CallId, bytes: usize) {
-        let Half { window, flows } = &mut self.table.receiving;
+        let Half { window, flows, .. } = &mut self.table.receiving;
         let Some(flow) = flows.get_mut(&call.wire()) else {
             return;
         };
         if let Some(credit) = window.owe(flow, bytes as u64) {
-            let header = Header::new(Kind::Credit, call.wire());
-            self.outgoing.control(header, &credit.to_le_bytes());
+            put_credit(self.outgoing, call, credit);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How many bytes of items may be on their way, and what becomes of a peer that does not keep to it.
 
-use rpc_core::StreamLimits;
 use rpc_core::connection::{CallId, ConnectionError, Sent};
+use rpc_core::{Status, StreamLimits};
 
 use super::clock::{MS, SECOND, frames};
 use super::harness::*;
@@ -448,4 +448,32 @@ fn t9_an_id_that_is_used_again_does_not_use_up_the_window() {
         }
         take(pair.server.outgoing());
     }
+}
+
+#[test]
+fn t9_streams_that_have_ended_count_until_their_items_are_consumed() {
+    // [stream.window] [stream.end] [stream.credit]
+    let (mut pair, calls) = streaming(StreamLimits::SHIPPED, 6);
+    for call in &calls[..4] {
+        assert_eq!(fill(&mut pair, *call, 1020), 256);
+        pair.client.end_items(*call, Ok(()));
+    }
+    pair.drive();
+    // A portion always goes, and that is all.
+    assert_eq!(fill(&mut pair, calls[4], 1020), 16);
+    pair.drive();
+    // Consumed in part, or dropped: another stream has room for as much.
+    pair.server.streams().consumed(calls[0], 100 * KIB);
+    pair.server.stop_items(calls[1]);
+    pair.drive();
+    assert_eq!(fill(&mut pair, calls[4], 1020), 240);
+    assert_eq!(fill(&mut pair, calls[5], 1020), 100);
+    // The call is over.
+    pair.drive();
+    pair.client_saw.clear();
+    pair.server.fail(calls[3], &Status::internal("over"));
+    pair.drive();
+    assert_eq!(pair.client_saw.len(), 1, "{:?}", pair.client_saw);
+    assert_eq!(fill(&mut pair, calls[5], 1020), 156);
+    pair.drive();
 }

@@ -22,7 +22,7 @@ impl<T> ClientConnection<T> {
     /// Ends the stream behind a request: well, or with why there are no more items. To be said only
     /// once [`Streams::can_end`].
     pub fn end_items(&mut self, call: CallId, end: Result<(), &Status>) {
-        if self.streams.close_sending(call.wire()) {
+        if self.streams.end_sending(call.wire()) {
             put_end(&mut self.outgoing, call, end);
         }
     }
@@ -128,8 +128,9 @@ impl<T> ClientConnection<T> {
         if !self.calls.is_used(wire) {
             return Err(NO_SUCH_CALL);
         }
-        let stopped = self.streams.close_sending(wire);
-        if !stopped {
+        let was_sending = self.streams.is_sending(wire);
+        self.streams.close_sending(wire);
+        if !was_sending {
             return Ok(None);
         }
         self.outgoing.cut(wire);

@@ -2,7 +2,7 @@
 
 use super::{Answered, ServerConnection, ServerEvent, ServerRequest};
 use crate::connection::assembly::{Added, Head, announced_length};
-use crate::connection::streams::{check_row, item_batch_bytes_max, read_end};
+use crate::connection::streams::{Rest, check_row, item_batch_bytes_max, put_credit, read_end};
 use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
 use crate::wire::{Body, Flags, Header, Kind};
 use crate::{Metadata, Status};
@@ -25,18 +25,22 @@ impl<T> ServerConnection<T> {
         self.ended(call);
     }
 
-    /// Lets the client send no more items of a request.
+    /// Takes no more items of a request, and lets the client send no more.
     pub fn stop_items(&mut self, call: CallId) {
-        if self.streams.close_receiving(call.wire()) {
-            self.assemblies.forget(call.wire());
-            let header = Header::new(Kind::Cancel, call.wire());
-            self.outgoing.control(header, &[]);
+        match self.streams.close_receiving(call.wire()) {
+            Some(Rest::Unsent) => {
+                self.assemblies.forget(call.wire());
+                let header = Header::new(Kind::Cancel, call.wire());
+                self.outgoing.control(header, &[]);
+            }
+            Some(Rest::Unconsumed(credit)) => put_credit(&mut self.outgoing, call, credit),
+            None => {}
         }
     }
 
     /// The reply is on its way, items will follow.
     pub(super) fn begin_items(&mut self, call: CallId) -> Answered {
-        if self.streams.len() >= self.config.streams_max as usize {
+        if self.streams.open_streams() >= self.config.streams_max as usize {
             // The reply says that items follow; an error instead of them is as good an end.
             return self.fail(call, &self.too_many_streams());
         }
@@ -71,7 +75,7 @@ impl<T> ServerConnection<T> {
             self.fail(call, &status);
             expired(parked.data);
         }
-        if !self.streams.is_empty() {
+        if self.streams.open_streams() > 0 {
             self.watch_streams();
         }
     }
@@ -79,7 +83,7 @@ impl<T> ServerConnection<T> {
     fn too_many_streams(&self) -> Status {
         Status::resource_exhausted(format!(
             "{} streams are open on this connection; that is the limit",
-            self.streams.len()
+            self.streams.open_streams()
         ))
     }
 
@@ -115,7 +119,7 @@ impl<T> ServerConnection<T> {
         if request.oneway {
             return Err(Status::invalid_argument("a oneway request has no streams"));
         }
-        if self.streams.len() >= self.config.streams_max as usize {
+        if self.streams.open_streams() >= self.config.streams_max as usize {
             return Err(self.too_many_streams());
         }
         Ok(())
@@ -195,7 +199,7 @@ impl<T> ServerConnection<T> {
             return self.skip_late(header.call);
         }
         self.assemblies.check_complete(header.call)?;
-        self.streams.close_receiving(header.call);
+        self.streams.end_receiving(header.call);
         let end = read_end(header, body);
         let call = self.parked_id(header.call);
         Ok(call.map(|call| ServerEvent::ItemsEnded(call, end)))
