@@ -1,6 +1,6 @@
 //! The frame decoder.
 
-use rpc_core::wire::{Decoder, Frame};
+use rpc_core::wire::{Decoder, Frame, Header, Kind};
 
 const BODY_MAX: usize = 100_000;
 
@@ -14,8 +14,11 @@ pub fn decoder(data: &[u8]) {
     assert_eq!(whole, pieces, "the same frames however the stream is cut");
 }
 
-/// Length, kind and body of each frame, and whether the stream was given up.
-fn frames(stream: &[u8], size: usize) -> (Vec<String>, bool) {
+/// Header and body of each frame, without a body if that was skipped.
+type Frames = Vec<(Header, Option<Vec<u8>>)>;
+
+/// All frames, and whether the stream was given up.
+fn frames(stream: &[u8], size: usize) -> (Frames, bool) {
     let mut decoder = Decoder::new(BODY_MAX);
     let mut frames = Vec::new();
     let mut received = 0;
@@ -27,9 +30,9 @@ fn frames(stream: &[u8], size: usize) -> (Vec<String>, bool) {
                 Ok(Some(Frame::Whole(header, body))) => {
                     assert_eq!(header.length as usize, body.len());
                     assert!(body.len() <= BODY_MAX);
-                    frames.push(format!("{header:?} {:?}", &*body));
+                    add(&mut frames, header, &body);
                 }
-                Ok(Some(Frame::Oversized(header))) => frames.push(format!("{header:?} skipped")),
+                Ok(Some(Frame::Oversized(header))) => frames.push((header, None)),
                 Ok(Some(_)) => unreachable!("a frame that this target does not know"),
                 Ok(None) => break,
                 Err(_) => return (frames, true),
@@ -42,4 +45,18 @@ fn frames(stream: &[u8], size: usize) -> (Vec<String>, bool) {
         }
     }
     (frames, false)
+}
+
+/// Adds a frame; a piece comes in as many parts as the stream does, which are put together again.
+fn add(frames: &mut Frames, header: Header, body: &[u8]) {
+    if let Some((last, Some(bytes))) = frames.last_mut() {
+        let mut next = *last;
+        next.length = header.length;
+        if header.kind == Kind::Chunk && next == header {
+            last.length += header.length;
+            bytes.extend_from_slice(body);
+            return;
+        }
+    }
+    frames.push((header, Some(body.to_vec())));
 }
