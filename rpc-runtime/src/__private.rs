@@ -12,7 +12,7 @@ pub use rpc_core::codec::{
     Argument, AsBytes, AsValue, ByteString, DecodeArguments, EncodeArguments,
 };
 
-use crate::client::RawReply;
+use crate::client::Answer;
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
 
@@ -131,9 +131,13 @@ pub async fn unary<A: EncodeArguments + Sync, R: Outcome>(
     method: &'static MethodDescriptor,
     arguments: &A,
 ) -> R {
-    let answer = exchange(channel, method, false, arguments).await;
-    let outcome = answer.and_then(|reply| channel.decode_reply(method.into(), reply));
-    R::from_result(outcome.map_err(|status| channel.decode_error(status)))
+    R::from_result(match exchange(channel, method, false, arguments).await {
+        Ok(reply) => {
+            let decoded = channel.decode_reply(method.into(), reply);
+            decoded.map_err(|status| channel.decode_error(status))
+        }
+        Err(failure) => Err(channel.decode_error(failure.status)),
+    })
 }
 
 /// A call that nobody answers: done when the request is handed to the connection.
@@ -143,7 +147,7 @@ pub async fn oneway<A: EncodeArguments + Sync, R: Outcome<Reply = ()>>(
     arguments: &A,
 ) -> R {
     let answer = exchange(channel, method, true, arguments).await;
-    R::from_result(answer.map(drop).map_err(R::Error::from))
+    R::from_result(answer.map(drop).map_err(|failure| failure.status.into()))
 }
 
 #[inline]
@@ -152,7 +156,7 @@ fn exchange<A: EncodeArguments + Sync>(
     method: &'static MethodDescriptor,
     oneway: bool,
     arguments: &A,
-) -> impl Future<Output = Result<RawReply, Status>> + Send {
+) -> impl Future<Output = Answer> + Send {
     let (codec, names) = (channel.codec(), method.argument_names);
     let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
     channel.exchange(method.into(), oneway, encode)

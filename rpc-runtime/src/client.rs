@@ -18,7 +18,7 @@ mod waiters;
 pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
 use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
-pub(crate) use slot::RawReply;
+pub(crate) use slot::Answer;
 
 use std::fmt;
 use std::sync::Arc;

@@ -142,31 +142,23 @@ impl Channel {
     ///
     /// `encode` may be called again if the connection was lost before the request was written.
     #[inline]
-    pub(crate) async fn exchange<F>(
-        &self,
-        method: MethodRef<'_>,
-        oneway: bool,
-        encode: F,
-    ) -> Result<RawReply, Status>
+    pub(crate) async fn exchange<F>(&self, method: MethodRef<'_>, oneway: bool, encode: F) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
         let mut call = self.outbound(method, oneway);
-        let answer = if self.inner.settings.interceptors.is_empty() {
-            self.send(&mut call, &encode).await
-        } else {
-            Box::pin(self.send_intercepted(&mut call, &encode)).await
+        let direct = self.inner.settings.interceptors.is_empty() && !call.is_overdue();
+        let answer = match &self.inner.route {
+            // As `send` does, but not by way of it: each layer copies the reply.
+            Route::Remote(remote) if direct => remote.exchange(&mut call, &encode).await,
+            Route::Balanced(balanced) if direct => balanced.exchange(&mut call, &encode).await,
+            _ => Box::pin(self.send_intercepted(&mut call, &encode)).await,
         };
-        match answer {
-            Ok(reply) => {
-                context::capture(&reply.metadata);
-                Ok(reply)
-            }
-            Err(failure) => {
-                context::capture(failure.status.metadata());
-                Err(failure.status)
-            }
-        }
+        context::capture(match &answer {
+            Ok(reply) => &reply.metadata,
+            Err(failure) => failure.status.metadata(),
+        });
+        answer
     }
 
     /// Works out the terms of a call: the nearest deadline of all that apply, the metadata.
@@ -203,7 +195,6 @@ impl Channel {
         call
     }
 
-    #[inline]
     async fn send<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
@@ -220,16 +211,19 @@ impl Channel {
             }
             Route::Invoke(_, invoke) => {
                 call.anchor();
-                Box::pin(invoke_in_time(&**invoke, call, encode)).await
+                invoke_in_time(&**invoke, call, encode).await
             }
         }
     }
 
-    /// Asks the interceptors, then sends.
+    /// Asks the interceptors, if there are any, then sends.
     async fn send_intercepted<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
+        if self.inner.settings.interceptors.is_empty() {
+            return self.send(call, encode).await;
+        }
         call.anchor();
         let mut info = CallInfo {
             service: call.method.service.to_owned(),

@@ -131,6 +131,12 @@ impl From<Status> for Failure {
     }
 }
 
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        failure.status
+    }
+}
+
 /// A reply as it arrived.
 #[derive(Debug)]
 pub(crate) struct RawReply {
