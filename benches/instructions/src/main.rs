@@ -9,7 +9,8 @@
 //! callgrind. The calls go in lockstep: all requests of a round are in one read, and so are all
 //! answers. Two runs of different length are subtracted, so that what is left belongs to the calls.
 //! What the kernel does is not counted, nor is asking for the time, which valgrind makes a system
-//! call.
+//! call. A machine that is busy may tear a round apart, which adds to it and never takes from it: a
+//! figure over its budget is counted twice more, and the least of the three is told.
 
 mod ends;
 mod measure;
@@ -29,11 +30,14 @@ struct Budget {
     max: u64,
 }
 
+/// How often a figure may be counted.
+const ATTEMPTS: u32 = 3;
+
 const BUDGETS: [Budget; 4] = [
-    Budget::new(End::Server, 64, 2_200),
-    Budget::new(End::Client, 64, 3_250),
-    Budget::new(End::Server, 1, 6_050),
-    Budget::new(End::Client, 1, 7_100),
+    Budget::new(End::Server, 64, 2_080),
+    Budget::new(End::Client, 64, 3_070),
+    Budget::new(End::Server, 1, 6_000),
+    Budget::new(End::Client, 1, 7_000),
 ];
 
 impl Budget {
@@ -69,7 +73,12 @@ fn check() -> Result<ExitCode> {
         max,
     } in BUDGETS
     {
-        let instructions = measure::count(end, in_flight)?;
+        let mut instructions = measure::count(end, in_flight)?;
+        for _ in 1..ATTEMPTS {
+            if instructions > max {
+                instructions = instructions.min(measure::count(end, in_flight)?);
+            }
+        }
         let verdict = if instructions > max { "TOO MANY" } else { "ok" };
         println!("{end:?}, {in_flight:>2} in flight: {instructions:>5} of {max:>5}  {verdict}");
         over |= instructions > max;

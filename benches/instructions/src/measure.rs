@@ -24,7 +24,8 @@ pub(crate) fn count(end: End, in_flight: u32) -> Result<u64> {
     let rounds = if in_flight == 1 { ROUNDS_ALONE } else { ROUNDS };
     let [few, many] = rounds.map(|rounds| run(end, in_flight, rounds));
     let calls = u64::from((rounds[1] - rounds[0]) * in_flight);
-    Ok(many?.saturating_sub(few?) / calls)
+    let spent = many?.checked_sub(few?).ok_or("more calls took less")?;
+    Ok(spent / calls)
 }
 
 /// The instructions of one end.

@@ -356,21 +356,19 @@ impl Side for ServerSide {
         // The end of one call is the beginning of the next: one look at the clock serves both.
         let mut last = Some(now);
         loop {
-            let event = {
-                let mut state = shared.lock();
-                if state.protocol.core.outgoing().len() > Self::OUTGOING_BYTES_MAX {
-                    return Ok(Progress::default());
-                }
-                let event = state.protocol.core.handle_input(input)?;
-                let refused = state.protocol.core.take_refused();
-                if refused > 0 {
-                    self.router.admission().note_refused(refused);
-                }
-                if let Some(ServerEvent::Request(request)) = &event {
-                    state.protocol.inline = Some(request.id);
-                }
-                event
-            };
+            let mut state = shared.lock();
+            if state.protocol.core.outgoing().len() > Self::OUTGOING_BYTES_MAX {
+                return Ok(Progress::default());
+            }
+            let event = state.protocol.core.handle_input(input)?;
+            let refused = state.protocol.core.take_refused();
+            if refused > 0 {
+                self.router.admission().note_refused(refused);
+            }
+            if let Some(ServerEvent::Request(request)) = &event {
+                state.protocol.inline = Some(request.id);
+            }
+            drop(state);
             match event {
                 Some(ServerEvent::Request(request)) => {
                     let turned_to = last.unwrap_or_else(clock::now);

@@ -93,25 +93,35 @@ impl<T> ServerConnection<T> {
             _ => return self.handle_rare_frame(header, &body),
         }
         let id = self.ids.next(header.call)?;
-        let mut admitted = self.admit(id, header, body);
-        if let Ok(request) = &mut admitted
-            && (request.more || request.items)
-            && let Err(status) = self.begin_long_request(header, request)?
-        {
-            admitted = Err(status);
-        }
-        match admitted {
-            Ok(request) => {
-                self.running += 1;
-                self.floods.note_request();
-                self.liveness.note_call(self.now);
-                Ok(Some(ServerEvent::Request(request)))
-            }
+        match self.admit(id, header, body) {
+            Ok(request) if request.more || request.items => self.run_long_request(header, request),
+            Ok(request) => Ok(Some(self.run_request(request))),
             Err(status) => {
                 self.refuse(id, header.flags, &status);
                 Ok(None)
             }
         }
+    }
+
+    #[inline]
+    fn run_request<'a>(&mut self, request: ServerRequest<'a>) -> ServerEvent<'a, T> {
+        self.running += 1;
+        self.floods.note_request();
+        self.liveness.note_call(self.now);
+        ServerEvent::Request(request)
+    }
+
+    #[cold]
+    fn run_long_request<'a>(
+        &mut self,
+        header: Header,
+        mut request: ServerRequest<'a>,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if let Err(status) = self.begin_long_request(header, &mut request)? {
+            self.refuse(request.id, header.flags, &status);
+            return Ok(None);
+        }
+        Ok(Some(self.run_request(request)))
     }
 
     #[inline]
