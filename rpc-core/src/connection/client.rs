@@ -394,7 +394,8 @@ impl<T> ClientConnection<T> {
         // Also calls that were given up: who never answers them has gone, and later calls must not
         // find that out one by one.
         let owed = self.calls.open() > 0 || self.given_up > 0;
-        match self.liveness.check(now, owed) {
+        let unwritten = !self.outgoing.is_empty();
+        match self.liveness.check(now, owed, unwritten) {
             Check::Nothing => {}
             Check::Ping => ping(&mut self.outgoing),
             Check::Dead => return Err(ConnectionError::Silent),

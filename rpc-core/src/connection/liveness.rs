@@ -142,33 +142,35 @@ impl Liveness {
         self.due
     }
 
-    /// Looks at the time; `busy` if calls are in flight.
-    pub(super) fn check(&mut self, now: Instant, busy: bool) -> Check {
+    /// Looks at the time; `busy` if calls are in flight, `unwritten` if the peer has yet to take
+    /// something. That does not keep a connection, but who takes nothing may have gone.
+    pub(super) fn check(&mut self, now: Instant, busy: bool, unwritten: bool) -> Check {
         if self.due.is_none_or(|due| now < due) {
             return Check::Nothing;
         }
         if busy || std::mem::take(&mut self.passed) {
             self.busy = now;
         }
-        let check = self.look(now, busy);
+        let expects = busy || unwritten;
+        let check = self.look(now, expects);
         match check {
             Check::Ping => self.asked = Some(now),
             // Once is enough: whoever is told ends the connection.
             Check::Idle => self.idle_timeout = None,
             Check::Nothing | Check::Dead => {}
         }
-        self.due = self.next_look(now, busy);
+        self.due = self.next_look(now, expects);
         check
     }
 
-    fn look(&self, now: Instant, busy: bool) -> Check {
+    fn look(&self, now: Instant, expects: bool) -> Check {
         let silence = now.saturating_duration_since(self.heard);
         if let Some(keep_alive) = self.keep_alive {
             match self.asked {
                 Some(asked) if now.saturating_duration_since(asked) >= keep_alive.timeout => {
                     return Check::Dead;
                 }
-                None if (busy || keep_alive.when_idle) && silence >= keep_alive.interval => {
+                None if (expects || keep_alive.when_idle) && silence >= keep_alive.interval => {
                     return Check::Ping;
                 }
                 _ => {}
@@ -180,10 +182,10 @@ impl Liveness {
         }
     }
 
-    fn next_look(&self, now: Instant, busy: bool) -> Option<Instant> {
+    fn next_look(&self, now: Instant, expects: bool) -> Option<Instant> {
         let keep_alive = self.keep_alive.and_then(|keep_alive| match self.asked {
             Some(asked) => asked.checked_add(keep_alive.timeout),
-            None if busy || keep_alive.when_idle => self.heard.checked_add(keep_alive.interval),
+            None if expects || keep_alive.when_idle => self.heard.checked_add(keep_alive.interval),
             None => None,
         });
         // Also while calls are in flight: nobody says when the last of them ends.
@@ -211,6 +213,28 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    impl Liveness {
+        /// Looks while the peer takes all that is written.
+        fn look_at(&mut self, now: Instant, busy: bool) -> Check {
+            self.check(now, busy, false)
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_asked_but_does_not_keep_the_connection() {
+        let start = Instant::now();
+        let idle = Some(300 * SECOND);
+        let mut liveness = Liveness::new(Some(KeepAlive::SHIPPED), idle, start);
+        let mut check = |at| liveness.check(start + at * SECOND, false, true);
+        assert_eq!(check(300), Check::Ping);
+        assert_eq!(check(305), Check::Dead);
+        let mut liveness = Liveness::new(Some(KeepAlive::SHIPPED), idle, start);
+        liveness.heard(start + 299 * SECOND);
+        let mut check = |at| liveness.check(start + at * SECOND, false, true);
+        assert_eq!(check(300), Check::Idle);
+        assert_eq!(check(309), Check::Ping);
+    }
+
     #[test]
     fn t5_a_silent_peer_with_calls_is_asked_once_and_given_up() {
         let start = Instant::now();
@@ -218,10 +242,10 @@ mod tests {
         assert_eq!(liveness.due(), None, "an idle connection costs no timer");
         liveness.call_began(start);
         assert_eq!(liveness.due(), Some(start + 10 * SECOND));
-        assert_eq!(liveness.check(start + 10 * SECOND, true), Check::Ping);
+        assert_eq!(liveness.look_at(start + 10 * SECOND, true), Check::Ping);
         assert_eq!(liveness.due(), Some(start + 15 * SECOND));
-        assert_eq!(liveness.check(start + 14 * SECOND, true), Check::Nothing);
-        assert_eq!(liveness.check(start + 15 * SECOND, true), Check::Dead);
+        assert_eq!(liveness.look_at(start + 14 * SECOND, true), Check::Nothing);
+        assert_eq!(liveness.look_at(start + 15 * SECOND, true), Check::Dead);
     }
 
     #[test]
@@ -230,11 +254,11 @@ mod tests {
         let mut liveness = Liveness::new(Some(KeepAlive::SHIPPED), None, start);
         liveness.call_began(start);
         liveness.heard(start + 9 * SECOND);
-        assert_eq!(liveness.check(start + 10 * SECOND, true), Check::Nothing);
+        assert_eq!(liveness.look_at(start + 10 * SECOND, true), Check::Nothing);
         assert_eq!(liveness.due(), Some(start + 19 * SECOND));
-        assert_eq!(liveness.check(start + 19 * SECOND, true), Check::Ping);
+        assert_eq!(liveness.look_at(start + 19 * SECOND, true), Check::Ping);
         liveness.heard(start + 20 * SECOND);
-        assert_eq!(liveness.check(start + 24 * SECOND, false), Check::Nothing);
+        assert_eq!(liveness.look_at(start + 24 * SECOND, false), Check::Nothing);
         assert_eq!(liveness.due(), None, "no calls, no looks");
     }
 
@@ -243,11 +267,14 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(None, Some(300 * SECOND), start);
         liveness.note_call(start + SECOND);
-        assert_eq!(liveness.check(start + 300 * SECOND, false), Check::Nothing);
-        assert_eq!(liveness.check(start + 301 * SECOND, false), Check::Idle);
+        assert_eq!(
+            liveness.look_at(start + 300 * SECOND, false),
+            Check::Nothing
+        );
+        assert_eq!(liveness.look_at(start + 301 * SECOND, false), Check::Idle);
         assert_eq!(liveness.due(), None, "it is not asked again");
         let mut busy = Liveness::new(None, Some(300 * SECOND), start);
-        assert_eq!(busy.check(start + 301 * SECOND, true), Check::Nothing);
+        assert_eq!(busy.look_at(start + 301 * SECOND, true), Check::Nothing);
         assert_eq!(busy.due(), Some(start + 601 * SECOND), "the call may end");
     }
 }

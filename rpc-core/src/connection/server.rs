@@ -310,8 +310,9 @@ impl<T> ServerConnection<T> {
         self.expire(&mut expired);
         self.end_idle_streams(&mut expired);
         // Nothing is read while answers wait to be taken.
-        self.progress.check(now, !self.outgoing.is_empty())?;
-        match self.liveness.check(now, self.running > 0) {
+        let unwritten = !self.outgoing.is_empty();
+        self.progress.check(now, unwritten)?;
+        match self.liveness.check(now, self.running > 0, unwritten) {
             Check::Nothing => {}
             Check::Ping => ping(&mut self.outgoing),
             Check::Dead => return Err(ConnectionError::Silent),

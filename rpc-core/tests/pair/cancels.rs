@@ -107,7 +107,7 @@ fn a_call_that_is_answered_needs_no_cancel_any_more() {
     pair.answer_parked();
     pair.carry_to_client().unwrap();
     assert_eq!(pair.client.in_flight(), 0);
-    pair.client_alone_for(60 * SECOND).unwrap();
+    pair.client_alone_for(9 * SECOND).unwrap();
     assert_eq!(pair.client.outgoing().len(), 100 * raw::HEADER_BYTES);
     pair.drive();
     assert!(cancelled(&pair).is_empty() && pair.client_saw.is_empty());

@@ -80,6 +80,21 @@ fn t5_the_server_gives_up_a_silent_client_after_15_s() {
 }
 
 #[test]
+fn t5_an_answer_that_nobody_takes_finds_out_that_the_client_has_gone() {
+    // [conn.keep-alive]: no call runs any more, but its answer is not written.
+    let mut pair = Pair::open();
+    let start = pair.now;
+    let call = pair.call(WAIT, 1, b"");
+    pair.carry_to_server().unwrap();
+    pair.server.unpark(call).unwrap();
+    reply(&mut pair.server, call, &metadata(&[]), b"");
+    assert_eq!(pair.server.running(), 0);
+    let gone = pair.server_alone_for(20 * SECOND);
+    assert_eq!(gone, Err(ConnectionError::Silent));
+    assert_eq!(pair.now, start + 15 * SECOND);
+}
+
+#[test]
 fn a_pong_keeps_the_connection_alive() {
     // [conn.keep-alive] [conn.ping] [conn.flood]: for an hour, and nobody takes it for a flood.
     let mut pair = Pair::open();
