@@ -40,13 +40,17 @@ pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
 }
 
 /// Runs other tasks until a condition holds.
+///
+/// The patience is that of the wall clock: where Tokio's is stopped, it does not go on while a task
+/// is ready to run.
+#[expect(clippy::disallowed_methods, reason = "see above")]
 pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
-    soon(async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let began = std::time::Instant::now();
+    while !condition() {
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(30), "the test does not end");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Two ends of a network in memory whose client side a test may damage.

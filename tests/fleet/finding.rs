@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 
+use rpc::balance::Subset;
 use rpc::discovery::{Resolvers, StaticList};
 use rpc::{CallOptions, Channel, Code, Server};
 use tokio::time::Instant;
@@ -48,6 +49,35 @@ async fn a_name_without_a_runtime_or_a_policy_is_an_error() {
     assert!(error.to_string().contains("round_robin"), "{error}");
     let error = Channel::connect_lazy("static://a").unwrap_err();
     assert!(error.is_invalid_target(), "{error}");
+}
+
+/// Clients that use a part of a fleet spread over all of it, and find others when theirs are gone.
+#[tokio::test(start_paused = true)]
+async fn parts_of_a_fleet_share_it_out() {
+    let crew = Crew::of(6).await;
+    let part = |client| Channel::builder().subset(Subset::even(2, client, 3));
+    let clients = [0, 1, 2].map(|client| crew.client_of(part(client)));
+    let mut seen = Vec::new();
+    for client in &clients {
+        for nonce in 0..40 {
+            client.hello(nonce).await.unwrap();
+        }
+        let endpoints = client.channel().stats().endpoints;
+        assert_eq!(endpoints.len(), 2);
+        assert!(endpoints.iter().all(|one| one.calls > 0), "{endpoints:?}");
+        seen.extend(endpoints.into_iter().map(|one| one.address));
+    }
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 6, "{seen:?}");
+
+    let gone = |address: &String| seen[..2].contains(address);
+    crew.list((0..6).filter(|number| !gone(&crew.address(*number).to_owned())));
+    while {
+        let endpoints = clients[0].channel().stats().endpoints;
+        endpoints.len() < 2 || endpoints.iter().any(|one| gone(&one.address))
+    } {
+        tokio::time::sleep(millis(1)).await;
+    }
+    assert!(clients[0].hello(0).await.is_ok());
 }
 
 /// S1-29: an empty list is an error of the call, until somebody is listed.

@@ -16,17 +16,17 @@ enum Kind {
 }
 
 impl Subset {
-    /// So many backends, chosen at random by the seed of the client. A backend that comes or goes
+    /// So many backends, at least one, chosen at random by the seed of the client. A backend that comes or goes
     /// changes no more than one of them.
     ///
     /// Source: gRPC A68, rendezvous hashing (Thaler, Ravishankar, 1996).
     #[must_use]
     pub const fn random(size: usize, seed: u64) -> Self {
         let kind = Kind::Random { seed };
-        Self { size, kind }
+        Self::sized(size, kind)
     }
 
-    /// So many backends for client number `client` of `clients`, counted from 0, so that each
+    /// So many backends, at least one, for client number `client` of `clients`, counted from 0, so that each
     /// backend has the same number of clients, or one more. A backend that comes or goes moves the
     /// parts of most clients by one.
     ///
@@ -34,6 +34,12 @@ impl Subset {
     #[must_use]
     pub const fn even(size: usize, client: usize, clients: usize) -> Self {
         let kind = Kind::Even { client, clients };
+        Self::sized(size, kind)
+    }
+
+    const fn sized(size: usize, kind: Kind) -> Self {
+        // A part that is empty would be a client without servers.
+        let size = if size == 0 { 1 } else { size };
         Self { size, kind }
     }
 

@@ -36,7 +36,7 @@ use crate::discovery::Watch;
 use crate::error::Error;
 use crate::resilience::{Attempted, GiveUp, Pushback, RetryBudget, RetryPolicy};
 use attempts::{Lost, Place, pick};
-use fleet::{Fleet, Picked};
+use fleet::{Choice, Fleet, Picked};
 use policies::{Policies, Table};
 use stats::{Counters, count};
 
@@ -60,7 +60,11 @@ impl Balanced {
     /// Begins to follow a name. Must be called within a Tokio runtime.
     pub(super) fn start(watch: Watch, settings: Settings, terms: Terms) -> Result<Self, Error> {
         let policy = settings.policy()?;
-        let fleet = Fleet::new(watch.clone(), policy, settings.outliers, Arc::new(terms));
+        let choice = Choice {
+            policy,
+            subset: settings.subset,
+        };
+        let fleet = Fleet::new(watch.clone(), choice, settings.outliers, Arc::new(terms));
         let fleet = Arc::new(fleet);
         let follower = tokio::spawn(fleet::follow(Arc::downgrade(&fleet), watch));
         Ok(Self {

@@ -12,6 +12,7 @@ use super::balanced::{self, Balanced, IntoPolicy, Resilience};
 use super::dialer::{Dialer, Terms};
 use super::remote::Remote;
 use super::{Channel, Route, Settings};
+use crate::balance::Subset;
 use crate::discovery::{Resolvers, Watch};
 use crate::error::Error;
 use crate::invoke::Invoke;
@@ -298,6 +299,15 @@ impl ChannelBuilder {
     #[must_use]
     pub fn balancing(mut self, policy: impl IntoPolicy) -> Self {
         self.balancing.policy = policy.into_policy();
+        self.balances = true;
+        self
+    }
+
+    /// Which part of a long list is used, so that not every client is connected to every server; all
+    /// of it unless it is said.
+    #[must_use]
+    pub const fn subset(mut self, subset: Subset) -> Self {
+        self.balancing.subset = Some(subset);
         self.balances = true;
         self
     }

@@ -18,7 +18,7 @@ use super::super::dialer::{Dialer, Terms};
 use super::super::remote::closed_by_user;
 use super::attempts::pick;
 use super::endpoint::Endpoint;
-use crate::balance::{Backend, Backends, Pick, Policy};
+use crate::balance::{Backend, Backends, Pick, Policy, Subset};
 use crate::clock;
 use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
@@ -32,7 +32,7 @@ const LARGE: usize = 64;
 /// The endpoints of a channel.
 pub(super) struct Fleet {
     watch: Watch,
-    policy: Arc<dyn Policy>,
+    choice: Choice,
     terms: Arc<Terms>,
     /// The beginning of the time that balancing and resilience reckon in.
     epoch: Instant,
@@ -45,6 +45,13 @@ pub(super) struct Fleet {
     is_unresolved: AtomicBool,
     is_closed: AtomicBool,
     pub(super) ejections: AtomicU64,
+}
+
+/// Who of a list is called.
+pub(super) struct Choice {
+    pub(super) policy: Arc<dyn Policy>,
+    /// All of them, if there is none.
+    pub(super) subset: Option<Subset>,
 }
 
 /// One list of endpoints and its picker; never changes.
@@ -64,13 +71,13 @@ pub(super) struct Picked {
 impl Fleet {
     pub(super) fn new(
         watch: Watch,
-        policy: Arc<dyn Policy>,
+        choice: Choice,
         outliers: Option<OutlierPolicy>,
         terms: Arc<Terms>,
     ) -> Self {
         Self {
             watch,
-            policy,
+            choice,
             terms,
             epoch: clock::now(),
             roster: ArcSwapOption::empty(),
@@ -252,8 +259,11 @@ impl Fleet {
     /// Replaces the roster by one of a new list; also lets go of the old one, which takes time too.
     fn replace(&self, snapshot: &Snapshot) {
         let old = self.roster();
-        let (policy, seed) = (&*self.policy, fastrand::u64(..));
-        let list = snapshot.endpoints().iter().map(backend).collect();
+        let (policy, seed) = (&*self.choice.policy, fastrand::u64(..));
+        let mut list = snapshot.endpoints().iter().map(backend).collect();
+        if let Some(subset) = &self.choice.subset {
+            list = subset.of(list);
+        }
         let backends = match &old {
             Some(old) => old.backends.replaced(policy, list, seed),
             None => Backends::new(policy, list, seed),
@@ -345,7 +355,7 @@ impl fmt::Debug for Fleet {
         let endpoints = roster.as_ref().map(|roster| roster.endpoints.len());
         f.debug_struct("Fleet")
             .field("name", &self.name())
-            .field("policy", &self.policy)
+            .field("policy", &self.choice.policy)
             .field("endpoints", &endpoints)
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rpc_core::MethodId;
 
 use super::Resilience;
-use crate::balance::{self, Policy, PowerOfTwoChoices, UnknownPolicy};
+use crate::balance::{self, Policy, PowerOfTwoChoices, Subset, UnknownPolicy};
 use crate::discovery::Resolvers;
 use crate::error::{Error, Kind};
 use crate::resilience::{BudgetPolicy, OutlierPolicy};
@@ -45,6 +45,8 @@ pub(in crate::client) struct Settings {
     /// `None`: those that come with this crate.
     pub(in crate::client) resolvers: Option<Resolvers>,
     pub(in crate::client) policy: Result<Arc<dyn Policy>, UnknownPolicy>,
+    /// The part of the list that is used; all of it if there is none.
+    pub(in crate::client) subset: Option<Subset>,
     pub(in crate::client) resilience: Resilience,
     pub(in crate::client) methods: HashMap<MethodId, Resilience>,
     pub(in crate::client) budget: BudgetPolicy,
@@ -64,6 +66,7 @@ impl Default for Settings {
         Self {
             resolvers: None,
             policy: Ok(Arc::new(PowerOfTwoChoices)),
+            subset: None,
             resilience: Resilience::default(),
             methods: HashMap::new(),
             budget: BudgetPolicy::default(),
