@@ -84,6 +84,7 @@ impl Model {
             16 if size.is_multiple_of(3) => self.give_up(which),
             17 if size.is_multiple_of(3) => self.fail(which),
             18 if size.is_multiple_of(3) => self.stop(which),
+            19 if size % 30 == 1 => self.pair.server.drain("drained"),
             19 if size.is_multiple_of(3) => self.pass(Duration::from_millis(u64::from(which))),
             _ => self.begin_reply(which),
         }
@@ -91,6 +92,9 @@ impl Model {
     }
 
     fn start(&mut self, which: u8) {
+        if !self.pair.client.accepts_calls() {
+            return;
+        }
         self.serial += 1;
         let now = self.pair.now;
         let time = Duration::from_millis(u64::from(which));
