@@ -119,6 +119,8 @@ pub(crate) async fn an_item_cannot_be_decoded(pair: &Pair) {
         .call::<_, u64>("Flows.sum", &(&words,))
         .await
         .unwrap_err();
+    // To send what nobody expects is the caller's mistake, in an item as in an argument.
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     assert!(status.message().contains("decoded"), "{status}");
 }
 

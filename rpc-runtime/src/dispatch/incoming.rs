@@ -125,7 +125,7 @@ impl Incoming<'_> {
         let names = method.argument_names;
         let limits = DecodeLimits::for_message(self.body.len());
         let codec = self.responder.codec;
-        let decoded = delivering(self.items.map(|items| *items), || {
+        let decoded = delivering(self.items.map(|items| items.of_request()), || {
             codec.decode_arguments(names, self.body, &limits)
         });
         *self.dispatched = Some(match decoded {

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use rpc_core::codec::sharing;
 use rpc_core::connection::CallId;
 use rpc_core::wire::Batch;
-use rpc_core::{Codec, DecodeLimits, Status};
+use rpc_core::{Code, Codec, DecodeLimits, Status};
 use serde::de::DeserializeOwned;
 
 use super::source::{Filled, fill_contained};
@@ -26,6 +26,8 @@ pub(crate) trait Downlink: Send + Sync {
 pub(crate) struct Receiver {
     feed: Feed,
     codec: Codec,
+    /// What it means that an item cannot be decoded.
+    undecodable: Code,
     /// The row of items that is being consumed.
     row: Bytes,
     /// Bytes consumed of which the feed was not told.
@@ -76,9 +78,17 @@ impl Receiver {
         Self {
             feed,
             codec,
+            undecodable: Code::Internal,
             row: Bytes::new(),
             consumed: 0,
         }
+    }
+
+    /// The items come with a request: to send others than are expected is a mistake of the caller's,
+    /// as it is with arguments.
+    pub(crate) const fn of_request(mut self) -> Self {
+        self.undecodable = Code::InvalidArgument;
+        self
     }
 
     #[inline]
@@ -113,9 +123,8 @@ impl Receiver {
             self.report();
         }
         decoded.map_err(|error| {
-            Status::internal(format!(
-                "an item of the stream could not be decoded: {error}"
-            ))
+            let text = format!("an item of the stream could not be decoded: {error}");
+            Status::new(self.undecodable, text)
         })
     }
 
