@@ -6,24 +6,26 @@
 
 mod capture;
 mod frame;
+mod origin;
+mod signal;
 mod trace;
 
 pub(crate) use capture::capture;
 pub use capture::capture_metadata;
 pub(crate) use frame::{Frame, ambient, replace_metadata, take_response_metadata};
+pub(crate) use origin::Origin;
 pub use trace::TraceParent;
 pub(crate) use trace::{TRACEPARENT, TRACESTATE};
 
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rpc_core::{Deadline, Metadata, MetadataError};
-use tokio::sync::Notify;
 
+use self::signal::Signal;
 use crate::clock;
 use crate::transport::Peer;
 
@@ -40,7 +42,7 @@ pub struct Context {
 
 #[derive(Default)]
 struct Inner {
-    peer: Option<Peer>,
+    origin: Option<Arc<Origin>>,
     deadline: Option<Deadline>,
     metadata: Metadata,
     /// The trace of the request, continued by a span of this call's own.
@@ -52,8 +54,7 @@ struct Inner {
 #[derive(Default)]
 struct Call {
     response: Mutex<Metadata>,
-    cancelled: AtomicBool,
-    cancelling: Notify,
+    cancelled: Signal,
 }
 
 impl Context {
@@ -93,7 +94,7 @@ impl Context {
     /// Who calls; `None` outside of a handler and for calls within the process.
     #[must_use]
     pub fn peer(&self) -> Option<&Peer> {
-        self.inner.peer.as_ref()
+        Some(self.inner.origin.as_ref()?.peer())
     }
 
     /// The metadata of the request.
@@ -144,20 +145,56 @@ impl Context {
     ///
     /// The handler's own future is dropped then and needs no notice; this is for what it spawned.
     pub async fn cancelled(&self) {
-        loop {
-            // Created before looking: a notification in between is not lost.
-            let cancelling = self.inner.call.cancelling.notified();
-            if self.is_cancelled() {
-                return;
-            }
-            cancelling.await;
-        }
+        self.inner.call.cancelled.wait().await;
     }
 
     /// True once the call is given up; see [`cancelled`](Self::cancelled).
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.call.cancelled.load(Ordering::Acquire)
+        self.inner.call.cancelled.is_given()
+    }
+
+    /// Ready when the connection that the call came by takes no more calls: its server
+    /// [shuts down](crate::Server::shutdown), or the connection has reached its
+    /// [age](crate::ServerBuilder::connection_age_max). The call itself goes on, until the grace of
+    /// the server is over.
+    ///
+    /// For handlers that have no end of their own, such as one that replies with a stream of news. If
+    /// it ends the stream now, its client goes on at another server, and the shutdown need not wait.
+    /// Never ready outside of a handler, within a process, and for a oneway call that has outlived
+    /// its connection. Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # use rpc_runtime::{Context, Streaming};
+    /// # async fn handler(mut news: tokio::sync::mpsc::Receiver<String>) -> Streaming<String> {
+    /// let context = Context::current();
+    /// let (sender, stream) = Streaming::channel(16);
+    /// tokio::spawn(async move {
+    ///     loop {
+    ///         tokio::select! {
+    ///             () = context.draining() => return,
+    ///             () = sender.closed() => return,
+    ///             Some(news) = news.recv() => if sender.send(news).await.is_err() { return },
+    ///             else => return,
+    ///         }
+    ///     }
+    /// });
+    /// stream
+    /// # }
+    /// ```
+    pub async fn draining(&self) {
+        match &self.inner.origin {
+            Some(origin) => origin.draining().wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// True once the connection that the call came by takes no more calls; see
+    /// [`draining`](Self::draining).
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        let origin = self.inner.origin.as_ref();
+        origin.is_some_and(|origin| origin.draining().is_given())
     }
 
     /// Runs a future in this context.
@@ -173,8 +210,7 @@ impl Context {
     }
 
     fn cancel(&self) {
-        self.inner.call.cancelled.store(true, Ordering::Release);
-        self.inner.call.cancelling.notify_waiters();
+        self.inner.call.cancelled.give();
     }
 
     fn response(&self) -> std::sync::MutexGuard<'_, Metadata> {
@@ -186,7 +222,7 @@ impl Context {
         // The span of the call is chosen once.
         let _ = self.trace_parent();
         let mut inner = Inner {
-            peer: self.inner.peer.clone(),
+            origin: self.inner.origin.clone(),
             deadline: self.inner.deadline,
             metadata: self.inner.metadata.clone(),
             trace: self.inner.trace.clone(),
@@ -202,7 +238,7 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("peer", &self.inner.peer)
+            .field("peer", &self.peer())
             .field("deadline", &self.inner.deadline)
             .field("metadata", &self.inner.metadata)
             .finish_non_exhaustive()

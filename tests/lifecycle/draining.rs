@@ -1,14 +1,16 @@
 //! A server goes: what runs finishes, what is new goes elsewhere, and nothing runs twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use rpc::{Channel, Context, Server, Streaming};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::closing::GO_AWAY;
-use crate::common::{network, raw, soon, until};
+use crate::common::{network, raw, soon, unique, until};
 use crate::{Address, Work, Worker, assert_unavailable, builder, client, ms, pair, patient};
 
 /// The running call ends on the old server while new calls go to the next.
@@ -208,4 +210,81 @@ async fn the_first_signal_drains_and_the_second_ends_at_once() {
         }
         assert_eq!(begin.elapsed(), ms(0));
     }
+}
+
+#[rpc::service]
+trait News {
+    /// Counts, every 100 ms, until the server is about to go.
+    async fn count(&self) -> rpc::Result<Streaming<u32>>;
+    /// Ready when the server is about to go.
+    async fn wait(&self) -> rpc::Result<bool>;
+}
+
+struct Press;
+
+impl News for Press {
+    async fn count(&self) -> rpc::Result<Streaming<u32>> {
+        let (sender, numbers) = Streaming::channel(1);
+        let context = Context::current();
+        assert!(!context.is_draining());
+        tokio::spawn(async move {
+            for number in 0.. {
+                let pause = tokio::time::timeout(ms(100), context.draining());
+                if pause.await.is_ok() || sender.send(number).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(numbers)
+    }
+    async fn wait(&self) -> rpc::Result<bool> {
+        let context = Context::current().with_timeout(Duration::from_secs(60));
+        context.draining().await;
+        Ok(context.is_draining())
+    }
+}
+
+/// A handler that has no end is told, and holds up nothing.
+#[tokio::test(start_paused = true)]
+async fn a_long_stream_ends_when_its_server_drains() {
+    let target = format!("mem://{}", unique("news"));
+    let builder = || Server::builder().add_service(NewsServer::new(Press));
+    let server = builder().bind(&target).await.unwrap();
+    let client = NewsClient::connect(&target).await.unwrap();
+    let mut numbers = client.count().await.unwrap();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait().await }
+    });
+    for expected in 0..10 {
+        assert_eq!(numbers.next().await, Some(Ok(expected)));
+    }
+    let stopping = Instant::now();
+    server.shutdown().await;
+    assert!(stopping.elapsed() < ms(50), "{:?}", stopping.elapsed());
+    assert_eq!(numbers.next().await, None);
+    assert_eq!(waiting.await.unwrap(), Ok(true));
+    // A connection that is old goes as well; its server stays.
+    let server = builder().connection_age_max(ms(1_000));
+    let _server = server.bind(&target).await.unwrap();
+    for _ in 0..3 {
+        let began = Instant::now();
+        let mut numbers = client.count().await.unwrap();
+        while let Some(number) = numbers.next().await {
+            number.unwrap();
+        }
+        let took = began.elapsed();
+        assert!(took >= ms(890) && took <= ms(1_110), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_drains_where_there_is_no_server() {
+    let within = Server::builder().add_service(NewsServer::new(Press));
+    let within = NewsClient::new(Channel::from_invoke(within.in_process().unwrap()));
+    let never = tokio::time::timeout(Duration::from_secs(3600), within.wait()).await;
+    assert!(never.is_err(), "{never:?}");
+    assert!(!Context::current().is_draining());
+    let never = tokio::time::timeout(ms(1), Context::new().draining()).await;
+    assert!(never.is_err());
 }

@@ -5,8 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use rpc_core::{Deadline, Metadata};
 
-use super::{Context, Inner, TraceParent, trace};
-use crate::transport::Peer;
+use super::{Context, Inner, Origin, TraceParent, trace};
 
 thread_local! {
     static CURRENT: RefCell<Frame> = const { RefCell::new(Frame::NONE) };
@@ -15,7 +14,7 @@ thread_local! {
 /// The surroundings of one call while nobody has asked for them.
 #[derive(Debug, Default)]
 pub(crate) struct Frame {
-    peer: Option<Peer>,
+    origin: Option<Arc<Origin>>,
     deadline: Option<Deadline>,
     metadata: Metadata,
     /// Made at the first question.
@@ -26,20 +25,17 @@ pub(crate) struct Frame {
 
 impl Frame {
     const NONE: Self = Self {
-        peer: None,
+        origin: None,
         deadline: None,
         metadata: Metadata::new(),
         context: None,
         present: false,
     };
 
-    pub(crate) const fn new(
-        peer: Option<Peer>,
-        deadline: Option<Deadline>,
-        metadata: Metadata,
-    ) -> Self {
+    /// The frame of a call within the process.
+    pub(crate) const fn new(deadline: Option<Deadline>, metadata: Metadata) -> Self {
         Self {
-            peer,
+            origin: None,
             deadline,
             metadata,
             context: None,
@@ -47,17 +43,22 @@ impl Frame {
         }
     }
 
-    /// Forgets a call, but not its peer, who may make another.
+    /// Forgets a call, but not where it came from: another may follow.
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.metadata = Metadata::new();
         self.context = None;
     }
 
-    /// Makes this the frame of the next call of a peer.
+    /// Makes this the frame of the next call of a connection.
     #[inline]
-    pub(crate) fn renew(&mut self, peer: &Peer, deadline: Option<Deadline>, metadata: Metadata) {
-        self.peer.get_or_insert_with(|| peer.clone());
+    pub(crate) fn renew(
+        &mut self,
+        origin: &Arc<Origin>,
+        deadline: Option<Deadline>,
+        metadata: Metadata,
+    ) {
+        self.origin.get_or_insert_with(|| origin.clone());
         self.deadline = deadline;
         self.metadata = metadata;
         self.context = None;
@@ -94,7 +95,7 @@ impl Frame {
     pub(crate) fn context(&mut self) -> Context {
         let made = self.context.get_or_insert_with(|| Context {
             inner: Arc::new(Inner {
-                peer: self.peer.take(),
+                origin: self.origin.take(),
                 deadline: self.deadline,
                 metadata: std::mem::take(&mut self.metadata),
                 ..Inner::default()

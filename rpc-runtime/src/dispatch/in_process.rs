@@ -56,7 +56,7 @@ impl Invoke for InProcess {
             oneway: request.oneway,
             codec: &self.codec(),
             respond: &respond,
-            frame: &mut Frame::new(None, deadline, request.metadata),
+            frame: &mut Frame::new(deadline, request.metadata),
             body: StartBody::Whole(Body::Owned(request.body)),
             items: source.map(items),
             now,

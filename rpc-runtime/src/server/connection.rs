@@ -18,7 +18,7 @@ use super::connections::{Connections, Ticket};
 use super::parked::{Parked, handle_stream_event};
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
-use crate::context::Frame;
+use crate::context::{Frame, Origin};
 use crate::dispatch::{CallStart, Respond, Router, Running, StartBody, Started};
 use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
@@ -41,7 +41,7 @@ pub(super) struct Serving {
     draining: bool,
     /// The connection closes now.
     abandoned: bool,
-    peer: Peer,
+    origin: Arc<Origin>,
 }
 
 pub(super) type ServerShared = Shared<Serving>;
@@ -52,13 +52,14 @@ pub(super) fn start(
     offer: Offer,
     connections: &Arc<Connections>,
 ) -> Option<(Arc<ServerShared>, impl Future<Output = ()> + Send + use<>)> {
+    let origin = Arc::new(Origin::new(duplex.peer));
     let serving = Serving {
         core: ServerConnection::new(offer.config, clock::now()),
         turns: Turns::default(),
         inline: None,
         draining: false,
         abandoned: false,
-        peer: duplex.peer.clone(),
+        origin: origin.clone(),
     };
     let shared = Arc::new(Shared::new(serving, duplex.writer));
     let ticket = connections.add(shared.clone())?;
@@ -68,7 +69,7 @@ pub(super) fn start(
         codecs: offer.codecs,
         codec: Codec::default(),
         frame: Frame::default(),
-        peer: duplex.peer,
+        origin,
         ticket,
     };
     Some((shared.clone(), Driver::new(shared, side, duplex.reader)))
@@ -80,7 +81,9 @@ impl ServerShared {
         let mut state = self.lock();
         state.protocol.draining = true;
         state.protocol.core.drain(reason);
+        let origin = state.protocol.origin.clone();
         self.wake_driver(state);
+        origin.note_draining();
     }
 
     /// Turns the client away.
@@ -93,7 +96,7 @@ impl ServerShared {
 
     /// Who is at the other end.
     pub(super) fn peer(&self) -> Peer {
-        self.lock().protocol.peer.clone()
+        self.lock().protocol.origin.peer().clone()
     }
 
     /// Closes at once.
@@ -249,7 +252,7 @@ struct ServerSide {
     codec: Codec,
     /// That of the call that is being started.
     frame: Frame,
-    peer: Peer,
+    origin: Arc<Origin>,
     /// Given back with the connection, when all of it is over.
     ticket: Ticket,
 }
@@ -277,7 +280,7 @@ impl ServerSide {
         let deadline = request.timeout.map(|t| Deadline::after(received, t));
         let park = || Parked::new(request.oneway, deadline.map(Deadline::instant));
         let mut parked = None;
-        self.frame.renew(&self.peer, deadline, request.metadata);
+        self.frame.renew(&self.origin, deadline, request.metadata);
         let start = CallStart {
             call,
             oneway: request.oneway,
@@ -405,13 +408,13 @@ impl Side for ServerSide {
     }
 
     fn ending(&mut self, shared: &ServerShared, why: &Closed) {
-        tracing::debug!(peer = %self.peer, %why, "closing a connection");
+        tracing::debug!(peer = %self.origin, %why, "closing a connection");
         let parked = shared.lock().protocol.core.close(&why.to_string());
         self.ticket.orphans().take_over(parked);
     }
 
     fn closed(&mut self, shared: &ServerShared, why: Closed) {
-        tracing::debug!(peer = %self.peer, %why, "connection closed");
+        tracing::debug!(peer = %self.origin, %why, "connection closed");
         let parked = {
             let core = &mut shared.lock().protocol.core;
             let parked = core.close("closed");
