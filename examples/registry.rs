@@ -31,7 +31,7 @@ async fn registry(target: &str) -> Result<Server, rpc::Error> {
         .ttl(Duration::from_secs(1)..=Duration::from_secs(2))
         .build();
     let builder = Server::builder().add_service(registry.service());
-    builder.shutdown_grace(Duration::ZERO).bind(target).await
+    builder.bind(target).await
 }
 
 async fn greeter(registry: &RemoteRegistry, version: &'static str) -> Result<Server, rpc::Error> {

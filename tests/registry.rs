@@ -12,8 +12,8 @@ use std::time::Duration;
 use rpc::Server;
 use rpc::discovery::{Attributes, Endpoint, Resolvers, Snapshot, Watch};
 use rpc::registry::{
-    Changes, EmbeddedRegistry, Entry, Instance, Lease, Mark, Registrar, RegistrarClient,
-    RegistryBuilder, RegistryResolver, RemoteRegistry,
+    EmbeddedRegistry, Entry, Instance, Lease, Mark, Registrar, RegistrarClient, RegistryBuilder,
+    RegistryResolver, RemoteRegistry,
 };
 use tokio::time::Instant;
 

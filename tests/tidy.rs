@@ -84,6 +84,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
         &[
             "discovery",
             "context",
+            "stream",
             "resilience",
             "error",
             "clock",

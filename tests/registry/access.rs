@@ -103,7 +103,7 @@ async fn t18_times_names_and_sizes_are_limited() {
     let full = enter("other", new(), TTL).await;
     assert_eq!(full, Err(Code::ResourceExhausted));
     let mark = Mark::default();
-    let asked = client.changes("no name".into(), mark, seconds(1)).await;
+    let asked = client.watch("no name".into(), mark).await;
     assert_eq!(asked.unwrap_err().code(), Code::InvalidArgument);
 }
 

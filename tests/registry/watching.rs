@@ -41,26 +41,95 @@ async fn s1_35_a_change_is_seen_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_for_changes_waits_as_long_as_it_was_told() {
+async fn who_watches_is_told_at_once_and_then_at_least_every_five_seconds() {
     let place = Place::start(&open().build()).await;
     let client = place.client();
-    let ask = async |since, wait| {
-        let asked = Instant::now();
-        let changes = client.changes("greeter".into(), since, wait).await.unwrap();
-        (changes, asked.elapsed())
-    };
-    let (Changes { mark, reset, .. }, took) = ask(Mark::default(), seconds(5)).await;
-    assert!(reset && took < seconds(1), "{took:?}");
-    let (_, took) = ask(mark, Duration::ZERO).await;
-    assert!(took < seconds(1), "{took:?}");
-    let (changes, took) = ask(mark, seconds(5)).await;
-    assert!(!changes.reset && changes.entered.is_empty());
-    assert!(took >= seconds(5) && took < seconds(6), "{took:?}");
-    let (_, took) = ask(mark, Duration::MAX).await;
-    assert!(took >= seconds(30) && took < seconds(31), "{took:?}");
+    let name = || "greeter".to_owned();
+    let mut told = client.watch(name(), Mark::default()).await.unwrap();
+    let began = Instant::now();
+    let first = told.next().await.unwrap().unwrap();
+    assert!(first.reset && first.entered.is_empty(), "{first:?}");
+    assert!(began.elapsed() < Duration::from_millis(100));
+    for silence in 1..=3 {
+        let nothing = told.next().await.unwrap().unwrap();
+        assert!(!nothing.reset && nothing.mark == first.mark, "{nothing:?}");
+        let passed = began.elapsed();
+        assert!(passed >= 5 * seconds(silence) && passed < 6 * seconds(silence));
+    }
+    client.register(name(), instance("a"), TTL).await.unwrap();
+    let entered = told.next().await.unwrap().unwrap();
+    assert_eq!(entered.entered, [instance("a")]);
+    // Who goes on from a mark is told at once as well, and what came after it.
+    let mut on = client.watch(name(), first.mark).await.unwrap();
+    assert_eq!(on.next().await.unwrap().unwrap(), entered);
+    let mut same = client.watch(name(), entered.mark).await.unwrap();
+    let nothing = same.next().await.unwrap().unwrap();
+    assert!(nothing.entered.is_empty() && nothing.mark == entered.mark);
     // When every server has had its time, that is news.
-    let (changes, _) = ask(mark, seconds(30)).await;
-    assert!(changes.mark != mark, "{changes:?}");
+    while !told.next().await.unwrap().unwrap().mark.settled {
+        assert!(began.elapsed() <= seconds(60), "{:?}", began.elapsed());
+    }
+}
+
+/// Latest wins: who is slow is told less often, and in the end what is.
+#[tokio::test(start_paused = true)]
+async fn who_listens_slowly_is_told_the_newest() {
+    let place = Place::start(&open().build()).await;
+    let client = place.client();
+    let limits = rpc::StreamLimits::new(1024, 1024);
+    let slow = rpc::Channel::builder().stream_limits(limits);
+    let slow = RegistrarClient::new(slow.connect(&place.uri).await.unwrap());
+    let mut told = slow.watch("greeter".into(), Mark::default()).await.unwrap();
+    told.next().await.unwrap().unwrap();
+    const CHANGES: u32 = 2_000;
+    for number in 0..CHANGES {
+        let mut instance = instance("a");
+        instance.attributes.weight = number;
+        let entered = client.register("greeter".into(), instance, TTL);
+        entered.await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut times = 0;
+    loop {
+        let changes = told.next().await.unwrap().unwrap();
+        times += 1;
+        if changes.entered[0].attributes.weight == CHANGES - 1 {
+            break;
+        }
+    }
+    println!("{CHANGES} changes are told in {times}");
+    assert!(times < CHANGES / 4, "{times}");
+}
+
+/// A registry that shuts down is not held up by who watches, and they go on at the next one.
+#[tokio::test(start_paused = true)]
+async fn who_watches_lets_a_registry_go_and_finds_the_next() {
+    let registry = open().build();
+    let mut place = Place::start(&registry).await;
+    let client = place.client();
+    let enter = async |name: &str| {
+        let entered = client.register("greeter".into(), instance(name), seconds(60));
+        entered.await.unwrap()
+    };
+    enter("a").await;
+    let mut watches = [(); 3].map(|()| place.watch("greeter"));
+    for watch in &mut watches {
+        assert_eq!(names(&watch.changed().await), ["a"]);
+    }
+    tokio::time::sleep(seconds(1)).await;
+    let stopping = Instant::now();
+    place.server.take().unwrap().shutdown().await;
+    let took = stopping.elapsed();
+    println!("{} watches hold a shutdown up for {took:?}", watches.len());
+    assert!(took <= Duration::from_millis(100), "{took:?}");
+    place.restart(&registry).await;
+    let back = Instant::now();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    enter("b").await;
+    for watch in &mut watches {
+        assert_eq!(names(&watch.changed().await), ["a", "b"]);
+    }
+    assert!(back.elapsed() <= seconds(5), "{:?}", back.elapsed());
 }
 
 /// F5, S1-35: killed, restarted without its memory, and flapping: nobody who watches loses a server
@@ -161,8 +230,8 @@ async fn f5_somebody_else_at_the_address_of_the_registry_changes_nothing() {
     let mut watch = place.watch("greeter");
     assert_eq!(names(&watch.changed().await), ["a"]);
     place.kill().await;
-    let nonsense = |_: (String, Mark, Duration)| async { Ok::<_, rpc::Status>(vec![255_u8; 64]) };
-    let builder = Server::builder().add_function("rpc.Registrar.changes", nonsense);
+    let nonsense = |_: (String, Mark)| async { Ok::<_, rpc::Status>(vec![255_u8; 64]) };
+    let builder = Server::builder().add_function("rpc.Registrar.watch", nonsense);
     place.server = Some(builder.bind(&place.uri).await.unwrap());
     tokio::time::sleep(seconds(30)).await;
     assert!(watch.failure().is_some());

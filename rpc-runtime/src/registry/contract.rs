@@ -1,13 +1,11 @@
 //! The service that an embedded registry is, written as any other.
-//!
-//! Watching is a call that is answered when there is something to tell, or after a while: see
-//! `RegistryResolver`, the only one who makes it.
 
 use std::time::Duration;
 
 use rpc_core::Status;
 
 use super::wire::{Changes, Instance, Lease, Mark};
+use crate::stream::Streaming;
 
 /// The embedded registry, as its clients see it.
 ///
@@ -40,8 +38,10 @@ pub trait Registrar {
     #[rpc(idempotent)]
     async fn list(&self, name: String, after: String) -> Result<Vec<Instance>, Status>;
 
-    /// What happened to a name since a mark: as soon as there is something to tell, at the latest
-    /// after `wait`, of which 30 s count.
+    /// What happens to a name from a mark on. The first answer comes at once, also if nothing has
+    /// happened, then one for each change, at least one in 5 s; a listener who is slow is told less
+    /// often, and always the newest. The stream ends when the server of the registry shuts down: who
+    /// goes on from the last mark misses nothing.
     #[rpc(idempotent)]
-    async fn changes(&self, name: String, since: Mark, wait: Duration) -> Result<Changes, Status>;
+    async fn watch(&self, name: String, since: Mark) -> Result<Streaming<Changes>, Status>;
 }

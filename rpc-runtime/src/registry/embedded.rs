@@ -4,6 +4,8 @@
 //! their time, because renewing fails. Until all have had the time to, it says so with each answer,
 //! and clients add what it lists to what they knew.
 
+mod watching;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,9 +21,9 @@ use super::wire::{Changes, Instance, Lease, Mark};
 use super::{Entry, Registrar, RegistrarServer, Registration, Registry};
 use crate::clock;
 use crate::context::Context;
+use crate::stream::Streaming;
+use watching::Watching;
 
-/// Longest wait of a call for changes.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The owner of what this process enters without calling.
 const THIS_PROCESS: &str = "this process";
 
@@ -136,26 +138,9 @@ impl Registrar for EmbeddedRegistry {
         }))
     }
 
-    async fn changes(&self, name: String, since: Mark, wait: Duration) -> Result<Changes, Status> {
+    async fn watch(&self, name: String, since: Mark) -> Result<Streaming<Changes>, Status> {
         check_name(&name).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let end = clock::now() + wait.min(WAIT_MAX);
-        // Before the first look: what changes after it is not missed.
-        let mut news = self.shared.news.subscribe();
-        loop {
-            let looked = self.change(|table, now| {
-                table.expire(now);
-                if now >= end || table.has_news(now, &name, since) {
-                    return Ok(table.changes(now, &name, since));
-                }
-                Err(table.next_event(now))
-            });
-            let next = match looked {
-                Ok(changes) => return Ok(changes),
-                Err(next) => next.map_or(end, |next| next.min(end)),
-            };
-            // Either way it is looked again.
-            let _ = tokio::time::timeout_at(next.into(), news.changed()).await;
-        }
+        Ok(Streaming::new(Watching::new(self.clone(), name, since)))
     }
 }
 

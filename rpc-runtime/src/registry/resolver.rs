@@ -12,12 +12,10 @@ use super::known::Known;
 use super::remote::Line;
 use super::wire::Changes;
 use crate::discovery::{Endpoint, Name, Resolver, Source, SourceError};
+use crate::stream::Streaming;
 
-/// How long the registry waits for changes before it answers. Shorter than the grace in which a
-/// server shuts down: watchers do not hold it up.
-const WAIT: Duration = Duration::from_secs(5);
-/// What the call may take beside the waiting.
-const SLACK: Duration = Duration::from_secs(2);
+/// How long the registry may be silent; it says something every 5 s.
+const SILENCE_MAX: Duration = Duration::from_secs(7);
 /// More pages than the longest list has.
 const PAGES_MAX: usize = 64;
 
@@ -54,54 +52,62 @@ impl Resolver for RegistryResolver {
         };
         check_name(name)?;
         Ok(Box::new(RegistrySource {
-            feed: Box::new(Polled {
-                line,
-                name: name.to_owned(),
-            }),
+            line,
+            name: name.to_owned(),
+            watching: None,
             known: Known::default(),
         }))
     }
 }
 
-/// Where changes come from: a stream could be another.
-#[async_trait]
-trait Feed: Send {
-    /// Everything that happened since the mark of what is known; waits until there is something, or
-    /// a while.
-    async fn changes(&mut self, known: &Known) -> Result<Changes, Status>;
-}
-
-/// One call after the other, each of which waits for changes.
-struct Polled {
+struct RegistrySource {
     line: Line,
     name: String,
-}
-
-#[async_trait]
-impl Feed for Polled {
-    async fn changes(&mut self, known: &Known) -> Result<Changes, Status> {
-        let client = self.line.client()?.with_timeout(WAIT + SLACK);
-        let answer = client.changes(self.name.clone(), known.mark(), WAIT).await;
-        self.line.judge(answer)
-    }
-}
-
-struct RegistrySource {
-    feed: Box<dyn Feed>,
+    watching: Option<Streaming<Changes>>,
     known: Known,
+}
+
+impl RegistrySource {
+    /// What the registry says next.
+    async fn hear(&mut self) -> Result<Changes, Status> {
+        let heard = tokio::time::timeout(SILENCE_MAX, self.listen()).await;
+        let heard = heard.unwrap_or_else(|_| {
+            let text = format!("the registry has said nothing for {SILENCE_MAX:?}");
+            Err(Status::deadline_exceeded(text))
+        });
+        if heard.is_err() {
+            self.watching = None;
+        }
+        self.line.judge(heard)
+    }
+
+    async fn listen(&mut self) -> Result<Changes, Status> {
+        if let Some(watching) = &mut self.watching
+            && let Some(changes) = watching.next().await
+        {
+            return changes;
+        }
+        // Not yet, or it is about to go: somebody else may be there already.
+        let client = self.line.client()?;
+        let watching = client.watch(self.name.clone(), self.known.mark()).await?;
+        let first = self.watching.insert(watching).next().await;
+        let gone = || Status::unavailable("the registry has gone before it said anything");
+        first.ok_or_else(gone)?
+    }
 }
 
 #[async_trait]
 impl Source for RegistrySource {
     async fn next(&mut self) -> Result<Vec<Endpoint>, SourceError> {
         for _ in 0..PAGES_MAX {
-            let changes = self.feed.changes(&self.known).await?;
+            let changes = self.hear().await?;
             if !self.known.apply(changes)? {
                 return self.known.list();
             }
         }
         // Begin anew: the pages of this list do not end.
         self.known = Known::default();
+        self.watching = None;
         Err("the list does not end".into())
     }
 }
@@ -109,6 +115,7 @@ impl Source for RegistrySource {
 impl fmt::Debug for RegistrySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegistrySource")
+            .field("name", &self.name)
             .field("known", &self.known)
             .finish_non_exhaustive()
     }

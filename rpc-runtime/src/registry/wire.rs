@@ -56,7 +56,7 @@ pub struct Changes {
     pub mark: Mark,
     /// Whatever was known before is to be forgotten: these are not changes but a list.
     pub reset: bool,
-    /// There is more, to be asked for at once with the new mark.
+    /// There is more, which follows at once.
     pub more: bool,
     /// Addresses that are not served any more.
     pub left: Vec<String>,
