@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the runtime may import, beside itself and `rpc-core`: lower never imports
 /// higher, and client and server never import each other.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("clock", &[]),
     ("contain", &[]),
     ("error", &[]),
     ("invoke", &["stream"]),
+    ("watch", &[]),
     ("transport", &["error"]),
     ("connection", &["transport", "stream", "clock"]),
     (
@@ -56,6 +57,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
             "error",
             "clock",
             "contain",
+            "watch",
         ],
     ),
     (
@@ -89,6 +91,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
             "error",
             "clock",
             "contain",
+            "watch",
         ],
     ),
 ];

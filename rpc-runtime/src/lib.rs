@@ -24,6 +24,7 @@ pub mod resilience;
 mod server;
 mod stream;
 pub mod transport;
+mod watch;
 
 pub use client::{
     CallOptions, Channel, ChannelBuilder, ChannelStats, EndpointStats, IntoPolicy, Resilience,

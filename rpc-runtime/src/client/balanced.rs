@@ -113,8 +113,7 @@ impl Balanced {
             if let Some(why) = self.fleet.why_empty() {
                 return Err(Error::new(crate::error::Kind::Resolve, why.message()));
             }
-            // Cannot fail: the sender is in the fleet.
-            let _ = news.changed().await;
+            news.changed().await;
         }
     }
 
@@ -165,8 +164,7 @@ impl Balanced {
             if let Some(why) = self.fleet.why_empty() {
                 return Err(why);
             }
-            // Cannot fail: the sender is in the fleet.
-            let _ = news.changed().await;
+            news.changed().await;
         }
     }
 

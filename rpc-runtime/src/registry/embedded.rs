@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rpc_core::Status;
-use tokio::sync::watch;
 
 use super::entry::check_name;
 use super::policy::{Policy, RegistryBuilder};
@@ -22,6 +21,7 @@ use super::{Entry, Registrar, RegistrarServer, Registration, Registry};
 use crate::clock;
 use crate::context::Context;
 use crate::stream::Streaming;
+use crate::watch;
 use watching::Watching;
 
 /// The owner of what this process enters without calling.

@@ -210,8 +210,7 @@ impl Balanced {
             {
                 return Err(status);
             }
-            // Cannot fail: the sender is in the fleet.
-            let _ = news.changed().await;
+            news.changed().await;
             tried.clear();
         }
     }

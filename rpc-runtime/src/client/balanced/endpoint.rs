@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use rpc_core::Status;
-use tokio::sync::watch;
 
 use super::super::connection::Connection;
 use super::super::dialer::Dialer;
@@ -21,6 +20,7 @@ use crate::clock;
 use crate::error::{Error, Kind};
 use crate::resilience::Health;
 use crate::resilience::backoff::Backoff;
+use crate::watch;
 
 /// How long a call waits for a place to be connected to before it looks for another one. That of
 /// "happy eyeballs" (RFC 8305).
@@ -124,8 +124,7 @@ impl Endpoint {
                 Stage::Failed(error, next) => return Err(NotReached::Failed(error, next)),
                 Stage::Closed => return Err(NotReached::Closed),
                 Stage::Dialing | Stage::Slow => {
-                    // Cannot fail: the sender is in `self`.
-                    let _ = stages.changed().await;
+                    stages.changed().await;
                 }
             }
         }

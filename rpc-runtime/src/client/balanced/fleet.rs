@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use rpc_core::Status;
-use tokio::sync::watch;
 
 use super::super::dialer::{Dialer, Terms};
 use super::super::remote::closed_by_user;
@@ -24,6 +23,7 @@ use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
 use crate::resilience::{Health, OutlierDetector, OutlierPolicy, Verdict};
 use crate::transport::{Target, connector};
+use crate::watch;
 
 /// From this many endpoints on, a picker is made on a thread that may be kept busy: a ring of a
 /// thousand takes milliseconds.

@@ -10,12 +10,12 @@ use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::sync::watch;
 
 use super::EmbeddedRegistry;
 use crate::clock;
 use crate::context::Context;
 use crate::registry::wire::{Changes, Mark};
+use crate::watch;
 
 /// The longest silence: who listens can tell a registry that has nothing to say from one that is
 /// frozen.
@@ -102,8 +102,7 @@ impl Teller {
         let mut changed = pin!(self.news.changed());
         poll_fn(|cx| match draining.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
-            // Cannot fail: the sender is in the registry.
-            Poll::Pending => changed.as_mut().poll(cx).map(drop),
+            Poll::Pending => changed.as_mut().poll(cx),
         })
         .await;
     }
