@@ -9,7 +9,7 @@ use crate::client::{Channel, ChannelBuilder};
 use crate::discovery::{Endpoint, Resolvers, StaticList};
 use crate::error::{Error, Kind};
 use crate::registry;
-use crate::transport::{Target, connector};
+use crate::transport::Target;
 
 impl Channel {
     /// Connects to a target, for example `tcp://127.0.0.1:7000`, or to whoever serves a name, for
@@ -62,7 +62,8 @@ impl ChannelBuilder {
             return self.with_watch(alone(target)?.watch(&alone_name(target))?);
         }
         let target: Target = target.parse()?;
-        Ok(self.with_connector(connector(&target)))
+        let connector = self.connector(&target);
+        Ok(self.with_connector(connector))
     }
 }
 

@@ -3,12 +3,14 @@
 //! What does a transport have to guarantee? An ordered, reliable byte stream in both directions and
 //! nothing else: framing, multiplexing and time-outs are built on top.
 
+mod connectors;
 mod memory;
 mod target;
 mod tcp;
 #[cfg(unix)]
 mod unix;
 
+pub(crate) use connectors::Connectors;
 pub use memory::{MemoryConnector, MemoryListener};
 pub(crate) use target::Target;
 pub use tcp::{TcpConnector, TcpListener};
@@ -126,8 +128,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// The connector for a target.
-pub(crate) fn connector(target: &Target) -> Arc<dyn Connector> {
+/// The connector for a target that comes with this crate.
+fn connector(target: &Target) -> Arc<dyn Connector> {
     match target {
         Target::Tcp(address) => Arc::new(TcpConnector::new(address)),
         #[cfg(unix)]

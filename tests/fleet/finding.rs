@@ -1,10 +1,12 @@
 //! Who is called: names, lists that change, servers that cannot be reached.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use rpc::balance::Subset;
 use rpc::discovery::{Resolvers, StaticList};
+use rpc::transport::{Connector, MemoryConnector};
 use rpc::{CallOptions, Channel, Code, Server};
 use tokio::time::Instant;
 
@@ -78,6 +80,33 @@ async fn parts_of_a_fleet_share_it_out() {
         tokio::time::sleep(millis(1)).await;
     }
     assert!(clients[0].hello(0).await.is_ok());
+}
+
+/// A fleet behind a proxy of the user's own, here one in memory.
+#[tokio::test(start_paused = true)]
+async fn places_are_connected_to_in_a_way_of_the_users_own() {
+    let crew = Crew::of(2).await;
+    let behind = [0, 1].map(|number| crew.address(number)["mem://".len()..].to_owned());
+    let proxy = move |target: &str| {
+        let number = match target {
+            "tcp://one:1" => 0,
+            "tcp://two:2" => 1,
+            _ => return None,
+        };
+        Some(Arc::new(MemoryConnector::new(&behind[number])) as Arc<dyn Connector>)
+    };
+    let builder = Channel::builder().connectors(proxy);
+    let channel = builder.clone().connect("static://one:1,two:2").await;
+    let client = GreeterClient::new(channel.unwrap());
+    for nonce in 0..20 {
+        client.hello(nonce).await.unwrap();
+    }
+    assert!(crew.calls(0) > 0 && crew.calls(1) > 0);
+    let one = builder.clone().connect("tcp://two:2").await.unwrap();
+    assert_eq!(GreeterClient::new(one).hello(20).await.unwrap(), 1);
+    // What it gives no connector for is connected to as usual.
+    let usual = builder.connect(crew.address(0)).await.unwrap();
+    assert_eq!(GreeterClient::new(usual).hello(21).await.unwrap(), 0);
 }
 
 /// S1-29: an empty list is an error of the call, until somebody is listed.

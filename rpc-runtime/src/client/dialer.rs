@@ -15,7 +15,7 @@ use crate::clock;
 use crate::connection::Closed;
 use crate::contain::contain;
 use crate::error::{Error, Kind};
-use crate::transport::Connector;
+use crate::transport::{Connector, Connectors};
 
 /// A place, and how connections to it are made. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +31,7 @@ pub(super) struct Terms {
     pub(super) codec: Codec,
     /// Zero is for ever.
     pub(super) connect_timeout: Duration,
+    pub(super) connectors: Connectors,
 }
 
 impl Dialer {

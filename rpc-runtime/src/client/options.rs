@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
 use crate::resilience::{BudgetPolicy, OutlierPolicy, RetryPolicy};
-use crate::transport::Connector;
+use crate::transport::{Connector, Connectors, Target};
 
 /// Options of a call. Cheap to change on a client: `client.with_timeout(..)`.
 #[derive(Clone, Debug, Default)]
@@ -134,6 +134,7 @@ pub struct ChannelBuilder {
     handshake_timeout: Duration,
     keep_alive: Option<KeepAlive>,
     idle_timeout: Option<Duration>,
+    connectors: Connectors,
     settings: Settings,
     balancing: balanced::Settings,
     /// Something of that was set.
@@ -151,6 +152,7 @@ impl Default for ChannelBuilder {
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
             idle_timeout: None,
+            connectors: Connectors::default(),
             settings: Settings::default(),
             balancing: balanced::Settings::default(),
             balances: false,
@@ -264,6 +266,23 @@ impl ChannelBuilder {
         Channel::new(Route::Remote(Box::new(remote)), self.settings, self.options)
     }
 
+    /// Connects to places in a way of the user's own, be they targets or the servers of a name:
+    /// through a proxy, or within a simulation. Asked with a target URI, `tcp://host:port`; what it
+    /// gives no connector for is connected to as usual.
+    #[must_use]
+    pub fn connectors(
+        mut self,
+        make: impl Fn(&str) -> Option<Arc<dyn Connector>> + Send + Sync + 'static,
+    ) -> Self {
+        self.connectors = Connectors::new(make);
+        self
+    }
+
+    /// The connector for a target.
+    pub(crate) fn connector(&self, target: &Target) -> Arc<dyn Connector> {
+        self.connectors.of(target)
+    }
+
     /// A channel to all who serve a name.
     pub(crate) fn with_watch(self, watch: Watch) -> Result<Channel, Error> {
         let terms = self.terms();
@@ -283,6 +302,7 @@ impl ChannelBuilder {
             config,
             codec: self.codec.clone(),
             connect_timeout: self.connect_timeout,
+            connectors: self.connectors.clone(),
         }
     }
 

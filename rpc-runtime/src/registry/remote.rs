@@ -16,11 +16,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to a registry that is down for a while is made anew at the pace of whoever asks, not
 /// at that of the channel, which grows slower than a registry that comes back should wait.
-#[derive(Debug)]
 pub(super) struct Line {
-    target: String,
+    /// Where to; for a person.
+    shown: String,
+    connect: Box<Connect>,
     client: Mutex<Option<RegistrarClient>>,
 }
+
+type Connect = dyn Fn() -> Result<RegistrarClient, Error> + Send + Sync;
 
 impl Line {
     /// A line to `registry://host:port`, or to any target.
@@ -31,16 +34,26 @@ impl Line {
         };
         let client = RegistrarClient::connect_lazy(&target)?;
         Ok(Self {
-            target,
+            shown: target.clone(),
+            connect: Box::new(move || RegistrarClient::connect_lazy(&target)),
             client: Mutex::new(Some(client)),
         })
+    }
+
+    /// A line over clients that somebody else makes.
+    pub(super) fn over(connect: impl Fn() -> RegistrarClient + Send + Sync + 'static) -> Self {
+        Self {
+            shown: "a registry".to_owned(),
+            connect: Box::new(move || Ok(connect())),
+            client: Mutex::default(),
+        }
     }
 
     pub(super) fn client(&self) -> Result<RegistrarClient, Status> {
         if let Some(client) = &*self.current() {
             return Ok(client.clone());
         }
-        let client = RegistrarClient::connect_lazy(&self.target);
+        let client = (self.connect)();
         let client = client.map_err(|error| Status::internal(error.to_string()))?;
         Ok(self.current().insert(client).clone())
     }
@@ -78,6 +91,16 @@ impl RemoteRegistry {
             line: Arc::new(Line::new(target.as_ref())?),
             authorization: None,
         })
+    }
+
+    /// A registry that is called by clients of the user's own making, one after the other: over
+    /// another transport, or with settings of its own. Asked for one when the registry is first
+    /// used, and again when the last one did not reach it.
+    pub fn over(connect: impl Fn() -> RegistrarClient + Send + Sync + 'static) -> Self {
+        Self {
+            line: Arc::new(Line::over(connect)),
+            authorization: None,
+        }
     }
 
     /// Says who writes.
@@ -133,8 +156,14 @@ impl Registration for Leased {
 impl fmt::Debug for RemoteRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteRegistry")
-            .field("target", &self.line.target)
+            .field("line", &self.line)
             .field("has_token", &self.authorization.is_some())
             .finish()
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
     }
 }

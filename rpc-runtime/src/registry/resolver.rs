@@ -1,16 +1,17 @@
 //! `registry://host:port/name`: the endpoints of a name, from an embedded registry.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rpc_core::Status;
 
-use super::Registrar;
 use super::entry::check_name;
 use super::known::Known;
 use super::remote::Line;
 use super::wire::Changes;
+use super::{Registrar, RegistrarClient};
 use crate::discovery::{Endpoint, Name, Resolver, Source, SourceError};
 use crate::stream::Streaming;
 
@@ -24,7 +25,18 @@ const PAGES_MAX: usize = 64;
 /// A new server is seen at once. The registry is connected to while a name is watched.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryResolver {
-    at: Option<String>,
+    at: At,
+}
+
+/// Which registry knows a name.
+#[derive(Clone, Default)]
+enum At {
+    /// That of its authority.
+    #[default]
+    Name,
+    Target(String),
+    /// Whoever these clients call.
+    Clients(Arc<dyn Fn() -> RegistrarClient + Send + Sync>),
 }
 
 impl RegistryResolver {
@@ -33,22 +45,33 @@ impl RegistryResolver {
     #[must_use]
     pub fn at(target: impl Into<String>) -> Self {
         Self {
-            at: Some(target.into()),
+            at: At::Target(target.into()),
+        }
+    }
+
+    /// The same, in a registry that is called by clients of the user's own making, one after the
+    /// other: over another transport, or with settings of its own.
+    #[must_use]
+    pub fn over(connect: impl Fn() -> RegistrarClient + Send + Sync + 'static) -> Self {
+        Self {
+            at: At::Clients(Arc::new(connect)),
         }
     }
 }
 
 impl Resolver for RegistryResolver {
     fn watch(&self, name: &Name) -> Result<Box<dyn Source>, SourceError> {
+        let whole = name.as_str().split_once("://").map_or("", |(_, rest)| rest);
         let (line, name) = match &self.at {
-            Some(target) => {
-                let whole = name.as_str().split_once("://").map_or("", |(_, rest)| rest);
-                (Line::new(target)?, whole)
-            }
-            None => (
+            At::Name => (
                 Line::new(&format!("tcp://{}", name.authority()))?,
                 name.path(),
             ),
+            At::Target(target) => (Line::new(target)?, whole),
+            At::Clients(connect) => {
+                let connect = connect.clone();
+                (Line::over(move || connect()), whole)
+            }
         };
         check_name(name)?;
         Ok(Box::new(RegistrySource {
@@ -118,5 +141,15 @@ impl fmt::Debug for RegistrySource {
             .field("name", &self.name)
             .field("known", &self.known)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name => f.write_str("the registry of its authority"),
+            Self::Target(target) => f.write_str(target),
+            Self::Clients(_) => f.write_str("a registry"),
+        }
     }
 }

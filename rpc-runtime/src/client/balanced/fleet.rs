@@ -22,7 +22,7 @@ use crate::clock;
 use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
 use crate::resilience::{Health, OutlierDetector, OutlierPolicy, Verdict};
-use crate::transport::{Target, connector};
+use crate::transport::Target;
 use crate::watch;
 
 /// From this many endpoints on, a picker is made on a thread that may be kept busy: a ring of a
@@ -302,7 +302,7 @@ impl Fleet {
             .address()
             .parse()
             .expect("an endpoint has a target for an address");
-        let dialer = Dialer::new(connector(&target), self.terms.clone());
+        let dialer = Dialer::new(self.terms.connectors.of(&target), self.terms.clone());
         Endpoint::new(backend.clone(), health, dialer, self.news.clone())
     }
 }
