@@ -17,13 +17,12 @@ mod ledger;
 mod network;
 #[path = "simulation/parts.rs"]
 mod parts;
+#[path = "simulation/seeds.rs"]
+mod seeds;
 #[path = "simulation/server.rs"]
 mod server;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -33,69 +32,43 @@ use turmoil::Sim;
 
 use client::{Caller, Stage};
 use ledger::{Ledger, Tally};
-use network::{Plugs, SERVER, Wiring};
+use network::{Plugs, Wiring};
+use seeds::{Run, Seeds};
 use server::{Command, Control};
 
-/// Seeds in a run, over all tests of this file together.
-const SEEDS: u64 = 40;
-/// Tests that share the seeds, so that several cores work.
-const PARTS: u64 = 4;
-/// Of so many seeds, one is run twice.
-const TWICE_EVERY: u64 = 10;
+/// The host that serves.
+const SERVER: &str = "server";
+
+const SEEDS: Seeds = Seeds {
+    prefix: "SIMULATION",
+    count: 40,
+};
 
 #[test]
 fn the_first_quarter_of_the_seeds() {
-    run_part(0);
+    SEEDS.run_part(0, run);
 }
 
 #[test]
 fn the_second_quarter_of_the_seeds() {
-    run_part(1);
+    SEEDS.run_part(1, run);
 }
 
 #[test]
 fn the_third_quarter_of_the_seeds() {
-    run_part(2);
+    SEEDS.run_part(2, run);
 }
 
 #[test]
 fn the_last_quarter_of_the_seeds() {
-    run_part(3);
+    SEEDS.run_part(3, run);
 }
 
-fn variable(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value}")))
-}
+impl seeds::Tally for Tally {
+    fn add(&mut self, other: Self) {
+        self.add_all(other);
+    }
 
-/// Runs the seeds of one part.
-fn run_part(part: u64) {
-    if let Some(seed) = variable("SIMULATION_SEED") {
-        if part == 0 {
-            let run = run(seed);
-            println!("{}", ledger::tail(&run.trace, usize::MAX));
-            assert!(run.violations.is_empty(), "{:#?}", run.violations);
-        }
-        return;
-    }
-    let seeds = variable("SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let mut tally = Tally::default();
-    let mut count = 0;
-    for seed in (part..seeds).step_by(PARTS as usize) {
-        let checked = catch_unwind(AssertUnwindSafe(|| check(seed)));
-        tally.add(checked.unwrap_or_else(|_| {
-            panic!("seed {seed} failed; SIMULATION_SEED={seed} runs it alone")
-        }));
-        count += 1;
-    }
-    println!("{count} seeds: {tally:?}");
-    if count >= 50 {
-        tally.assert_eventful();
-    }
-}
-
-impl Tally {
-    /// Everything that is to be survived has happened.
     fn assert_eventful(&self) {
         assert!(self.replies > self.calls / 10, "{self:?}");
         let rare = [
@@ -112,70 +85,14 @@ impl Tally {
     }
 }
 
-fn check(seed: u64) -> Tally {
-    let run = run(seed);
-    if !run.violations.is_empty() {
-        let tail = ledger::tail(&run.trace, 40);
-        panic!("seed {seed}: {:#?}\nlast events:\n{tail}", run.violations);
-    }
-    if (seed / PARTS).is_multiple_of(TWICE_EVERY) {
-        assert_same(seed, &run, &self::run(seed));
-    }
-    run.tally
-}
-
-/// What a seed did.
-struct Run {
-    tally: Tally,
-    trace: Vec<String>,
-    fingerprint: u64,
-    violations: Vec<String>,
-}
-
-fn assert_same(seed: u64, one: &Run, other: &Run) {
-    if one.fingerprint == other.fingerprint {
-        return;
-    }
-    let mut pairs = one.trace.iter().zip(&other.trace);
-    let first = pairs.find(|(one, other)| one != other);
-    panic!(
-        "seed {seed} is not the same twice ({} and {} events); it first differs in {first:#?}",
-        one.trace.len(),
-        other.trace.len(),
-    );
-}
-
-thread_local! {
-    static PANICS: Cell<u32> = const { Cell::new(0) };
-}
-
-/// A panic in a task of the simulation ends that task and nothing else; here it counts.
-fn count_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            PANICS.set(PANICS.get() + 1);
-            print(panic);
-        }));
-    });
-}
-
 /// Runs one seed to its end.
-fn run(seed: u64) -> Run {
-    count_panics();
-    PANICS.set(0);
+fn run(seed: u64) -> Run<Tally> {
     fastrand::seed(seed);
     let ledger = Ledger::default();
     World::new(seed, ledger.clone()).run();
-    let tally = ledger.audit();
-    if PANICS.get() > 0 {
-        ledger.violation(format!("{} panics", PANICS.get()));
-    }
     Run {
-        tally,
+        tally: ledger.audit(),
         trace: ledger.trace(),
-        fingerprint: ledger.fingerprint(),
         violations: ledger.violations(),
     }
 }

@@ -9,6 +9,7 @@ use rpc::{CallOptions, Channel, Code, KeepAlive, Status};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::SERVER;
 use crate::ledger::{Kind, Ledger, Outcome, Terms};
 use crate::network::{Plugs, SimConnector, Wiring};
 use crate::parts::{Checked, parts};
@@ -88,6 +89,7 @@ impl Caller {
             .handshake_timeout(Duration::from_millis(200))
             .keep_alive(Some(self.settings.keep_alive))
             .with_connector(Arc::new(SimConnector {
+                host: SERVER.to_owned(),
                 wiring: self.settings.wiring,
                 plugs: self.plugs.clone(),
             }))

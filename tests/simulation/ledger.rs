@@ -1,7 +1,5 @@
 //! What really happened, kept outside of the simulated hosts: it outlives their crashes.
 
-use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -220,13 +218,6 @@ impl Ledger {
     pub(crate) fn trace(&self) -> Vec<String> {
         self.lock().trace.clone()
     }
-
-    /// One number for the whole trace.
-    pub(crate) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.lock().trace.hash(&mut hasher);
-        hasher.finish()
-    }
 }
 
 /// What is wrong with an outcome, as far as the caller alone can tell.
@@ -277,7 +268,7 @@ impl Tally {
         self.not_processed += u64::from(status.is_not_processed());
     }
 
-    pub(crate) fn add(&mut self, other: Self) {
+    pub(crate) fn add_all(&mut self, other: Self) {
         self.calls += other.calls;
         self.replies += other.replies;
         self.streamed += other.streamed;
@@ -290,13 +281,4 @@ impl Tally {
         self.died += other.died;
         self.executed_again += other.executed_again;
     }
-}
-
-/// The end of a trace, for a person.
-pub(crate) fn tail(trace: &[String], lines: usize) -> String {
-    let mut text = String::new();
-    for line in &trace[trace.len().saturating_sub(lines)..] {
-        let _ = writeln!(text, "{line}");
-    }
-    text
 }

@@ -15,7 +15,6 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil::net::{TcpListener, TcpStream};
 
-pub(crate) const SERVER: &str = "server";
 const PORT: u16 = 7000;
 
 /// How streams behave.
@@ -27,9 +26,10 @@ pub(crate) struct Wiring {
     pub(crate) duplicates: u32,
 }
 
-/// Connects to the server of the simulation.
+/// Connects to a host of the simulation.
 #[derive(Clone, Debug)]
 pub(crate) struct SimConnector {
+    pub(crate) host: String,
     pub(crate) wiring: Wiring,
     pub(crate) plugs: Plugs,
 }
@@ -40,19 +40,24 @@ impl Connector for SimConnector {
         if fastrand::u32(0..100) < self.wiring.duplicates {
             self.duplicate().await?;
         }
-        let stream = TcpStream::connect((SERVER, PORT)).await?;
+        let stream = TcpStream::connect((&*self.host, PORT)).await?;
         duplex(stream, self.wiring, &self.plugs)
     }
 
     fn target(&self) -> String {
-        format!("sim://{SERVER}")
+        target(&self.host)
     }
+}
+
+/// Where a host is, as a target URI.
+pub(crate) fn target(host: &str) -> String {
+    format!("tcp://{host}:{PORT}")
 }
 
 impl SimConnector {
     /// A stream whose client loses interest: at once, later, or after part of a hello.
     async fn duplicate(&self) -> io::Result<()> {
-        let stream = TcpStream::connect((SERVER, PORT)).await?;
+        let stream = TcpStream::connect((&*self.host, PORT)).await?;
         let (reader, mut writer) = halves(stream, self.wiring, &self.plugs);
         if fastrand::bool() {
             writer.write_all(&[0x93, b'r', b'p']).await?;
@@ -68,16 +73,27 @@ impl SimConnector {
 
 /// Accepts on the host that it is bound on.
 pub(crate) struct SimListener {
+    host: String,
     inner: TcpListener,
     wiring: Wiring,
     plugs: Plugs,
 }
 
 impl SimListener {
-    pub(crate) async fn bind(wiring: Wiring, plugs: Plugs) -> io::Result<Self> {
+    /// Listens on `host`, which is this one; waits until the one before has left the address.
+    pub(crate) async fn bind(host: &str, wiring: Wiring, plugs: Plugs) -> io::Result<Self> {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let inner = TcpListener::bind((any, PORT)).await?;
+        let inner = loop {
+            match TcpListener::bind((any, PORT)).await {
+                // A server that is dropped leaves its address when its task next runs.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                other => break other?,
+            }
+        };
         Ok(Self {
+            host: host.to_owned(),
             inner,
             wiring,
             plugs,
@@ -93,7 +109,7 @@ impl Listener for SimListener {
     }
 
     fn target(&self) -> String {
-        format!("sim://{SERVER}")
+        target(&self.host)
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::SERVER;
 use crate::ledger::Ledger;
 use crate::network::{Plugs, SimListener, Wiring};
 use crate::parts::{Checked, Parts, parts};
@@ -163,15 +164,7 @@ pub(crate) async fn serve(
     let (sender, mut commands) = mpsc::channel(16);
     *control.commands.lock().unwrap() = Some(sender);
     loop {
-        let listener = loop {
-            match SimListener::bind(settings.wiring, plugs.clone()).await {
-                // A server that is dropped leaves its address when its task next runs.
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                }
-                other => break other?,
-            }
-        };
+        let listener = SimListener::bind(SERVER, settings.wiring, plugs.clone()).await?;
         let server = builder(settings, &ledger).serve(listener)?;
         ledger.note("server up");
         let pause = loop {
