@@ -11,6 +11,8 @@ mod finding;
 mod many;
 #[path = "fleet/restarts.rs"]
 mod restarts;
+#[path = "fleet/streams.rs"]
+mod streams;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc::discovery::{Attributes, Endpoint, Resolvers, StaticList};
-use rpc::{Channel, ChannelBuilder, Code, Server, Status};
+use rpc::{Channel, ChannelBuilder, Code, Server, Status, Streaming};
 
 use crate::common::unique;
 
@@ -19,6 +19,8 @@ pub(crate) trait Greeter {
     async fn lookup(&self, nonce: u64) -> rpc::Result<usize>;
     /// Answers after so many milliseconds.
     async fn pause(&self, millis: u64) -> rpc::Result<usize>;
+    /// As often as it is told who answers, after so many milliseconds each; then its mood.
+    async fn repeat(&self, times: u32, millis: u64) -> rpc::Result<Streaming<usize>>;
 }
 
 /// What a server does with its calls, and how many it had.
@@ -33,6 +35,15 @@ pub(crate) struct Mood {
     pub(crate) running: AtomicUsize,
     /// The number of the code that each call fails with; 0 for none.
     pub(crate) fails: AtomicU64,
+}
+
+impl Mood {
+    fn verdict(&self) -> rpc::Result<()> {
+        match self.fails.load(SeqCst) {
+            0 => Ok(()),
+            code => Err(Status::new(Code::from_number(code as u8), "a bad mood")),
+        }
+    }
 }
 
 /// All calls that were executed, by their nonce.
@@ -82,10 +93,7 @@ impl Sailor {
             tokio::time::sleep(Duration::from_millis(millis)).await;
         }
         work.1 = true;
-        match self.mood.fails.load(SeqCst) {
-            0 => Ok(self.number),
-            code => Err(Status::new(Code::from_number(code as u8), "a bad mood")),
-        }
+        self.mood.verdict().map(|()| self.number)
     }
 }
 
@@ -100,6 +108,22 @@ impl Greeter for Sailor {
     }
     async fn pause(&self, millis: u64) -> rpc::Result<usize> {
         self.work(millis).await
+    }
+    async fn repeat(&self, times: u32, millis: u64) -> rpc::Result<Streaming<usize>> {
+        self.mood.calls.fetch_add(1, SeqCst);
+        let (number, mood) = (self.number, self.mood.clone());
+        let each = move |left: Option<u32>| {
+            let mood = mood.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                match left? {
+                    0 => Some((Err(mood.verdict().err()?), None)),
+                    left => Some((Ok(number), Some(left - 1))),
+                }
+            }
+        };
+        let items = futures_util::stream::unfold(Some(times), each);
+        Ok(Streaming::try_new(items))
     }
 }
 
@@ -185,6 +209,11 @@ impl Crew {
 
     pub(crate) fn calls(&self, number: usize) -> u64 {
         self.moods[number].calls.load(SeqCst)
+    }
+
+    /// How many connections a server has.
+    pub(crate) fn connections(&self, number: usize) -> usize {
+        self.servers[number].as_ref().unwrap().connection_count()
     }
 
     pub(crate) fn all_calls(&self) -> u64 {

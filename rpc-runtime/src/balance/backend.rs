@@ -235,6 +235,12 @@ impl InFlight {
         self.began
     }
 
+    /// Notes how long the reply took, of a call that goes on: items follow.
+    pub fn note_reply(&self, now: Duration) {
+        let took = now.saturating_sub(self.began);
+        self.live.latency.observe(now, took);
+    }
+
     /// Notes how long the call took and how it ended.
     #[inline]
     pub fn finish(self, now: Duration, ended: Ended) {

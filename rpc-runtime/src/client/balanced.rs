@@ -6,6 +6,7 @@
 mod attempts;
 mod endpoint;
 mod fleet;
+mod following;
 mod guard;
 mod hedging;
 mod policies;
@@ -144,12 +145,12 @@ impl Balanced {
             },
             Err(picked) => Err(Begun::Picked(picked)),
         };
-        let answer = match begun {
+        let mut answer = match begun {
             Ok(reply) => Ok(reply),
             Err(begun) => Box::pin(self.persist(call, encode, policies, begun)).await,
         };
         if let Some(guarded) = guarded {
-            guarded.end(&answer, self.fleet.now());
+            guarded.end(&mut answer, &self.fleet);
         }
         answer
     }

@@ -99,6 +99,11 @@ impl CircuitBreaker {
         self.accepted.add(now, 1);
     }
 
+    /// A call that was noted as accepted has failed after all: a stream, behind some of its items.
+    pub fn take_back(&self, now: Duration) {
+        self.accepted.add(now, -1);
+    }
+
     /// The share of calls that is rejected now.
     #[must_use]
     #[inline]

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub(super) struct Window {
     slice_nanos: u64,
     /// Number of the slice in the high half, count in the low half; a slot is taken over by the
-    /// first to count in a later slice.
+    /// first to count in a later slice. A count is below zero if what is taken back was counted in
+    /// an earlier slice.
     slots: [AtomicU64; SLICES],
 }
 
@@ -25,7 +26,7 @@ impl Window {
     }
 
     #[inline]
-    pub(super) fn add(&self, now: Duration, count: u32) {
+    pub(super) fn add(&self, now: Duration, count: i32) {
         let tick = self.tick(now);
         let slot = &self.slots[tick as usize % SLICES];
         let add = |old| {
@@ -34,7 +35,8 @@ impl Window {
             } else {
                 0
             };
-            Some(u64::from(tick) << 32 | u64::from(counted.saturating_add(count)))
+            let counted = counted.saturating_add(count).cast_unsigned();
+            Some(u64::from(tick) << 32 | u64::from(counted))
         };
         // Succeeds: the closure always gives a value.
         let _ = slot.fetch_update(Relaxed, Relaxed, add);
@@ -47,7 +49,8 @@ impl Window {
         // A slot of another thread may be one ahead.
         let recent =
             slots.filter(|slot| tick.wrapping_sub(tick_of(*slot)).wrapping_add(1) <= SLICES as u32);
-        recent.map(|slot| u64::from(count_of(slot))).sum()
+        let sum: i64 = recent.map(|slot| i64::from(count_of(slot))).sum();
+        sum.max(0).cast_unsigned()
     }
 
     /// The number of the current slice, modulo 2^32.
@@ -65,8 +68,8 @@ const fn tick_of(slot: u64) -> u32 {
     (slot >> 32) as u32
 }
 
-const fn count_of(slot: u64) -> u32 {
-    slot as u32
+const fn count_of(slot: u64) -> i32 {
+    (slot as u32).cast_signed()
 }
 
 #[cfg(test)]
@@ -86,11 +89,10 @@ mod tests {
             [50, 45, 40, 35, 30, 25, 20, 15, 10, 5, 0, 0]
         );
         window.add(second(200), 1);
-        window.add(second(200), u32::MAX);
-        assert_eq!(
-            window.sum(second(200)),
-            u64::from(u32::MAX),
-            "full, not wrapped"
-        );
+        window.add(second(200), i32::MAX);
+        assert_eq!(window.sum(second(200)), 0x7fff_ffff, "full, not wrapped");
+        window.add(second(205), -7);
+        assert_eq!(window.sum(second(205)), 0x7fff_ffff - 7);
+        assert_eq!(window.sum(second(212)), 0, "no less than nothing");
     }
 }

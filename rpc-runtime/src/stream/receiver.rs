@@ -22,6 +22,12 @@ pub(crate) trait Downlink: Send + Sync {
     fn abandon(&self, call: CallId);
 }
 
+/// Is told how a stream ends. Dropped before, its consumer had enough.
+pub(crate) trait Follower: Send {
+    /// The items have ended, or the stream has failed.
+    fn ended(self: Box<Self>, end: Result<(), &Status>);
+}
+
 /// The consumer's end of a stream, not yet decoded.
 pub(crate) struct Receiver {
     feed: Feed,
@@ -32,6 +38,7 @@ pub(crate) struct Receiver {
     row: Bytes,
     /// Bytes consumed of which the feed was not told.
     consumed: usize,
+    followers: Vec<Box<dyn Follower>>,
 }
 
 enum Feed {
@@ -81,6 +88,7 @@ impl Receiver {
             undecodable: Code::Internal,
             row: Bytes::new(),
             consumed: 0,
+            followers: Vec::new(),
         }
     }
 
@@ -89,6 +97,17 @@ impl Receiver {
     pub(crate) const fn of_request(mut self) -> Self {
         self.undecodable = Code::InvalidArgument;
         self
+    }
+
+    /// Lets somebody know how the stream ends.
+    pub(crate) fn follow(&mut self, follower: impl Follower + 'static) {
+        self.followers.push(Box::new(follower));
+    }
+
+    #[cold]
+    fn end(&mut self, end: Result<(), &Status>) {
+        let followers = std::mem::take(&mut self.followers);
+        followers.into_iter().for_each(|one| one.ended(end));
     }
 
     #[inline]
@@ -100,8 +119,14 @@ impl Receiver {
             self.report();
             match std::task::ready!(self.feed.poll_row(cx)) {
                 Some(Ok(row)) => self.row = row,
-                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
-                None => return Poll::Ready(None),
+                Some(Err(status)) => {
+                    self.end(Err(&status));
+                    return Poll::Ready(Some(Err(status)));
+                }
+                None => {
+                    self.end(Ok(()));
+                    return Poll::Ready(None);
+                }
             }
         }
         Poll::Ready(Some(self.decode_item()))

@@ -14,8 +14,10 @@ use super::super::slot::{Failure, RawReply};
 use super::Balanced;
 use super::endpoint::{Endpoint, NotReached};
 use super::fleet::{Fleet, Picked};
+use super::following::Following;
 use crate::balance::{Backend, Ended, InFlight, Pick};
 use crate::resilience::blames_server;
+use crate::stream::Receiver;
 
 /// An endpoint that is connected to.
 #[derive(Clone)]
@@ -51,15 +53,19 @@ impl Lost {
 
 /// An attempt under way. Dropping it is giving it up.
 pub(super) struct Tracked<'a> {
-    fleet: &'a Fleet,
-    endpoint: &'a Endpoint,
+    fleet: &'a Arc<Fleet>,
+    endpoint: &'a Arc<Endpoint>,
     in_flight: Option<InFlight>,
     began: Duration,
 }
 
 impl<'a> Tracked<'a> {
     #[inline]
-    pub(super) fn begin(fleet: &'a Fleet, endpoint: &'a Endpoint, began: Duration) -> Self {
+    pub(super) fn begin(
+        fleet: &'a Arc<Fleet>,
+        endpoint: &'a Arc<Endpoint>,
+        began: Duration,
+    ) -> Self {
         endpoint.calls.fetch_add(1, Relaxed);
         Self {
             fleet,
@@ -67,6 +73,37 @@ impl<'a> Tracked<'a> {
             in_flight: Some(endpoint.backend.begin(began)),
             began,
         }
+    }
+
+    /// It was answered. If items follow, it is in flight until the last of them.
+    #[inline]
+    pub(super) fn answered(self, connection: &Arc<Connection>, mut reply: RawReply) -> RawReply {
+        match &mut reply.items {
+            None => self.end(false),
+            Some(items) => self.follow(connection, items),
+        }
+        reply
+    }
+
+    #[cold]
+    fn follow(mut self, connection: &Arc<Connection>, items: &mut Receiver) {
+        let now = self.fleet.now();
+        let is_judged = self.endpoint.backend.is_ejected();
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.note_reply(now);
+        }
+        if is_judged {
+            self.fleet
+                .note_health(self.endpoint, self.began, now, false);
+        }
+        items.follow(Following {
+            fleet: Arc::downgrade(self.fleet),
+            endpoint: Arc::downgrade(self.endpoint),
+            connection: connection.clone(),
+            in_flight: self.in_flight.take(),
+            began: self.began,
+            is_judged,
+        });
     }
 
     /// It ended with an answer of the server, or because it took too long.
@@ -119,10 +156,7 @@ impl Balanced {
                 tracked.forget();
                 Ok(reply)
             }
-            Ok(reply) => {
-                tracked.end(false);
-                Ok(reply)
-            }
+            Ok(reply) => Ok(tracked.answered(&place.connection, reply)),
             Err(failed) => {
                 call.keep_deadline(failed.deadline);
                 Err(note_failed(tracked, place, call, failed))

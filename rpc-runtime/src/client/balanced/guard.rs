@@ -1,11 +1,14 @@
 //! What stands before a call: the breaker, and what it is told of the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::Status;
 
 use super::super::slot::{Answer, Failure};
 use super::Balanced;
+use super::fleet::Fleet;
+use super::following::Accepted;
 use super::stats::count;
 use crate::resilience::{CircuitBreaker, Pushback, blames_server};
 
@@ -13,7 +16,7 @@ impl Balanced {
     /// Asks the breaker.
     pub(super) fn pass<'a>(
         &self,
-        breaker: &'a CircuitBreaker,
+        breaker: &'a Arc<CircuitBreaker>,
         now: Duration,
     ) -> Result<Guarded<'a>, Failure> {
         if breaker.allow(now, fastrand::f64()) {
@@ -31,21 +34,27 @@ impl Balanced {
 
 /// A call that a breaker let through.
 pub(super) struct Guarded<'a> {
-    breaker: Option<(&'a CircuitBreaker, Duration)>,
+    breaker: Option<(&'a Arc<CircuitBreaker>, Duration)>,
 }
 
 impl Guarded<'_> {
-    pub(super) fn end(mut self, answer: &Answer, now: Duration) {
+    pub(super) fn end(mut self, answer: &mut Answer, fleet: &Arc<Fleet>) {
         let Some((breaker, _)) = self.breaker.take() else {
             return;
         };
-        let failed = match answer {
-            Ok(_) => false,
-            Err(failure) => blames_server(failure.status.code()),
-        };
-        if !failed {
-            breaker.note_accepted(now);
+        match answer {
+            Err(failure) if blames_server(failure.status.code()) => return,
+            Err(_) => {}
+            Ok(reply) => {
+                if let Some(items) = &mut reply.items {
+                    items.follow(Accepted {
+                        breaker: breaker.clone(),
+                        fleet: Arc::downgrade(fleet),
+                    });
+                }
+            }
         }
+        breaker.note_accepted(fleet.now());
     }
 }
 

@@ -150,8 +150,7 @@ where
             Ok(reply) => {
                 let took = self.balanced.fleet.now().saturating_sub(self.began);
                 hedging.record(took);
-                self.tracked.end(false);
-                return Ok(reply);
+                return Ok(self.tracked.answered(&self.place.connection, reply));
             }
             Err(failure) => failure,
         };

@@ -1,6 +1,7 @@
 //! What applies to the calls of a channel that balances, and to those of a method.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::MethodId;
@@ -53,7 +54,7 @@ impl Resilience {
 pub(super) struct Policies {
     pub(super) retry: RetryPolicy,
     pub(super) hedging: Option<Hedging>,
-    pub(super) breaker: Option<CircuitBreaker>,
+    pub(super) breaker: Option<Arc<CircuitBreaker>>,
 }
 
 impl From<&Resilience> for Policies {
@@ -62,7 +63,7 @@ impl From<&Resilience> for Policies {
         Self {
             retry: resilience.retry.clone(),
             hedging: hedging.map(|policy| Hedging::new(policy, Duration::ZERO)),
-            breaker: resilience.breaker.map(CircuitBreaker::new),
+            breaker: resilience.breaker.map(CircuitBreaker::new).map(Arc::new),
         }
     }
 }

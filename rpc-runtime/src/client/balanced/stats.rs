@@ -34,7 +34,7 @@ pub struct EndpointStats {
     pub address: String,
     /// Attempts that were sent there since it is listed.
     pub calls: u64,
-    /// Attempts that have not ended.
+    /// Attempts that have not ended; one that is answered by a stream lasts as long as that.
     pub in_flight: u32,
     /// The moving average of its latency; zero if nothing is known.
     pub latency: Duration,
