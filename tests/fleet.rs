@@ -7,6 +7,8 @@ mod common;
 mod crew;
 #[path = "fleet/finding.rs"]
 mod finding;
+#[path = "fleet/hashing.rs"]
+mod hashing;
 #[path = "fleet/many.rs"]
 mod many;
 #[path = "fleet/restarts.rs"]

@@ -35,9 +35,22 @@ pub use error::CodecError;
 pub use limits::DecodeLimits;
 pub use shared::{SharedString, leaving_out, sharing};
 
-use arguments::{ArgumentsOut, ArgumentsSeed};
+use arguments::{ArgumentOut, ArgumentsOut, ArgumentsSeed};
 use bytes::{Whole, WholeSeed};
 use limits::Budget;
+
+/// Appends one argument of a call as bincode writes it, whatever codec the call is in: for what all
+/// clients have to compute alike. On failure `out` is as it was.
+///
+/// # Errors
+/// There is no such argument, or it cannot be encoded.
+pub fn encode_argument<A: EncodeArguments + ?Sized>(
+    arguments: &A,
+    index: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    Codec::Bincode.append(&ArgumentOut { arguments, index }, out)
+}
 
 /// The number by which two peers agree on a codec when they connect.
 ///

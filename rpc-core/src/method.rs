@@ -119,6 +119,8 @@ pub struct MethodDescriptor {
     pub idempotent: bool,
     /// The time a call of this method may take if the caller says nothing.
     pub timeout: Option<Duration>,
+    /// The argument, by its place, that tells which server a call belongs to.
+    pub hash_argument: Option<usize>,
 }
 
 impl MethodDescriptor {
@@ -136,6 +138,7 @@ impl MethodDescriptor {
             oneway: false,
             idempotent: false,
             timeout: None,
+            hash_argument: None,
         }
     }
 
@@ -184,6 +187,14 @@ impl MethodDescriptor {
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Names the argument, by its place, that tells which server a call belongs to.
+    #[must_use]
+    pub const fn with_hash_argument(mut self, index: usize) -> Self {
+        assert!(index < self.argument_names.len());
+        self.hash_argument = Some(index);
         self
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Method {
     pub(crate) oneway: bool,
     pub(crate) idempotent: bool,
     pub(crate) timeout: Option<Duration>,
+    /// The argument, by its place, that tells which server a call belongs to.
+    pub(crate) hash_argument: Option<usize>,
 }
 
 /// One argument of a method, without `self`.
@@ -107,6 +109,8 @@ impl Method {
             None => (signature.ident.unraw().to_string(), signature.ident.span()),
         };
         let arguments = signature.inputs.iter().filter_map(Argument::from_input);
+        let arguments: Vec<_> = arguments.collect();
+        let hash = options.hash.as_ref();
         Some(Self {
             attributes: (function.attrs.iter())
                 .filter(|attribute| !attr::is_ours(attribute))
@@ -117,7 +121,8 @@ impl Method {
             docs: attr::docs(&function.attrs),
             name,
             name_span,
-            arguments: arguments.collect(),
+            hash_argument: hash.and_then(|hash| names::find_argument(hash, &arguments, errors)),
+            arguments,
             output: Type::clone(output),
             oneway: options.oneway,
             idempotent: options.idempotent,

@@ -65,10 +65,12 @@ pub(crate) struct MethodOptions {
     pub(crate) oneway: bool,
     pub(crate) idempotent: bool,
     pub(crate) timeout: Option<Duration>,
+    /// The argument that tells which server a call belongs to.
+    pub(crate) hash: Option<LitStr>,
 }
 
 impl MethodOptions {
-    const KEYS: &[&str] = &["name", "oneway", "idempotent", "timeout"];
+    const KEYS: &[&str] = &["name", "oneway", "idempotent", "timeout", "hash"];
 
     pub(crate) fn parse(attributes: &[Attribute], errors: &mut Errors) -> Self {
         let mut options = Self::default();
@@ -102,6 +104,7 @@ impl MethodOptions {
                 Ok(timeout) => self.timeout = Some(timeout),
                 Err(reason) => errors.push(text.span(), reason),
             },
+            ("hash", Value::Text(argument)) => self.hash = Some(argument),
             ("name", value) => errors.push(
                 value.span(key),
                 "`name` takes a string: `name = \"multiply\"`",
@@ -109,6 +112,10 @@ impl MethodOptions {
             ("timeout", value) => errors.push(
                 value.span(key),
                 "`timeout` takes a string: `timeout = \"500ms\"`",
+            ),
+            ("hash", value) => errors.push(
+                value.span(key),
+                "`hash` takes the name of an argument: `hash = \"user_id\"`",
             ),
             (_, value) => errors.push(value.span(key), format!("`{key}` takes no value")),
         }

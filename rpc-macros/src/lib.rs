@@ -73,6 +73,10 @@ use crate::valid::Errors;
 /// - `#[rpc(idempotent)]`: running it twice is the same as running it once.
 /// - `#[rpc(timeout = "500ms")]`: the time a call may take if the caller says nothing; the units
 ///   are `us`, `ms`, `s`, `m`, `h`.
+/// - `#[rpc(hash = "user_id")]`: calls with the same value of this argument go to the same server, if
+///   the channel balances by a policy that hashes. What is hashed is the value as bincode writes it,
+///   whatever the codec of the channel: all clients agree. So the argument should be written the same
+///   way each time, which a `HashMap` is not. `CallOptions::with_hash_key` goes before it.
 #[proc_macro_attribute]
 pub fn service(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(attribute.into(), item.into()).into()

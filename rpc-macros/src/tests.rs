@@ -43,7 +43,7 @@ fn shape_options() {
     let item = quote! {
         pub(crate) trait Arith: Clone {
             #[rpc(name = "Multiply", idempotent)]
-            #[rpc(timeout = "1.5s")]
+            #[rpc(timeout = "1.5s", hash = "b")]
             async fn multiply(&self, a: i64, b: i64) -> Result<i64, ArithError>;
             #[rpc(oneway)]
             async fn log(&self, line: String) -> rpc::Result<()>;

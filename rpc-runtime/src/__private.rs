@@ -12,7 +12,11 @@ pub use rpc_core::codec::{
     Argument, AsBytes, AsValue, ByteString, DecodeArguments, EncodeArguments,
 };
 
-use crate::client::Answer;
+use rpc_core::codec::encode_argument;
+
+use crate::balance::hash_key;
+use crate::client::{Answer, MethodRef};
+use crate::contain::catch;
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
 
@@ -159,5 +163,20 @@ fn exchange<A: EncodeArguments + Sync>(
 ) -> impl Future<Output = Answer> + Send {
     let (codec, names) = (channel.codec(), method.argument_names);
     let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-    channel.exchange(method.into(), oneway, encode)
+    let mut call = MethodRef::from(method);
+    if let Some(index) = method.hash_argument
+        && channel.balances()
+    {
+        call = call.with_key(key_of(arguments, index));
+    }
+    channel.exchange(call, oneway, encode)
+}
+
+/// The key of a call by one of its arguments. `None` if that cannot be encoded: then the call fails,
+/// and where does not matter.
+fn key_of<A: EncodeArguments>(arguments: &A, index: usize) -> Option<u64> {
+    let mut bytes = Vec::new();
+    let encoded = catch(|| encode_argument(arguments, index, &mut bytes));
+    encoded.ok()?.ok()?;
+    Some(hash_key(&bytes))
 }

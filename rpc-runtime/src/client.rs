@@ -16,7 +16,7 @@ mod streams;
 mod waiters;
 
 pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
-use call::MethodRef;
+pub(crate) use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
 pub(crate) use slot::Answer;
 
@@ -153,6 +153,12 @@ impl Channel {
             options: self.options.clone(),
         };
         Ok(endpoints.map(one).collect())
+    }
+
+    /// True if it chooses one of several servers for each call.
+    #[inline]
+    pub(crate) fn balances(&self) -> bool {
+        matches!(self.inner.route, Route::Balanced(_))
     }
 
     /// Waits until there is a connection.

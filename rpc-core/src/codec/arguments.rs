@@ -99,6 +99,13 @@ mod sealed {
             names: &'static [&'static str],
             serializer: S,
         ) -> Result<S::Ok, S::Error>;
+
+        /// One of them alone.
+        fn serialize_one<S: Serializer>(
+            &self,
+            index: usize,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error>;
     }
 
     pub trait In: Sized {
@@ -194,6 +201,18 @@ impl<A: EncodeArguments + ?Sized> Serialize for ArgumentsOut<'_, A> {
     }
 }
 
+/// One argument alone.
+pub(super) struct ArgumentOut<'a, A: ?Sized> {
+    pub(super) arguments: &'a A,
+    pub(super) index: usize,
+}
+
+impl<A: EncodeArguments + ?Sized> Serialize for ArgumentOut<'_, A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.arguments.serialize_one(self.index, serializer)
+    }
+}
+
 /// Arguments on their way in.
 pub(super) struct ArgumentsSeed<A> {
     names: Names,
@@ -276,6 +295,19 @@ macro_rules! tuples {
                 let mut fields = serializer.serialize_struct("Arguments", $count)?;
                 $(fields.serialize_field($type, &self.$index)?;)*
                 fields.end()
+            }
+
+            fn serialize_one<Z: Serializer>(
+                &self,
+                index: usize,
+                serializer: Z,
+            ) -> Result<Z::Ok, Z::Error> {
+                match index {
+                    $($index => self.$index.serialize(serializer),)*
+                    _ => Err(serde::ser::Error::custom(format_args!(
+                        "there is no argument {index} of {}", $count
+                    ))),
+                }
             }
         }
 

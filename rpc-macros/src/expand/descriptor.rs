@@ -52,6 +52,9 @@ fn value(service: &str, method: &Method, names: &Names) -> TokenStream {
     let oneway = method.oneway.then(|| quote!(.with_oneway()));
     let idempotent = method.idempotent.then(|| quote!(.with_idempotent()));
     let timeout = method.timeout.map(timeout);
+    let hash = method
+        .hash_argument
+        .map(|index| quote!(.with_hash_argument(#index)));
     quote! {
         #private::MethodDescriptor::new(#service, #name)
             .with_docs(#docs)
@@ -60,6 +63,7 @@ fn value(service: &str, method: &Method, names: &Names) -> TokenStream {
             #oneway
             #idempotent
             #timeout
+            #hash
     }
 }
 

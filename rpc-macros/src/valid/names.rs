@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use syn::{Attribute, LitStr};
 
 use super::Errors;
-use crate::ast::Method;
+use crate::ast::{Argument, Method};
 
 /// Two methods that cannot be told apart, each behind a `cfg`: an error only if both are there.
 pub(crate) struct Clash {
@@ -34,6 +34,28 @@ pub(crate) fn check_method(name: &LitStr, errors: &mut Errors) {
             "the name of a method is one word; no white space, no `.`, no `/`",
         );
     }
+}
+
+/// The place of the argument that `hash = ".."` names.
+pub(crate) fn find_argument(
+    hash: &LitStr,
+    arguments: &[Argument],
+    errors: &mut Errors,
+) -> Option<usize> {
+    let name = hash.value();
+    let found = arguments.iter().position(|known| known.name() == name);
+    if found.is_none() {
+        let known = arguments.iter().map(|known| format!("`{}`", known.name()));
+        let known = match known.collect::<Vec<_>>() {
+            known if known.is_empty() => "it has none".to_owned(),
+            known => format!("there are {}", known.join(", ")),
+        };
+        errors.push(
+            hash.span(),
+            format!("`{name}` is no argument of this method: {known}"),
+        );
+    }
+    found
 }
 
 fn is_word(word: &str) -> bool {

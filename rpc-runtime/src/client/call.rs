@@ -30,6 +30,8 @@ pub(crate) struct MethodRef<'a> {
     pub(super) id: MethodId,
     idempotent: bool,
     timeout: Option<Duration>,
+    /// What balancing hashes it by, if one of its arguments says.
+    key: Option<u64>,
 }
 
 /// One call on its way out: what it asks for, on what terms.
@@ -110,6 +112,7 @@ impl<'a> MethodRef<'a> {
             id: MethodId::of(service, name),
             idempotent: false,
             timeout: None,
+            key: None,
         })
     }
 }
@@ -133,7 +136,16 @@ impl From<&'static MethodDescriptor> for MethodRef<'static> {
             id: method.id,
             idempotent: method.idempotent,
             timeout: method.timeout,
+            key: None,
         }
+    }
+}
+
+impl MethodRef<'_> {
+    /// Says by what balancing hashes the call, unless its caller does.
+    pub(crate) const fn with_key(mut self, key: Option<u64>) -> Self {
+        self.key = key;
+        self
     }
 }
 
@@ -186,7 +198,7 @@ impl Channel {
                 idempotent: method.idempotent,
                 wait_for_ready: self.options.wait_for_ready(),
             },
-            key: self.options.hash_key(),
+            key: self.options.hash_key().or(method.key),
             retry: self.options.retry(),
         };
         if let Some(ambient) = ambient.deadline {
