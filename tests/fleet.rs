@@ -9,10 +9,14 @@ mod crew;
 mod finding;
 #[path = "fleet/hashing.rs"]
 mod hashing;
+#[path = "fleet/holes.rs"]
+mod holes;
 #[path = "fleet/many.rs"]
 mod many;
 #[path = "fleet/restarts.rs"]
 mod restarts;
+#[path = "fleet/roads.rs"]
+mod roads;
 #[path = "fleet/streams.rs"]
 mod streams;
 

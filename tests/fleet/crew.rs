@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc::discovery::{Attributes, Endpoint, Resolvers, StaticList};
-use rpc::{Channel, ChannelBuilder, Code, Server, Status, Streaming};
+use rpc::transport::Listener;
+use rpc::{Channel, ChannelBuilder, Code, Server, ServerBuilder, Status, Streaming};
 
 use crate::common::unique;
 
@@ -178,14 +179,24 @@ impl Crew {
     }
 
     pub(crate) async fn start(&mut self, number: usize) {
+        let server = self.builder(number).bind(&self.addresses[number]).await;
+        self.servers[number] = Some(server.unwrap());
+    }
+
+    /// Starts one that listens elsewhere than at its address.
+    pub(crate) fn start_at(&mut self, number: usize, listener: impl Listener) {
+        let server = self.builder(number).serve(listener).unwrap();
+        self.servers[number] = Some(server);
+    }
+
+    /// A server that is to be started.
+    pub(crate) fn builder(&self, number: usize) -> ServerBuilder {
         let sailor = Sailor {
             number,
             mood: self.moods[number].clone(),
             ledger: self.ledger.clone(),
         };
-        let builder = Server::builder().add_service(GreeterServer::new(sailor));
-        let server = builder.bind(&self.addresses[number]).await.unwrap();
-        self.servers[number] = Some(server);
+        Server::builder().add_service(GreeterServer::new(sailor))
     }
 
     /// Stops one at once, whatever it is doing.

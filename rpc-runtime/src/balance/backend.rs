@@ -168,9 +168,13 @@ impl Backend {
         self.live.gate.close(until);
     }
 
-    /// A connection was made.
+    /// A connection was made. If that was not possible before, what was known is not true any more:
+    /// it is as quick as a backend that is new, and if it is ejected, its probe is due.
     pub fn set_reachable(&self) {
-        self.live.gate.open();
+        if self.live.gate.open() {
+            self.live.latency.forget();
+            self.live.gate.hasten_probe();
+        }
     }
 
     /// True while it is ejected, or on probation.

@@ -79,8 +79,16 @@ impl Gate {
         self.unreachable_until.store(nanos(until).max(1), Release);
     }
 
-    pub(super) fn open(&self) {
-        self.unreachable_until.store(0, Release);
+    /// True if it was closed for that reason.
+    pub(super) fn open(&self) -> bool {
+        self.unreachable_until.swap(0, AcqRel) != 0
+    }
+
+    /// If it is ejected, the next call is the probe.
+    pub(super) fn hasten_probe(&self) {
+        let soonest = |until| (until != 0).then_some(1);
+        // An error means that it is not ejected.
+        let _ = self.ejected_until.fetch_update(AcqRel, Relaxed, soonest);
     }
 }
 

@@ -30,6 +30,11 @@ impl PeakEwma {
     /// Nor more, or it would take long to be forgiven.
     const FAILURE_MAX: f64 = 30e9;
 
+    /// From now on nothing is known.
+    pub(super) fn forget(&self) {
+        self.cost.store(0, Relaxed);
+    }
+
     /// The cost by now, in nanoseconds; 0.0 if nothing is known.
     ///
     /// It falls while nobody calls, so that a backend that was slow is tried again.

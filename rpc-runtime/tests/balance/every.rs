@@ -348,3 +348,29 @@ proptest! {
         }
     }
 }
+
+/// F3: a connection that could not be made before says that what was known is over.
+#[test]
+fn f3_who_is_reached_again_is_as_new() {
+    let backends = make("p2c", vec![Backend::new("a"), Backend::new("b")]);
+    let lost = &backends.list()[0];
+    let failed = lost.begin(secs(100));
+    failed.finish(secs(101), Ended::Failed);
+    lost.eject(secs(131));
+    // One that could be reached all the time stays out.
+    lost.set_reachable();
+    assert!(lost.is_ejected() && lost.latency(secs(101)) >= secs(1));
+    let picks = |from: u64| {
+        let pick = |random| backends.pick(&Pick::new(secs(from), random)).unwrap().index;
+        let randoms = (0..200_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        randoms.map(pick).filter(|index| *index == 0).count()
+    };
+    assert_eq!(picks(102), 0);
+    lost.set_unreachable(Duration::MAX);
+    assert_eq!(picks(110), 0);
+    lost.set_reachable();
+    assert_eq!(lost.latency(secs(110)), Duration::ZERO);
+    assert_eq!(picks(110), 1, "the probe");
+    lost.readmit();
+    assert!(picks(110) > 50);
+}

@@ -19,12 +19,16 @@ use crate::balance::Backend;
 use crate::clock;
 use crate::error::{Error, Kind};
 use crate::resilience::Health;
-use crate::resilience::backoff::Backoff;
+use crate::resilience::backoff::{Backoff, BackoffPolicy};
 use crate::watch;
 
 /// How long a call waits for a place to be connected to before it looks for another one. That of
 /// "happy eyeballs" (RFC 8305).
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The longest pause between two attempts to connect: what a place that is back waits at most to be
+/// called.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// A gate that the task of the endpoint opens, and nobody else.
 const UNTIL_CONNECTED: Duration = Duration::MAX;
@@ -60,11 +64,19 @@ enum Stage {
     Closed,
 }
 
-#[derive(Default)]
 struct Dialing {
     backoff: Backoff,
     /// The last connection was accepted and of no use.
     was_sent_away: bool,
+}
+
+impl Default for Dialing {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::new(BackoffPolicy::default().with_cap(PAUSE_MAX)),
+            was_sent_away: false,
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -142,6 +154,14 @@ impl Endpoint {
         if begins {
             tokio::spawn(dial_until_connected(Arc::downgrade(self), None));
         }
+    }
+
+    /// Its calls fail: by the fault of the server, or of the way there? If it is the way, nobody can
+    /// connect, and whoever can again will know that all may be well.
+    pub(super) fn connect_anew(self: &Arc<Self>) {
+        // The calls on it hold it until they end.
+        self.current.store(None);
+        self.dial();
     }
 
     /// A call found the connection closed, or was on it when it broke.
@@ -240,8 +260,8 @@ impl Endpoint {
 }
 
 /// From a half to the whole of the bound, not from nothing: the bound grows with the time that the
-/// place is away, so that it is called again soon after it is back, at most 0.1 s and 1.2 times as
-/// long as it was away.
+/// place is away, so that it is called again soon after it is back: at most 0.1 s and 1.2 times as
+/// long as it was away, and 4 s at the most.
 fn jitter() -> f64 {
     0.5 + 0.5 * fastrand::f64()
 }
