@@ -242,6 +242,59 @@ async fn f19_a_list_that_changes_disturbs_no_call() {
     assert_eq!(crew.ledger.most(), 1);
 }
 
+#[rpc::service]
+trait Baker {
+    async fn bake(&self) -> rpc::Result<()>;
+}
+
+struct Busy;
+
+impl Baker for Busy {
+    async fn bake(&self) -> rpc::Result<()> {
+        Ok(())
+    }
+}
+
+/// F19: an address that somebody else has now. No call fails, none is executed there, and the server
+/// is left alone once that is known; if nobody has the service, that is said.
+#[tokio::test(start_paused = true)]
+async fn f19_an_address_that_serves_something_else_is_passed_over() {
+    let mut crew = Crew::of(3).await;
+    let client = crew.client_of(Channel::builder().balancing("round_robin"));
+    for nonce in 0..30 {
+        client.hello(nonce).await.unwrap();
+    }
+    let mut bakers = Vec::new();
+    for number in 0..3 {
+        crew.retire(number).await;
+        let baker = Server::builder().add_service(BakerServer::new(Busy));
+        bakers.push(baker.bind(crew.address(number)).await.unwrap());
+        for nonce in 0..600 {
+            let nonce = 100 + 1_000 * number as u64 + nonce;
+            let answer = client.hello(nonce).await;
+            match number {
+                0 | 1 => assert!(answer.unwrap() > number),
+                _ => {
+                    let status = answer.unwrap_err();
+                    assert_eq!(status.code(), Code::NotFound, "{status}");
+                    assert!(status.is_not_processed());
+                }
+            }
+            tokio::time::sleep(millis(10)).await;
+        }
+    }
+    let stats = client.channel().stats();
+    println!(
+        "F19: {} ejections, {} retries",
+        stats.ejections, stats.retries
+    );
+    assert!(stats.ejections >= 1);
+    assert_eq!(crew.ledger.most(), 1);
+    assert_eq!(crew.ledger.executed(), 30 + 2 * 600);
+    let baked = |baker: &Server| baker.method_stats("Baker.bake").unwrap().calls;
+    assert!(bakers.iter().all(|baker| baked(baker) == 0));
+}
+
 /// S3-10, A42: calls with a key go to the same server from every client, and elsewhere when it is
 /// gone.
 #[tokio::test(start_paused = true)]

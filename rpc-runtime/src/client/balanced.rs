@@ -243,8 +243,8 @@ impl Balanced {
                 Ok(pause) => pause,
                 Err(why) => return Err(self.give_up(lost, why, &so_far)),
             };
-            let stay = match place {
-                Some(place) if !retry.fails_over() => Some(Picked {
+            let picked = match place {
+                Some(place) if !retry.fails_over() && !lost.is_stranger => Some(Picked {
                     endpoint: place.endpoint,
                     is_last_resort: false,
                 }),
@@ -254,10 +254,21 @@ impl Balanced {
                 }
                 None => None,
             };
+            let picked = match picked {
+                None if lost.is_stranger => match self.fleet.pick_again(self.key(call), &tried) {
+                    Some(other) if !other.is_last_resort => Some(other),
+                    // Nobody has the service.
+                    _ => return Err(lost.failure),
+                },
+                picked => picked,
+            };
             if !pause.is_zero() {
                 in_time(call.deadline, tokio::time::sleep(pause)).await;
             }
-            match self.attempt_somewhere(call, encode, &mut tried, stay).await {
+            match self
+                .attempt_somewhere(call, encode, &mut tried, picked)
+                .await
+            {
                 Ok((reply, _)) => return Ok(reply),
                 Err((again, _)) if again.is_nowhere => {
                     return Err(first_cause(lost.failure, again.failure));
@@ -308,8 +319,9 @@ impl Balanced {
         lost: &Lost,
         so_far: &mut SoFar,
     ) -> Result<Duration, GiveUp> {
-        if lost.unsent && so_far.unsent < UNSENT_MAX {
-            // Not an attempt: there is one connection less, and nothing was handed to it.
+        if (lost.unsent || lost.is_stranger) && so_far.unsent < UNSENT_MAX {
+            // Not an attempt: there is one connection less, and nothing was handed to it; or it was
+            // handed to somebody who could not do anything with it.
             so_far.unsent += 1;
             return Ok(Duration::ZERO);
         }
@@ -378,7 +390,7 @@ fn at_once(picked: Option<Picked>) -> Result<Place, Option<Picked>> {
 #[derive(Default)]
 struct SoFar {
     attempts: u32,
-    /// Connections that were found closed.
+    /// Connections that were found closed, and servers of something else.
     unsent: u32,
     maybe_processed: bool,
     patience: crate::resilience::BackoffPolicy,

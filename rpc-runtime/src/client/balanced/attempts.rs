@@ -37,6 +37,8 @@ pub(super) struct Lost {
     pub(super) is_gone: bool,
     /// There was nobody to send it to.
     pub(super) is_nowhere: bool,
+    /// The server has no such service: somebody else has its address now.
+    pub(super) is_stranger: bool,
 }
 
 impl Lost {
@@ -47,6 +49,7 @@ impl Lost {
             unsent: true,
             is_gone: false,
             is_nowhere: true,
+            is_stranger: false,
         }
     }
 }
@@ -270,6 +273,7 @@ pub(super) fn note_failed(
 ) -> Lost {
     let mut failure = failed.failure;
     let is_gone = !place.connection.accepts_calls();
+    let is_stranger = failure.unknown_method && place.connection.lacks_service(call.method.service);
     if is_gone {
         // Whoever breaks connections is found out by who makes them.
         tracked.forget();
@@ -278,7 +282,7 @@ pub(super) fn note_failed(
         let code = failure.status.code();
         // Nothing that this process finds out by itself, such as an argument that is too long.
         let is_ours = code == Code::Internal && failure.status.is_not_processed();
-        tracked.end(blames_server(code) && !is_ours);
+        tracked.end(is_stranger || (blames_server(code) && !is_ours));
         failure = name_missing_service(&place.connection, call, failure);
     }
     Lost {
@@ -287,5 +291,6 @@ pub(super) fn note_failed(
         unsent: failed.unsent,
         is_gone,
         is_nowhere: false,
+        is_stranger,
     }
 }
