@@ -2,13 +2,19 @@
 
 #[path = "fleet/calls.rs"]
 mod calls;
+#[path = "fleet/chain.rs"]
+mod chain;
 mod common;
 #[path = "fleet/crew.rs"]
 mod crew;
+#[path = "fleet/directory.rs"]
+mod directory;
 #[path = "fleet/finding.rs"]
 mod finding;
 #[path = "fleet/hashing.rs"]
 mod hashing;
+#[path = "fleet/herd.rs"]
+mod herd;
 #[path = "fleet/holes.rs"]
 mod holes;
 #[path = "fleet/many.rs"]

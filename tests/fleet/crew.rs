@@ -179,8 +179,13 @@ impl Crew {
     }
 
     pub(crate) async fn start(&mut self, number: usize) {
-        let server = self.builder(number).bind(&self.addresses[number]).await;
-        self.servers[number] = Some(server.unwrap());
+        self.start_as(number, self.builder(number)).await;
+    }
+
+    /// Starts one that does something besides.
+    pub(crate) async fn start_as(&mut self, number: usize, builder: ServerBuilder) {
+        let server = builder.bind(&self.addresses[number]).await.unwrap();
+        self.servers[number] = Some(server);
     }
 
     /// Starts one that listens elsewhere than at its address.
