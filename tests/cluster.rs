@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::process::{self, Process, Role};
 use common::{soon, unique};
-use rpc::{Server, Status, Streaming};
+use rpc::{Context, Server, Status, Streaming};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -34,6 +34,8 @@ trait Work {
     async fn book_again(&self, nonce: u64) -> rpc::Result<u64>;
     /// A number every 20 ms, up to a second.
     async fn count(&self) -> rpc::Result<Streaming<u32>>;
+    /// The same without an end, but that of the server.
+    async fn count_on(&self) -> rpc::Result<Streaming<u32>>;
 }
 
 const ITEMS: u32 = 50;
@@ -62,6 +64,19 @@ impl Work for Worker {
             for number in 0..ITEMS {
                 sleep(millis(20)).await;
                 if sender.send(number).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(numbers)
+    }
+    async fn count_on(&self) -> rpc::Result<Streaming<u32>> {
+        let (sender, numbers) = Streaming::channel(4);
+        let context = Context::current();
+        tokio::spawn(async move {
+            for number in 0.. {
+                let pause = tokio::time::timeout(millis(20), context.draining());
+                if pause.await.is_ok() || sender.send(number).await.is_err() {
                     return;
                 }
             }
@@ -147,6 +162,8 @@ impl Drop for Cluster {
 struct Load {
     callers: JoinSet<Vec<(u64, Status)>>,
     streams: JoinSet<Vec<Status>>,
+    /// Streams that their servers have ended.
+    ended: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     calls: Arc<AtomicU64>,
 }
@@ -181,9 +198,22 @@ impl Load {
                 failed
             });
         }
+        let ended = Arc::<AtomicU64>::default();
+        for _ in 0..2 * SERVERS {
+            let (client, stop, ended) = (client.clone(), stop.clone(), ended.clone());
+            streams.spawn(async move {
+                let mut failed = Vec::new();
+                while !stop.load(SeqCst) {
+                    failed.extend(follow(&client, &stop).await.err());
+                    ended.fetch_add(1, SeqCst);
+                }
+                failed
+            });
+        }
         Self {
             callers,
             streams,
+            ended,
             stop,
             calls,
         }
@@ -210,6 +240,21 @@ async fn read(client: &WorkClient) -> Result<(), Status> {
     Ok(())
 }
 
+/// Reads one stream until its server ends it.
+async fn follow(client: &WorkClient, stop: &AtomicBool) -> Result<(), Status> {
+    let mut numbers = client.count_on().await?;
+    for expected in 0.. {
+        match numbers.next().await {
+            Some(number) => assert_eq!(number?, expected),
+            None => break,
+        }
+        if stop.load(SeqCst) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// How often somebody was called.
 fn calls_of(client: &WorkClient, target: &str) -> u64 {
     let endpoints = client.channel().stats().endpoints;
@@ -228,33 +273,40 @@ async fn until_used(client: &WorkClient, target: &str) -> Duration {
 }
 
 /// F2: rolling restarts of real processes, with streams open: nothing fails, nothing is executed
-/// twice, no stream is cut.
+/// twice, no stream is cut. Those that have no end of their own are ended by their servers when they
+/// drain, and go on elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f2_nine_restarts_of_processes_fail_and_repeat_nothing() {
     let mut cluster = Cluster::start();
     let client = cluster.client().await;
     let load = Load::start(&client, false);
     sleep(millis(300)).await;
-    let mut longest = Duration::ZERO;
+    let (mut longest, mut exit) = (Duration::ZERO, Duration::ZERO);
     for restart in 0..SERVERS * ROUNDS {
         let number = restart % SERVERS;
         let cluster = &mut cluster;
         tokio::task::block_in_place(|| {
+            let retired = Instant::now();
             cluster.processes[number].retire();
+            exit = exit.max(retired.elapsed());
             cluster.restart(number);
         });
         longest = longest.max(until_used(&client, &cluster.targets[number]).await);
         sleep(millis(100)).await;
     }
+    let ended = load.ended.load(SeqCst);
     let (calls, failed, streams) = load.end().await;
     let executed = cluster.executed();
     let twice = executed.values().filter(|count| **count > 1).count();
     println!(
-        "F2: {calls} calls over nine restarts: {} failed, {twice} executed twice, {} streams cut; \
-         used again within {longest:?}",
+        "F2: {calls} calls over nine restarts: {} failed, {twice} executed twice; {} streams cut, \
+         {ended} ended and followed elsewhere; gone within {exit:?}, used again within {longest:?}",
         failed.len(),
         streams.len()
     );
+    assert!(ended >= (SERVERS * ROUNDS) as u64, "{ended}");
+    // A stream of a second is waited for; the grace would be ten.
+    assert!(exit <= Duration::from_secs(4), "{exit:?}");
     assert!(failed.is_empty(), "{:?}", failed[0]);
     assert!(streams.is_empty(), "{:?}", streams[0]);
     assert_eq!((executed.len() as u64, twice), (calls, 0));
