@@ -170,7 +170,9 @@ impl Etcd {
 
     async fn must(&self, path: &str, body: Value) -> Value {
         for member in self.members.iter().filter(|m| m.child.is_some()) {
-            if let Some(answer) = ask(&member.client, path, &body).await {
+            // A disk that others use as well may be slow to write.
+            let patience = Duration::from_secs(10);
+            if let Some(answer) = ask_within(patience, &member.client, path, &body).await {
                 return answer;
             }
         }
@@ -276,8 +278,12 @@ fn revision(answer: &Value) -> String {
     answer["header"]["revision"].as_str().unwrap().to_owned()
 }
 
-/// One request, written by hand: what is tested does not test itself.
 async fn ask(host: &str, path: &str, body: &Value) -> Option<Value> {
+    ask_within(Duration::from_secs(2), host, path, body).await
+}
+
+/// One request, written by hand: what is tested does not test itself.
+async fn ask_within(limit: Duration, host: &str, path: &str, body: &Value) -> Option<Value> {
     let asked = async {
         let mut stream = TcpStream::connect(host).await.ok()?;
         let body = body.to_string();
@@ -292,6 +298,6 @@ async fn ask(host: &str, path: &str, body: &Value) -> Option<Value> {
         head.starts_with("HTTP/1.1 200 ").then_some(())?;
         serde_json::from_str(body).ok()
     };
-    let answer = tokio::time::timeout(Duration::from_secs(2), asked).await;
+    let answer = tokio::time::timeout(limit, asked).await;
     answer.ok().flatten()
 }

@@ -1,5 +1,10 @@
 //! F5, F6: what etcd may do to those who depend on it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use tokio::task::JoinHandle;
+
 use super::common::process::{self, Process, Role};
 use super::gate::Gate;
 use super::*;
@@ -93,7 +98,39 @@ async fn f5_etcd_that_is_restarted_has_the_fleet_again() {
     drop(c);
 }
 
-/// F6: the leader is killed, with entries of 10 s: nobody who lives is lost, and changes are seen.
+/// Calls without end, by name. Gives how many there were, and those that failed.
+struct Load {
+    stop: Arc<AtomicBool>,
+    calls: JoinHandle<(u64, Vec<rpc::Status>)>,
+}
+
+impl Load {
+    async fn start(etcd: &str) -> Self {
+        let client = GreeterClient::connect(format!("{etcd}/greeter")).await;
+        let (client, stop) = (client.unwrap(), Arc::<AtomicBool>::default());
+        let stopped = stop.clone();
+        let calls = tokio::spawn(async move {
+            let (mut calls, mut failed) = (0, Vec::new());
+            while !stopped.load(SeqCst) {
+                failed.extend(client.hello().await.err());
+                calls += 1;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            (calls, failed)
+        });
+        Self { stop, calls }
+    }
+
+    async fn end_without_a_failure(self) {
+        self.stop.store(true, SeqCst);
+        let (calls, failed) = self.calls.await.unwrap();
+        println!("F6: {} of {calls} calls failed", failed.len());
+        assert!(failed.is_empty() && calls > 500, "{calls} {failed:?}");
+    }
+}
+
+/// F6: the leader is killed, with entries of 10 s: no call fails, nobody who lives is lost, and
+/// changes are seen.
 #[tokio::test]
 async fn f6_nobody_is_lost_when_the_leader_is_killed() {
     let Some(mut etcd) = Etcd::start(3).await else {
@@ -119,6 +156,7 @@ async fn f6_nobody_is_lost_when_the_leader_is_killed() {
     for watch in &mut watches {
         until(watch, &["a", "b"]).await;
     }
+    let load = Load::start(&target).await;
     let leader = etcd.leader().await;
     etcd.kill(leader);
     let killed = Instant::now();
@@ -138,6 +176,7 @@ async fn f6_nobody_is_lost_when_the_leader_is_killed() {
     for watch in &mut watches {
         until(watch, &["a", "b"]).await;
     }
+    load.end_without_a_failure().await;
 }
 
 /// F6: the leader is frozen, as one that is cut off: its connections do not end, and say nothing.
@@ -154,6 +193,7 @@ async fn f6_a_frozen_leader_holds_nobody_up() {
     let ttl = seconds(10);
     let _a = start(&target, "a", ttl).await;
     until(&mut watch, &["a"]).await;
+    let load = Load::start(&target).await;
     etcd.freeze(leader);
     let frozen = Instant::now();
     let target = format!("etcd://{},{}/rpc", hosts[1], hosts[2]);
@@ -170,6 +210,7 @@ async fn f6_a_frozen_leader_holds_nobody_up() {
     etcd.thaw(leader);
     b.shutdown().await;
     until(&mut watch, &["a"]).await;
+    load.end_without_a_failure().await;
 }
 
 /// F6: a server is paused for three times its time: it is gone, and is back by itself.
