@@ -1,17 +1,27 @@
 //! The two ends of the connection, each a process with one thread.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use rpc::Server;
 use tokio::io::AsyncReadExt;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinHandle, yield_now};
+
+/// The structured message: ten fields, one nested, one a vector of ten.
+#[path = "../../peers/harness/src/record.rs"]
+mod record;
 
 use crate::Result;
+use record::Record;
 
 const PAYLOAD: [u8; 32] = [7; 32];
 
 #[rpc::service]
 trait Bench {
     async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes>;
+    async fn echo_later(&self, payload: Bytes) -> rpc::Result<Bytes>;
+    async fn copy(&self, record: &Record) -> rpc::Result<Record>;
 }
 
 struct Echo;
@@ -19,6 +29,41 @@ struct Echo;
 impl Bench for Echo {
     async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes> {
         Ok(payload)
+    }
+    async fn echo_later(&self, payload: Bytes) -> rpc::Result<Bytes> {
+        yield_now().await;
+        Ok(payload)
+    }
+    async fn copy(&self, record: &Record) -> rpc::Result<Record> {
+        Ok(record.clone())
+    }
+}
+
+/// Which call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// 32 bytes, answered at once.
+    Echo,
+    /// The same with a handler that waits once.
+    EchoLater,
+    /// The structured message.
+    Copy,
+}
+
+impl Call {
+    const ALL: [Self; 3] = [Self::Echo, Self::EchoLater, Self::Copy];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::EchoLater => "echo-later",
+            Self::Copy => "copy",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|call| call.name() == name);
+        found.ok_or_else(|| format!("no call `{name}`").into())
     }
 }
 
@@ -38,22 +83,40 @@ pub(crate) fn serve(target: &str) -> Result<()> {
 }
 
 /// So many callers, each of which makes so many calls.
-pub(crate) fn call(target: &str, in_flight: u32, rounds: u32) -> Result<()> {
+pub(crate) fn call(target: &str, in_flight: u32, rounds: u32, call: Call) -> Result<()> {
     runtime()?.block_on(async {
         let client = BenchClient::connect(target).await?;
-        let callers = (0..in_flight).map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move {
-                for _ in 0..rounds {
-                    let reply = client.echo(Bytes::from_static(&PAYLOAD)).await?;
-                    assert_eq!(reply, PAYLOAD[..]);
-                }
-                Ok::<_, rpc::Status>(())
-            })
-        });
+        let callers = (0..in_flight).map(|_| spawn_caller(client.clone(), rounds, call));
         for caller in callers.collect::<Vec<_>>() {
             caller.await??;
         }
         Ok(())
     })
+}
+
+/// A task for each kind: one future for all of them would be larger than that of a user.
+fn spawn_caller(client: BenchClient, rounds: u32, call: Call) -> JoinHandle<rpc::Result<()>> {
+    static SAMPLE: LazyLock<Record> = LazyLock::new(Record::sample);
+    match call {
+        Call::Echo => tokio::spawn(async move {
+            for _ in 0..rounds {
+                let reply = client.echo(Bytes::from_static(&PAYLOAD)).await?;
+                assert_eq!(reply, PAYLOAD[..]);
+            }
+            Ok(())
+        }),
+        Call::EchoLater => tokio::spawn(async move {
+            for _ in 0..rounds {
+                let reply = client.echo_later(Bytes::from_static(&PAYLOAD)).await?;
+                assert_eq!(reply, PAYLOAD[..]);
+            }
+            Ok(())
+        }),
+        Call::Copy => tokio::spawn(async move {
+            for _ in 0..rounds {
+                assert_eq!(client.copy(&SAMPLE).await?.items.len(), 10);
+            }
+            Ok(())
+        }),
+    }
 }

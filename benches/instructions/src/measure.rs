@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, id};
 
 use crate::Result;
+use crate::breakdown::{self, Parts};
+use crate::ends::Call;
 
 /// Rounds of the two runs that are subtracted.
 const ROUNDS: [u32; 2] = [100, 300];
@@ -20,16 +22,35 @@ pub(crate) enum End {
 }
 
 /// Instructions of one call at this end.
-pub(crate) fn count(end: End, in_flight: u32) -> Result<u64> {
-    let rounds = if in_flight == 1 { ROUNDS_ALONE } else { ROUNDS };
-    let [few, many] = rounds.map(|rounds| run(end, in_flight, rounds));
+pub(crate) fn count(end: End, in_flight: u32, call: Call) -> Result<u64> {
+    let rounds = rounds(in_flight);
+    let [few, many] = rounds.map(|rounds| run(end, in_flight, rounds, call));
     let calls = u64::from((rounds[1] - rounds[0]) * in_flight);
     let spent = many?.checked_sub(few?).ok_or("more calls took less")?;
     Ok(spent / calls)
 }
 
+/// How many calls, and the instructions of all of them at this end, part by part.
+pub(crate) fn difference(end: End, in_flight: u32, call: Call) -> Result<(u64, Parts)> {
+    let rounds = rounds(in_flight);
+    let [few, many] = rounds.map(|rounds| {
+        run(end, in_flight, rounds, call)?;
+        breakdown::of_profile(&profile(&env::current_exe()?))
+    });
+    let (few, mut many) = (few?, many?);
+    for (part, count) in &mut many {
+        *count = count.saturating_sub(few.get(part).copied().unwrap_or(0));
+    }
+    let calls = u64::from((rounds[1] - rounds[0]) * in_flight);
+    Ok((calls, many))
+}
+
+fn rounds(in_flight: u32) -> [u32; 2] {
+    if in_flight == 1 { ROUNDS_ALONE } else { ROUNDS }
+}
+
 /// The instructions of one end.
-fn run(end: End, in_flight: u32, rounds: u32) -> Result<u64> {
+fn run(end: End, in_flight: u32, rounds: u32, call: Call) -> Result<u64> {
     let socket = env::temp_dir().join(format!("rpc-instructions-{}.sock", id()));
     let _ = std::fs::remove_file(&socket);
     let target = format!("unix://{}", socket.display());
@@ -44,7 +65,7 @@ fn run(end: End, in_flight: u32, rounds: u32) -> Result<u64> {
     let (in_flight, rounds) = (in_flight.to_string(), rounds.to_string());
     let mut client = command(end == End::Client)?;
     let client = client
-        .args(["call", &target, &in_flight, &rounds])
+        .args(["call", &target, &in_flight, &rounds, call.name()])
         .spawn()?;
 
     let client = finish(client)?;
@@ -69,6 +90,8 @@ fn command(counted: bool) -> Result<Command> {
     command
         .args([
             "--tool=callgrind",
+            "--compress-strings=no",
+            "--compress-pos=no",
             &format!("--callgrind-out-file={}", profile(&program).display()),
         ])
         .arg(program)
