@@ -26,11 +26,10 @@ pub(crate) fn build(peer: Peer) -> Result<Built> {
     let release = target.join("release");
     match peer.program {
         Program::Rust { package, binary } => {
-            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+            let mut cargo = cargo();
             cargo.args(["build", "--quiet", "--release"]);
             cargo.args(["--package", package, "--bin", binary]);
-            cargo.arg("--target-dir").arg(&target);
-            finish(cargo.current_dir(folder()))?;
+            finish(cargo.arg("--target-dir").arg(&target))?;
             Ok(Built {
                 peer,
                 executable: release.join(binary),
@@ -51,8 +50,15 @@ pub(crate) fn build(peer: Peer) -> Result<Built> {
     }
 }
 
+/// In the folder of the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(folder());
+    cargo
+}
+
 /// The folder that has `release/peers` in it, wherever the caller wanted it.
-fn target() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let program = env::current_exe()?;
     let target = program.parent().and_then(Path::parent);
     Ok(target
@@ -60,7 +66,7 @@ fn target() -> Result<PathBuf> {
         .to_owned())
 }
 
-fn finish(command: &mut Command) -> Result<()> {
+pub(crate) fn finish(command: &mut Command) -> Result<()> {
     let status = command.stdin(Stdio::null()).status();
     let status = status.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     status

@@ -3,6 +3,7 @@
 mod arguments;
 mod build;
 mod goals;
+mod hello;
 mod machine;
 mod metric;
 mod noise;

@@ -23,6 +23,11 @@ pub(crate) enum Metric {
     /// Per connection.
     ServerMemory,
     ClientMemory,
+    /// From clean to a program.
+    BuildSeconds,
+    BuildCpuSeconds,
+    /// Packages that are built.
+    Packages,
 }
 
 impl Metric {
@@ -43,6 +48,9 @@ impl Metric {
             Self::ServerInstructions => "instructions, server",
             Self::ServerMemory => "KiB, server",
             Self::ClientMemory => "KiB, client",
+            Self::BuildSeconds => "seconds",
+            Self::BuildCpuSeconds => "CPU seconds",
+            Self::Packages => "packages",
         }
     }
 
@@ -61,13 +69,17 @@ impl Metric {
                 | Self::P999
                 | Self::ClientCpu
                 | Self::ServerCpu
+                | Self::BuildSeconds
+                | Self::BuildCpuSeconds
         )
     }
 
     /// The number alone, as the title's unit has it.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
-            Self::Rate | Self::ClientInstructions | Self::ServerInstructions => thousands(value),
+            Self::Rate | Self::ClientInstructions | Self::ServerInstructions | Self::Packages => {
+                thousands(value)
+            }
             Self::ServerMemory | Self::ClientMemory => format!("{:.1}", value / 1024.0),
             _ if value >= 1000.0 => thousands(value),
             _ if value >= 100.0 => format!("{value:.0}"),

@@ -8,6 +8,8 @@ pub(crate) struct Peer {
     pub(crate) program: Program,
     /// Whose versions are told.
     pub(crate) packages: &'static [&'static str],
+    /// The package of its hello world, if there is one.
+    pub(crate) hello: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,20 @@ const fn rust(package: &'static str, binary: &'static str) -> Program {
 /// What the others are compared with.
 pub(crate) const BARE: &str = "bare";
 pub(crate) const OURS: &str = "ours";
+/// This project with other settings; measured only where a workload asks for them.
+pub(crate) const OURS_OFF: &str = "ours-off";
+pub(crate) const OURS_ON: &str = "ours-on";
+
+impl Peer {
+    pub(crate) fn is_variant(self) -> bool {
+        [OURS_OFF, OURS_ON].contains(&self.name)
+    }
+
+    /// Neither the yardstick nor this project.
+    pub(crate) fn is_other(name: &str) -> bool {
+        ![BARE, OURS, OURS_OFF, OURS_ON].contains(&name)
+    }
+}
 
 pub(crate) const PEERS: &[Peer] = &[
     Peer {
@@ -35,59 +51,83 @@ pub(crate) const PEERS: &[Peer] = &[
         what: "no RPC: the same frame over TCP, as fast as Tokio goes",
         program: rust("peer-bare", "peer-bare"),
         packages: &["tokio"],
+        hello: None,
     },
     Peer {
         name: OURS,
         what: "this project",
         program: rust("peer-ours", "peer-ours"),
         packages: &["rpc"],
+        hello: Some("hello-ours"),
+    },
+    Peer {
+        name: OURS_OFF,
+        what: "this project without deadlines, pings and the end of idle connections",
+        program: rust("peer-ours", "peer-ours-off"),
+        packages: &[],
+        hello: None,
+    },
+    Peer {
+        name: OURS_ON,
+        what: "this project with an interceptor on each side",
+        program: rust("peer-ours", "peer-ours-on"),
+        packages: &[],
+        hello: None,
     },
     Peer {
         name: "tarpc",
         what: "bincode over TCP",
         program: rust("peer-tarpc", "peer-tarpc"),
         packages: &["tarpc"],
+        hello: Some("hello-tarpc"),
     },
     Peer {
         name: "tonic",
         what: "gRPC",
         program: rust("peer-tonic", "peer-tonic"),
         packages: &["tonic", "prost", "h2"],
+        hello: Some("hello-tonic"),
     },
     Peer {
         name: "volo",
         what: "Thrift, multiplexed",
         program: rust("peer-volo", "peer-volo"),
         packages: &["volo-thrift", "pilota"],
+        hello: None,
     },
     Peer {
         name: "volo-pool",
         what: "Thrift, a connection for each call in flight",
         program: rust("peer-volo", "peer-volo-pool"),
         packages: &["volo-thrift", "pilota"],
+        hello: None,
     },
     Peer {
         name: "jsonrpsee",
         what: "JSON-RPC over WebSocket",
         program: rust("peer-jsonrpsee", "peer-jsonrpsee"),
         packages: &["jsonrpsee"],
+        hello: None,
     },
     Peer {
         name: "connectrpc",
         what: "the Connect protocol with protobuf over HTTP/2",
         program: rust("peer-connectrpc", "peer-connectrpc"),
         packages: &["connectrpc", "buffa", "h2"],
+        hello: None,
     },
     Peer {
         name: "net-rpc",
         what: "Go's standard library: gob over TCP",
         program: Program::Go,
         packages: &[],
+        hello: None,
     },
     Peer {
         name: "grpc-go",
         what: "gRPC in Go",
         program: Program::Go,
         packages: &["google.golang.org/grpc", "google.golang.org/protobuf"],
+        hello: None,
     },
 ];

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use peers_harness::{COUNT_ALLOCATIONS, Load, Outcome, Usage};
 use serde::Serialize;
 
-use crate::Result;
 use crate::build::Built;
 use crate::metric::Metric;
 use crate::noise;
 use crate::placement::Placement;
 use crate::process::Process;
 use crate::syscalls::{self, Counted};
-use crate::workloads::Workload;
+use crate::workloads::{Kind, Workload};
+use crate::{Result, hello};
 
 /// For what takes no time of its own, on a machine that is slow.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +42,22 @@ pub(crate) fn measure(
     placement: Placement,
     terms: Terms,
 ) -> Result<Sample> {
+    match &workload.kind {
+        Kind::Calls(load) => measure_calls(built, workload, load, placement, terms),
+        Kind::Build => {
+            let package = built.peer.hello.ok_or("it has no hello world")?;
+            hello::measure(package, terms.cores)
+        }
+    }
+}
+
+fn measure_calls(
+    built: &Built,
+    workload: &Workload,
+    load: &Load,
+    placement: Placement,
+    terms: Terms,
+) -> Result<Sample> {
     let (client_cores, server_cores) = placement.cores(terms.cores);
     let mut server = Process::start(&mut command(built, workload, &["serve"]), &server_cores)?;
     let listening = server.line(PATIENCE)?;
@@ -51,12 +67,12 @@ pub(crate) fn measure(
 
     let window_ms = terms.window_ms;
     let warm_up_ms = window_ms / 5;
-    let load = Load {
+    let bytes = load.bytes;
+    let load = serde_json::to_string(&Load {
         window_ms,
         warm_up_ms,
-        ..workload.load.clone()
-    };
-    let load = serde_json::to_string(&load)?;
+        ..load.clone()
+    })?;
     let mut client = Process::start(
         &mut command(built, workload, &["load", address, &load]),
         &client_cores,
@@ -85,7 +101,7 @@ pub(crate) fn measure(
     }
     let known = (used.cpu_us + outcome.usage.cpu_us) / 1e6;
     let others = ((busy - known) / (seconds * terms.cores.len() as f64)).max(0.0);
-    let mut metrics = of_client(&outcome, workload.load.bytes);
+    let mut metrics = of_client(&outcome, bytes);
     metrics.extend(of_server(used, outcome.calls));
     metrics.extend(of_counts(client_counts, outcome.calls, CLIENT_COUNTS));
     metrics.extend(of_counts(server_counts, outcome.calls, SERVER_COUNTS));

@@ -3,6 +3,8 @@
 use peers_harness::{Load, Operation, Work};
 
 use crate::metric::Metric;
+use crate::peers::{BARE, OURS, OURS_OFF, OURS_ON, Peer};
+use crate::placement::Placement;
 
 /// A payload of this many bytes, where its size is not the question.
 const SMALL: usize = 32;
@@ -11,11 +13,39 @@ const SMALL: usize = 32;
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    pub(crate) load: Load,
+    pub(crate) kind: Kind,
     /// What is told of it; the first is what peers are compared by.
     pub(crate) metrics: &'static [Metric],
     /// Allocations, instructions and system calls are counted, which takes time of its own.
     pub(crate) counted: bool,
+    /// Who is measured, if not everybody.
+    only: &'static [&'static str],
+    /// Where it is measured, if it matters.
+    placements: &'static [Placement],
+}
+
+/// What a peer has to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Its client calls its server.
+    Calls(Load),
+    /// Its hello world is built, from clean.
+    Build,
+}
+
+impl Workload {
+    /// Variants of this project are measured only where they are named.
+    pub(crate) fn is_for(&self, peer: Peer) -> bool {
+        match self.kind {
+            Kind::Build => peer.hello.is_some(),
+            Kind::Calls(_) if self.only.is_empty() => !peer.is_variant(),
+            Kind::Calls(_) => self.only.contains(&peer.name),
+        }
+    }
+
+    pub(crate) fn is_at(&self, placement: Placement) -> bool {
+        self.placements.is_empty() || self.placements.contains(&placement)
+    }
 }
 
 const RATE: &[Metric] = &[
@@ -34,6 +64,11 @@ const TAIL: &[Metric] = &[
     Metric::ClientCpu,
     Metric::ServerCpu,
 ];
+const BUILD: &[Metric] = &[
+    Metric::BuildSeconds,
+    Metric::BuildCpuSeconds,
+    Metric::Packages,
+];
 const MEMORY: &[Metric] = &[Metric::ServerMemory, Metric::ClientMemory];
 const COST: &[Metric] = &[
     Metric::ServerInstructions,
@@ -48,31 +83,33 @@ pub(crate) fn all() -> Vec<Workload> {
     let closed = |name, what, connections, in_flight| Workload {
         name,
         what,
-        load: load(connections, in_flight),
+        kind: Kind::Calls(load(connections, in_flight)),
         metrics: RATE,
         counted: false,
+        only: &[],
+        placements: &[],
     };
     let bulk = |name, what, bytes, in_flight| Workload {
-        load: Load {
+        kind: Kind::Calls(Load {
             bytes,
             ..load(1, in_flight)
-        },
+        }),
         metrics: BULK,
         ..closed(name, what, 1, in_flight)
     };
     let working = |name, what, in_flight, work| Workload {
-        load: Load {
+        kind: Kind::Calls(Load {
             operation: Operation::Work(work),
             ..load(1, in_flight)
-        },
+        }),
         ..closed(name, what, 1, in_flight)
     };
     let open = |name, what, rate, one_percent| Workload {
-        load: Load {
+        kind: Kind::Calls(Load {
             rate: Some(rate),
             one_percent,
             ..load(1, 0)
-        },
+        }),
         metrics: TAIL,
         ..closed(name, what, 1, 0)
     };
@@ -96,10 +133,10 @@ pub(crate) fn all() -> Vec<Workload> {
             16,
         ),
         Workload {
-            load: Load {
+            kind: Kind::Calls(Load {
                 operation: Operation::Record,
                 ..load(1, 64)
-            },
+            }),
             ..closed(
                 "record",
                 "a structured message there and back, 64 in flight",
@@ -142,10 +179,10 @@ pub(crate) fn all() -> Vec<Workload> {
             Some(Work::Spin(1000)),
         ),
         Workload {
-            load: Load {
+            kind: Kind::Calls(Load {
                 operation: Operation::Items(10_000),
                 ..load(1, 1)
-            },
+            }),
             metrics: &[Metric::Rate, Metric::ClientCpu, Metric::ServerCpu],
             ..closed(
                 "stream",
@@ -155,11 +192,12 @@ pub(crate) fn all() -> Vec<Workload> {
             )
         },
         Workload {
-            load: Load {
+            kind: Kind::Calls(Load {
                 operation: Operation::Nothing,
                 ..load(5000, 0)
-            },
+            }),
             metrics: MEMORY,
+            placements: &[Placement::OneCore],
             ..closed(
                 "idle",
                 "5,000 connections that do nothing: memory of each",
@@ -169,6 +207,26 @@ pub(crate) fn all() -> Vec<Workload> {
         },
         counted("cost1", "what a call costs, one at a time", 1),
         counted("cost64", "what a call costs, 64 in flight", 64),
+        Workload {
+            only: &[BARE, OURS, OURS_OFF, OURS_ON],
+            ..closed(
+                "switches",
+                "64 calls in flight: what this project does for each call, on and off",
+                1,
+                64,
+            )
+        },
+        Workload {
+            kind: Kind::Build,
+            metrics: BUILD,
+            placements: &[Placement::TwoCores],
+            ..closed(
+                "build",
+                "a hello world of a user, built from clean with optimisation",
+                0,
+                0,
+            )
+        },
     ]
 }
 

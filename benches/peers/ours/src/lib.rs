@@ -1,15 +1,65 @@
-//! This project, with everything it promises switched on: its defaults.
+//! This project, as its README writes it, with a deadline for each call: tarpc and volo have one
+//! too. Its variants have more or less switched on.
 
 use std::future;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use peers_harness::{Client, Peer, Record, Result, Work, run};
-use rpc::{Server, Streaming};
+use peers_harness::{Client, Peer, Record, Result, Work};
+use rpc::{Channel, ChannelBuilder, Interceptor, Server, ServerBuilder, Streaming};
 
 /// More than the 1,000 of one address that a server takes unless it is told.
 const CONNECTIONS_MAX: usize = 10_000;
+/// That of tarpc, unless its users say another.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is switched on.
+pub trait Switches: 'static {
+    fn server(server: ServerBuilder) -> ServerBuilder {
+        server
+    }
+    fn channel(channel: ChannelBuilder) -> ChannelBuilder;
+}
+
+/// What it promises: deadlines, pings, the end of idle connections.
+pub struct Promised;
+
+impl Switches for Promised {
+    fn channel(channel: ChannelBuilder) -> ChannelBuilder {
+        channel.default_timeout(TIMEOUT)
+    }
+}
+
+/// Nothing that has a switch.
+pub struct Off;
+
+impl Switches for Off {
+    fn server(server: ServerBuilder) -> ServerBuilder {
+        server.keep_alive(None).idle_timeout(None)
+    }
+    fn channel(channel: ChannelBuilder) -> ChannelBuilder {
+        channel.keep_alive(None)
+    }
+}
+
+/// What it promises, and an interceptor on each side.
+pub struct On;
+
+impl Switches for On {
+    fn server(server: ServerBuilder) -> ServerBuilder {
+        server.interceptor(Idle)
+    }
+    fn channel(channel: ChannelBuilder) -> ChannelBuilder {
+        channel.default_timeout(TIMEOUT).interceptor(Idle)
+    }
+}
+
+/// Does nothing, at the price of being asked.
+struct Idle;
+impl Interceptor for Idle {}
 
 #[rpc::service]
 trait Bench {
@@ -39,7 +89,7 @@ impl Bench for Handlers {
 }
 
 #[derive(Clone)]
-struct Connection {
+pub struct Connection {
     client: BenchClient,
     record: Record,
 }
@@ -66,13 +116,13 @@ impl Client for Connection {
     }
 }
 
-struct Ours;
+pub struct Ours<S>(PhantomData<S>);
 
-impl Peer for Ours {
+impl<S: Switches> Peer for Ours<S> {
     type Client = Connection;
 
     async fn serve(listening: impl FnOnce(SocketAddr) + Send) -> Result<()> {
-        let server = Server::builder()
+        let server = S::server(Server::builder())
             .connections_per_ip_max(CONNECTIONS_MAX)
             .add_service(BenchServer::new(Handlers))
             .bind("tcp://127.0.0.1:0")
@@ -83,12 +133,10 @@ impl Peer for Ours {
     }
 
     async fn connect(server: SocketAddr) -> Result<Connection> {
-        let client = BenchClient::connect(format!("tcp://{server}")).await?;
+        let channel = S::channel(Channel::builder());
+        let channel = channel.connect(format!("tcp://{server}")).await?;
+        let client = BenchClient::new(channel);
         let record = Record::sample();
         Ok(Connection { client, record })
     }
-}
-
-fn main() {
-    run::<Ours>();
 }

@@ -19,17 +19,23 @@ pub(crate) fn marked(file: PathBuf) -> Result<PathBuf> {
 
 pub(crate) fn write(
     file: &Path,
+    svg: Option<&Path>,
     circumstances: &[String],
     remarks: &[String],
     tables: &[Table],
 ) -> Result<()> {
     let text = read(file)?;
     let (before, after) = split(&text)?;
-    let document = format!(
-        "{before}{}{after}",
-        document(circumstances, remarks, tables)
-    );
-    Ok(fs::write(file, document)?)
+    let image = svg.map_or(String::new(), |svg| image(file, svg));
+    let tables = document(circumstances, remarks, tables);
+    Ok(fs::write(file, format!("{before}{image}{tables}{after}"))?)
+}
+
+/// The plot, as seen from the document.
+fn image(file: &Path, svg: &Path) -> String {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let path = svg.strip_prefix(folder).unwrap_or(svg);
+    format!("\n![The plot of the main workloads]({})\n", path.display())
 }
 
 fn read(file: &Path) -> Result<String> {
@@ -95,13 +101,15 @@ fn capitalised(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, split};
+    use super::{BEGIN, END, image, split};
 
     #[test]
     fn what_stands_around_the_tables_stays() {
         let text = format!("a\n{BEGIN}old\n{END}b\n");
         let (before, after) = split(&text).unwrap();
         assert_eq!(format!("{before}{after}"), format!("a\n{BEGIN}{END}b\n"));
+        let plot = image("docs/a.md".as_ref(), "docs/b.svg".as_ref());
+        assert!(plot.contains("(b.svg)"), "{plot}");
         assert!(split(BEGIN).is_err() && split(&format!("{END}{BEGIN}")).is_err());
     }
 }

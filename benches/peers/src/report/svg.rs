@@ -67,7 +67,12 @@ fn bars(table: &Table) -> Vec<(&'static str, Figure)> {
 fn panel(svg: &mut String, table: &Table, left: usize, top: usize) {
     let metric = table.headline();
     text(svg, left + 10, top + 18, "font-weight=\"bold\"", table.what);
-    let unit = format!("{}, {}", metric.title(), table.placement.what());
+    let doubt = if table.doubts().is_empty() {
+        ""
+    } else {
+        "in doubt: "
+    };
+    let unit = format!("{doubt}{}, {}", metric.title(), table.placement.what());
     text(
         svg,
         left + 10,
