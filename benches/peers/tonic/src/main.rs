@@ -1,5 +1,5 @@
-//! tonic, as its examples write it, with the settings of its benchmarks: `TCP_NODELAY` on both
-//! sides, and windows that a message of 1 MiB fits into.
+//! tonic, as its examples write it, with `TCP_NODELAY` on both sides, and windows and frames that a
+//! message of 1 MiB fits into.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,6 +23,8 @@ use proto::bench_server::{Bench, BenchServer};
 use proto::{Payload, Person, Task, Wanted};
 
 const WINDOW_BYTES: u32 = 4 << 20;
+/// Instead of 16 KiB: echoes of 1 MiB take little more than half of the CPU time.
+const FRAME_BYTES: u32 = 1 << 20;
 /// More than the 200 that a server allows unless it is told.
 const STREAMS_MAX: u32 = 10_000;
 
@@ -107,6 +109,7 @@ impl Peer for Tonic {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .max_concurrent_streams(STREAMS_MAX)
+            .max_frame_size(FRAME_BYTES)
             .add_service(BenchServer::new(Handlers))
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
             .await?;
@@ -119,6 +122,7 @@ impl Peer for Tonic {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .buffer_size(STREAMS_MAX as usize)
+            .max_frame_size(FRAME_BYTES)
             .connect()
             .await?;
         let client = BenchClient::new(channel);
