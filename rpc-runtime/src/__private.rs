@@ -15,7 +15,7 @@ pub use rpc_core::codec::{
 use rpc_core::codec::encode_argument;
 
 use crate::balance::hash_key;
-use crate::client::{Answer, MethodRef};
+use crate::client::{Answer, MethodRef, Tried, UnaryCall};
 use crate::contain::catch;
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
@@ -130,18 +130,41 @@ impl<R: Outcome> UnknownCode<R::Error> for &CodeOf<R> {
 
 /// One call of a typed client: encodes, sends, waits, decodes.
 #[inline]
-pub async fn unary<A: EncodeArguments + Sync, R: Outcome>(
-    channel: &Channel,
+pub fn unary<'a, A: EncodeArguments + Sync, R: Outcome>(
+    channel: &'a Channel,
     method: &'static MethodDescriptor,
-    arguments: &A,
-) -> R {
-    R::from_result(match exchange(channel, method, false, arguments).await {
+    arguments: &'a A,
+) -> impl Future<Output = R> + Send + 'a {
+    UnaryCall::new(channel, method, arguments, general, decode)
+}
+
+/// What the caller of a method gets.
+#[inline]
+fn decode<R: Outcome>(channel: &Channel, method: &'static MethodDescriptor, answer: Answer) -> R {
+    R::from_result(match answer {
         Ok(reply) => {
-            let decoded = channel.decode_reply(method.into(), reply);
+            let decoded = channel.decode_reply(method.service, method.name, reply);
             decoded.map_err(|status| channel.decode_error(status))
         }
         Err(failure) => Err(channel.decode_error(failure.status)),
     })
+}
+
+/// A call that does not go the short way, or has come to its end.
+async fn general<A: EncodeArguments + Sync>(
+    channel: &Channel,
+    method: &'static MethodDescriptor,
+    arguments: &A,
+    tried: Option<Tried>,
+) -> Answer {
+    match tried {
+        None => exchange(channel, method, false, arguments).await,
+        Some(tried) => {
+            let (codec, names) = (channel.codec(), method.argument_names);
+            let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
+            Box::pin(channel.exchange_again(method.into(), encode, tried)).await
+        }
+    }
 }
 
 /// A call that nobody answers: done when the request is handed to the connection.

@@ -13,12 +13,14 @@ mod resend;
 mod schedules;
 mod slot;
 mod streams;
+mod unary;
 mod waiters;
 
 pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
 pub(crate) use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
 pub(crate) use slot::Answer;
+pub(crate) use unary::{Tried, UnaryCall};
 
 use std::fmt;
 use std::sync::Arc;
@@ -246,7 +248,7 @@ impl Channel {
         let codec = self.codec();
         let encode = |out: &mut Vec<u8>| codec.encode_arguments(&[], arguments, out);
         let reply = self.exchange(method, false, encode).await?;
-        self.decode_reply(method, reply)
+        self.decode_reply(method.service, method.name, reply)
     }
 }
 

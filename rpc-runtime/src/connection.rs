@@ -131,6 +131,15 @@ impl<P: Protocol> Shared<P> {
         flushed.into_iter().flatten().for_each(Waker::wake);
     }
 
+    /// As [`flush_soon`](Self::flush_soon), for a caller with company and without a deadline of its
+    /// own: the timer of the driver is right as it is.
+    #[inline]
+    pub(crate) fn flush_with_others(&self, mut state: MutexGuard<'_, State<P>>) {
+        if !std::mem::replace(&mut state.armed, true) {
+            self.wake_driver(state);
+        }
+    }
+
     /// Writes without waiting.
     fn flush_alone<'a>(
         &'a self,

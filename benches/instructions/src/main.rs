@@ -39,9 +39,9 @@ const ATTEMPTS: u32 = 3;
 
 const BUDGETS: [Budget; 4] = [
     Budget::new(End::Server, 64, 2_080),
-    Budget::new(End::Client, 64, 3_070),
+    Budget::new(End::Client, 64, 2_300),
     Budget::new(End::Server, 1, 6_000),
-    Budget::new(End::Client, 1, 7_000),
+    Budget::new(End::Client, 1, 6_400),
 ];
 
 /// Of calls whose handler waits once, and of the structured message, which the handler copies.

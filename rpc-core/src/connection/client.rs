@@ -2,6 +2,7 @@
 
 mod config;
 mod event;
+mod given_up;
 mod incoming;
 mod items;
 mod opening;
@@ -248,40 +249,6 @@ impl<T> ClientConnection<T> {
         self.calls.get_mut(call)
     }
 
-    /// Gives back the data of a call and forgets the call. If no answer has come, the server is
-    /// told to cancel it.
-    #[inline]
-    pub fn release(&mut self, call: CallId) -> Option<T> {
-        let (data, open) = self.calls.remove(call)?;
-        if open && !matches!(self.state, State::Closed) {
-            self.give_up(call);
-            self.cancels.push(call);
-            self.send_cancels();
-        }
-        Some(data)
-    }
-
-    /// This side waits no longer for the answer to a call, but it may still come.
-    fn give_up(&mut self, call: CallId) {
-        self.given_up += 1;
-        self.outgoing.cut(call.wire());
-        self.assemblies.ignore(call.wire());
-        self.streams.close_receiving(call.wire());
-        self.streams.end_sending(call.wire());
-    }
-
-    /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
-    /// stays until [`release`](Self::release).
-    pub fn close_above(&mut self, last: u64, mut each: impl FnMut(&mut T)) {
-        let mut ended = Vec::new();
-        self.calls.close_above(last, |call, data, _| {
-            ended.push(call);
-            each(data);
-        });
-        // The server may still answer them, if only to say that it did not process them.
-        ended.into_iter().for_each(|call| self.give_up(call));
-    }
-
     /// Ends the connection: no new calls, every open call is passed to `each`, with true if its
     /// request was not written to the end, so that the server cannot have processed it.
     pub fn close(&mut self, mut each: impl FnMut(&mut T, bool)) {
@@ -408,13 +375,6 @@ impl<T> ClientConnection<T> {
     #[must_use]
     pub const fn is_drained(&self) -> bool {
         matches!(self.state, State::Draining(_)) && self.calls.open() == 0
-    }
-
-    /// Sends as many cancels as the pace allows.
-    fn send_cancels(&mut self) {
-        while let Some(call) = self.cancels.next(self.now) {
-            self.outgoing.control(Header::new(Kind::Cancel, call), &[]);
-        }
     }
 
     #[inline]

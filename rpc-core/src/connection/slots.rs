@@ -148,6 +148,12 @@ impl<T> Slots<T> {
     /// Notes that the answer to an open call is here.
     #[inline]
     pub(super) fn close(&mut self, wire: u32) -> Option<CallId> {
+        self.answer(wire).map(|(id, _)| id)
+    }
+
+    /// As [`close`](Self::close), and gives what is kept for the call.
+    #[inline]
+    pub(super) fn answer(&mut self, wire: u32) -> Option<(CallId, &mut T)> {
         let index = self.index(wire);
         let entry = self.entries.get_mut(index)?.as_mut()?;
         if entry.id.wire() != wire || !entry.open {
@@ -155,7 +161,7 @@ impl<T> Slots<T> {
         }
         entry.open = false;
         self.open -= 1;
-        Some(entry.id)
+        Some((entry.id, &mut entry.data))
     }
 
     /// The id of the call that has these low bits and is open.

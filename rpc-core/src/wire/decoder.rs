@@ -57,18 +57,27 @@ impl Decoder {
     /// A length so large that skipping it would be pointless.
     #[inline]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Frame<'a>>, WireError> {
-        if self.is_at_boundary()
-            && let Some((raw, rest)) = input.split_first_chunk()
-        {
-            let header = Header::parse(raw);
-            let length = header.length as usize;
-            if length <= self.limit(&header) && length <= rest.len() {
-                let (body, rest) = rest.split_at(length);
-                *input = rest;
-                return Ok(Some(Frame::Whole(header, Body::Borrowed(body))));
-            }
+        if let Some((header, body, rest)) = self.peek(input) {
+            *input = rest;
+            return Ok(Some(Frame::Whole(header, Body::Borrowed(body))));
         }
         self.next_in_parts(input)
+    }
+
+    /// The next frame if it lies whole in the input, and what is behind it.
+    #[inline]
+    pub(crate) fn peek<'a>(&self, input: &'a [u8]) -> Option<(Header, &'a [u8], &'a [u8])> {
+        if !self.is_at_boundary() {
+            return None;
+        }
+        let (raw, rest) = input.split_first_chunk()?;
+        let header = Header::parse(raw);
+        let length = header.length as usize;
+        if length > self.limit(&header) {
+            return None;
+        }
+        let (body, rest) = rest.split_at_checked(length)?;
+        Some((header, body, rest))
     }
 
     /// Where the rest of a large body can be read to directly; call [`next`](Self::next) afterwards.

@@ -95,9 +95,11 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.large
-            .iter()
-            .fold(self.buffered(), |sum, large| sum + large.len())
+        if self.large.is_empty() {
+            return self.buffered();
+        }
+        let large = self.large.iter().map(Large::len);
+        self.buffered() + large.sum::<usize>()
     }
 
     /// Takes a turn out to be written; what is appended meanwhile follows it. What is left of it has

@@ -4,7 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use rpc_core::codec::{CodecError, leaving_out};
 use rpc_core::connection::{CallId, RequestHead, StartError};
@@ -56,16 +57,25 @@ impl Failed {
             unsent: !attempt.begun,
         }
     }
+
+    /// Of a request that was sent.
+    pub(super) fn sent(failure: Failure, deadline: Option<Instant>, has_items: bool) -> Self {
+        Self {
+            failure,
+            deadline: deadline.map(Deadline::at),
+            has_items,
+            unsent: false,
+        }
+    }
 }
 
 /// The server knows ids, the client names: together they tell a missing service from a missing
 /// method. See `[call.method]` in `docs/protocol.md`.
 pub(super) fn name_missing_service(
     connection: &Connection,
-    call: &Outbound<'_>,
+    service: &str,
     failure: Failure,
 ) -> Failure {
-    let service = call.method.service;
     if !failure.unknown_method || !connection.lacks_service(service) {
         return failure;
     }
@@ -156,22 +166,21 @@ where
         }
         self.stage = Stage::Done;
         self.begun = true;
-        let sent = self.start(client, cx);
-        state.anchor_soon();
-        let client = &mut state.protocol;
-        let next = if ticket.is_some() {
-            client.next_waiter()
+        let started = if self.oneway {
+            let encode = |out: &mut Vec<u8>| guard(out, &self.encode);
+            client.core.start_oneway(self.head, encode).map(|()| None)
         } else {
-            None
+            start(self.connection, client, self.head, &self.encode, cx).map(Some)
         };
-        let alone = client.core.open_calls() <= 1;
-        self.connection.shared.flush_soon(state, alone);
+        let next = ticket.and_then(|_| client.next_waiter());
+        flush(self.connection, state, self.head.timeout.is_some());
         if let Some(next) = next {
             next.wake();
         }
-        match sent {
-            Ok(Some(call)) => {
-                self.stage = Stage::Sent(call);
+        match started {
+            Ok(Some(started)) => {
+                self.has_items = started.has_items;
+                self.stage = Stage::Sent(started.call);
                 Poll::Pending
             }
             Ok(None) => Poll::Ready(Ok(RawReply::empty())),
@@ -212,65 +221,128 @@ where
     }
 
     #[inline]
-    fn start(
-        &mut self,
-        client: &mut Client,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<CallId>, StartError> {
-        if self.oneway {
-            let encode = |out: &mut Vec<u8>| guard(out, &self.encode);
-            client.core.start_oneway(self.head, encode)?;
-            return Ok(None);
-        }
-        let mut source = None;
-        let encode = |out: &mut Vec<u8>| {
-            let encode = || capturing(|| guard(out, &self.encode));
-            let ((encoded, captured), parts) = leaving_out(encode);
-            encoded?;
-            source = captured;
-            Ok(Encoded::new(follows(source.is_some()), parts))
-        };
-        let entry = Entry::new(cx.waker().clone());
-        let call = client.core.start_call(self.head, entry, encode)?;
-        if let Some(source) = source {
-            self.has_items = true;
-            streams::upload(self.connection, client, call, source);
-        }
-        Ok(Some(call))
-    }
-
-    #[inline]
     fn poll_answer(&mut self, call: CallId, cx: &mut Context<'_>) -> Poll<Answer> {
-        let mut state = self.connection.shared.lock();
-        let client = &mut state.protocol;
-        if let Some(entry) = client.core.data(call) {
-            if let Slot::Waiting(waker) = &mut entry.slot {
-                waker.clone_from(cx.waker());
-                return Poll::Pending;
-            }
-            if entry.streams.is_some()
-                && let Some((answer, inbox)) = entry.take_streaming_reply()
-            {
-                drop(state);
-                self.stage = Stage::Done;
-                let items = streams::receiver(self.connection, call, inbox);
-                return Poll::Ready(answer.map(|reply| reply.with_items(items)));
-            }
-        }
+        let answer = ready!(poll_answer(self.connection, call, cx));
         self.stage = Stage::Done;
-        if self.head.anchored_later {
-            self.head.deadline = client.core.deadline(call);
+        Poll::Ready(answer.map_err(|(failure, deadline)| {
+            self.head.deadline = deadline;
+            failure
+        }))
+    }
+}
+
+/// A request that was appended.
+pub(super) struct Started {
+    pub(super) call: CallId,
+    /// What was taken of its stream cannot be sent again.
+    pub(super) has_items: bool,
+}
+
+/// Appends a request, on a connection that has room for it.
+#[inline]
+pub(super) fn start(
+    connection: &Arc<Connection>,
+    client: &mut Client,
+    head: RequestHead<'_>,
+    encode: impl Fn(&mut Vec<u8>) -> Result<(), CodecError>,
+    cx: &Context<'_>,
+) -> Result<Started, StartError> {
+    let mut source = None;
+    let encode = |out: &mut Vec<u8>| {
+        let encode = || capturing(|| guard(out, &encode));
+        let ((encoded, captured), parts) = leaving_out(encode);
+        encoded?;
+        source = captured;
+        Ok(Encoded::new(follows(source.is_some()), parts))
+    };
+    let entry = Entry::new(cx.waker().clone());
+    let call = client.core.start_call(head, entry, encode)?;
+    let has_items = source.is_some();
+    if let Some(source) = source {
+        streams::upload(connection, client, call, source);
+    }
+    Ok(Started { call, has_items })
+}
+
+/// Sees to it that what was appended is written.
+#[inline]
+pub(super) fn flush(
+    connection: &Connection,
+    mut state: MutexGuard<'_, State<Client>>,
+    timed: bool,
+) {
+    state.anchor_soon();
+    let alone = state.protocol.core.open_calls() <= 1;
+    if alone || timed {
+        connection.shared.flush_soon(state, alone);
+    } else {
+        connection.shared.flush_with_others(state);
+    }
+}
+
+/// Takes the answer to a call, which is over then; if it failed, with the deadline it was held to.
+#[inline]
+pub(super) fn poll_answer(
+    connection: &Arc<Connection>,
+    call: CallId,
+    cx: &Context<'_>,
+) -> Poll<Result<RawReply, (Failure, Option<Instant>)>> {
+    let mut state = connection.shared.lock();
+    let client = &mut state.protocol;
+    let mut deadline = None;
+    if let Some(entry) = client.core.data(call) {
+        if let Slot::Waiting(waker) = &mut entry.slot {
+            waker.clone_from(cx.waker());
+            return Poll::Pending;
         }
-        let entry = client.core.release(call);
-        let next = client.next_waiter();
-        drop(state);
-        if let Some(next) = next {
-            next.wake();
+        if entry.streams.is_some()
+            && let Some((answer, inbox)) = entry.take_streaming_reply()
+        {
+            drop(state);
+            let items = streams::receiver(connection, call, inbox);
+            let answer = answer.map_err(|failure| (failure, None));
+            return Poll::Ready(answer.map(|reply| reply.with_items(items)));
         }
-        match entry.map(|entry| entry.slot) {
-            Some(Slot::Answered(answer)) => Poll::Ready(answer),
-            _ => Poll::Ready(Err(Status::internal("the slot of the call is gone").into())),
+        if let Slot::Answered(Err(_)) = entry.slot {
+            deadline = client.core.deadline(call);
         }
+    }
+    let entry = client.core.release(call);
+    let next = client.next_waiter();
+    drop(state);
+    if let Some(next) = next {
+        next.wake();
+    }
+    Poll::Ready(match entry.map(|entry| entry.slot) {
+        Some(Slot::Answered(Ok(reply))) => Ok(reply),
+        Some(Slot::Answered(Err(failure))) => Err((failure, deadline)),
+        _ => Err((
+            Status::internal("the slot of the call is gone").into(),
+            None,
+        )),
+    })
+}
+
+/// Gives up a call that was sent, or a place in line.
+pub(super) fn give_up(connection: &Connection, call: Option<CallId>, ticket: Option<Ticket>) {
+    let mut state = connection.shared.lock();
+    let client = &mut state.protocol;
+    if let Some(ticket) = ticket {
+        client.waiters.leave(ticket);
+    }
+    let slot = call.and_then(|call| client.core.release(call));
+    let next = client.next_waiter();
+    if client.core.outgoing().is_empty() {
+        // A cancel may have to wait for its turn.
+        connection.shared.watch_timer(state);
+    } else {
+        let alone = client.core.open_calls() == 0;
+        connection.shared.flush_soon(state, alone);
+    }
+    // Outside of the lock: dropping a waker may run a task's destructor.
+    drop(slot);
+    if let Some(next) = next {
+        next.wake();
     }
 }
 
@@ -289,7 +361,7 @@ fn not_sent(status: &Status) -> Status {
     status.clone().with_not_processed()
 }
 
-fn start_status(error: StartError) -> Status {
+pub(super) fn start_status(error: StartError) -> Status {
     let status = match error {
         StartError::Encode(error) => {
             Status::internal("the arguments could not be encoded").with_source(error)
@@ -327,25 +399,7 @@ impl<F> Drop for Attempt<'_, F> {
             Stage::New(Some(ticket)) => (Some(ticket), None),
             Stage::Sent(call) => (None, Some(call)),
         };
-        let mut state = self.connection.shared.lock();
-        let client = &mut state.protocol;
-        if let Some(ticket) = ticket {
-            client.waiters.leave(ticket);
-        }
-        let slot = call.and_then(|call| client.core.release(call));
-        let next = client.next_waiter();
-        if client.core.outgoing().is_empty() {
-            // A cancel may have to wait for its turn.
-            self.connection.shared.watch_timer(state);
-        } else {
-            let alone = client.core.open_calls() == 0;
-            self.connection.shared.flush_soon(state, alone);
-        }
-        // Outside of the lock: dropping a waker may run a task's destructor.
-        drop(slot);
-        if let Some(next) = next {
-            next.wake();
-        }
+        give_up(self.connection, call, ticket);
     }
 }
 

@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 use super::attempt::guard;
 use super::resend::ResendPolicy;
 use super::slot::{Answer, Failure, RawReply, ReplyBody};
+use super::unary::Tried;
 use super::{Channel, Route};
 use crate::clock;
-use crate::context::{self, TRACEPARENT, TRACESTATE, TraceParent};
+use crate::context::{self, Ambient, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::invoke::{Invoke, Request};
 use crate::middleware::{CallInfo, Chain};
 use crate::resilience::RetryPolicy;
@@ -26,7 +27,7 @@ use crate::stream::{self, Items, Receiver, capturing, delivering, in_current_con
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MethodRef<'a> {
     pub(super) service: &'a str,
-    name: &'a str,
+    pub(super) name: &'a str,
     pub(super) id: MethodId,
     idempotent: bool,
     timeout: Option<Duration>,
@@ -53,8 +54,14 @@ pub(super) struct Outbound<'a> {
 }
 
 impl Outbound<'_> {
-    /// Ends no later than the call that this one is part of.
-    fn inherit(&mut self, ambient: Deadline) {
+    /// Ends no later than the call that this one is part of, and belongs to its trace.
+    fn inherit(&mut self, ambient: Ambient) {
+        if let Some(trace) = ambient.trace {
+            carry_trace(self.metadata.to_mut(), trace, ambient.trace_state);
+        }
+        let Some(ambient) = ambient.deadline else {
+            return;
+        };
         let now = clock::now();
         let own = self.timeout.take().map(|own| Deadline::after(now, own));
         self.deadline = Some(own.map_or(ambient, |own| own.min(ambient)));
@@ -162,31 +169,43 @@ impl Channel {
         let direct = self.inner.settings.interceptors.is_empty() && !call.is_overdue();
         let answer = match &self.inner.route {
             // As `send` does, but not by way of it: each layer copies the reply.
-            Route::Remote(remote) if direct => remote.exchange(&mut call, &encode).await,
+            Route::Remote(remote) if direct => remote.exchange(&mut call, &encode, None).await,
             Route::Balanced(balanced) if direct => balanced.exchange(&mut call, &encode).await,
             _ => Box::pin(self.send_intercepted(&mut call, &encode)).await,
         };
-        context::capture(match &answer {
-            Ok(reply) => &reply.metadata,
-            Err(failure) => failure.status.metadata(),
-        });
+        capture(&answer);
+        answer
+    }
+
+    /// Goes on with a call that was tried on a connection, and failed there.
+    pub(crate) async fn exchange_again<F>(
+        &self,
+        method: MethodRef<'_>,
+        encode: F,
+        tried: Tried,
+    ) -> Answer
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
+    {
+        let mut call = self.outbound(method, false);
+        let answer = match &self.inner.route {
+            Route::Remote(remote) => remote.exchange(&mut call, &encode, Some(tried)).await,
+            // They know where else to try, and have not given it to anybody.
+            _ => Err(tried.failed.failure),
+        };
+        capture(&answer);
         answer
     }
 
     /// Works out the terms of a call: the nearest deadline of all that apply, the metadata.
     #[inline]
     fn outbound<'a>(&'a self, method: MethodRef<'a>, oneway: bool) -> Outbound<'a> {
-        let ambient = context::ambient();
         let method = match self.options.service_name() {
             Some(service) => method.of_service(service),
             None => method,
         };
-        let timeout = self.options.timeout().or(method.timeout);
-        let timeout = timeout.or(self.inner.settings.default_timeout);
-        let mut metadata = Cow::Borrowed(self.options.metadata());
-        if let Some(trace) = ambient.trace {
-            carry_trace(metadata.to_mut(), trace, ambient.trace_state);
-        }
+        let timeout = self.timeout(method.timeout);
+        let metadata = Cow::Borrowed(self.options.metadata());
         let mut call = Outbound {
             method,
             oneway,
@@ -201,10 +220,17 @@ impl Channel {
             key: self.options.hash_key().or(method.key),
             retry: self.options.retry(),
         };
-        if let Some(ambient) = ambient.deadline {
+        if let Some(ambient) = context::ambient() {
             call.inherit(ambient);
         }
         call
+    }
+
+    /// How long a call may take whose method says so much.
+    #[inline]
+    pub(super) fn timeout(&self, method: Option<Duration>) -> Option<Duration> {
+        let timeout = self.options.timeout().or(method);
+        timeout.or(self.inner.settings.default_timeout)
     }
 
     async fn send<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
@@ -216,7 +242,7 @@ impl Channel {
             return Err(status.with_not_processed().into());
         }
         match &self.inner.route {
-            Route::Remote(remote) => remote.exchange(call, encode).await,
+            Route::Remote(remote) => remote.exchange(call, encode, None).await,
             Route::Balanced(balanced) => balanced.exchange(call, encode).await,
             Route::One(balanced, endpoint) => {
                 Box::pin(balanced.exchange_with(endpoint, call, encode)).await
@@ -266,7 +292,8 @@ impl Channel {
     #[inline]
     pub(crate) fn decode_reply<T: DeserializeOwned + 'static>(
         &self,
-        method: MethodRef<'_>,
+        service: &str,
+        name: &str,
         mut reply: RawReply,
     ) -> Result<T, Status> {
         let body = &reply.body;
@@ -280,8 +307,7 @@ impl Channel {
         });
         decoded.map_err(|error| {
             Status::internal(format!(
-                "the reply of {}.{} could not be decoded: {error}",
-                method.service, method.name
+                "the reply of {service}.{name} could not be decoded: {error}"
             ))
         })
     }
@@ -298,6 +324,15 @@ impl Channel {
         let decoded = self.codec().decode(body, &DecodeLimits::default());
         decoded.unwrap_or_else(|_| status.into())
     }
+}
+
+/// Hands over the metadata of an answer, if anybody wants it.
+#[inline]
+pub(super) fn capture(answer: &Answer) {
+    context::capture(match answer {
+        Ok(reply) => &reply.metadata,
+        Err(failure) => failure.status.metadata(),
+    });
 }
 
 impl Outbound<'_> {

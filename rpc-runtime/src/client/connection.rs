@@ -315,7 +315,14 @@ impl Side for ClientSide {
         let mut state = shared.lock();
         let client = &mut state.protocol;
         client.core.handle_receipt(now);
-        while let Some(event) = client.core.handle_input(input)? {
+        loop {
+            client.core.handle_plain_replies(input, |entry, message| {
+                client.answered = true;
+                entry.reply(message, &mut self.woken);
+            });
+            let Some(event) = client.core.handle_input(input)? else {
+                break;
+            };
             let (call, answer) = match event {
                 ClientEvent::Replied(call, reply) => {
                     client.answered = true;

@@ -13,13 +13,14 @@ use rpc_core::codec::CodecError;
 use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
-use super::attempt::{Attempt, Failed, name_missing_service};
+use super::attempt::{attempt, name_missing_service};
 use super::call::{Outbound, in_time};
 use super::connection::Connection;
 use super::dialer::Dialer;
 use super::opening::{Attempted, Driving};
 use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure};
+use super::unary::Tried;
 use crate::clock;
 use crate::error::Error;
 use crate::resilience::backoff::Backoff;
@@ -93,36 +94,52 @@ impl Remote {
         Ok(())
     }
 
-    /// Makes a call on the current connection, or on a new one if that is closed.
+    /// The connection there is, which may be closed.
     #[inline]
-    pub(super) async fn exchange<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
+    pub(super) fn current(&self) -> Option<Arc<Connection>> {
+        self.current.load_full()
+    }
+
+    /// Makes a call on the current connection, or on a new one if that is closed. It may have been
+    /// tried on one before.
+    #[inline]
+    pub(super) async fn exchange<F>(
+        &self,
+        call: &mut Outbound<'_>,
+        encode: &F,
+        mut tried: Option<Tried>,
+    ) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
     {
-        let mut connection = match self.current.load_full() {
-            Some(connection) => connection,
-            None => Box::pin(self.dial(None, call)).await?,
+        let mut connection = match &tried {
+            Some(tried) => tried.connection.clone(),
+            None => match self.current() {
+                Some(connection) => connection,
+                None => Box::pin(self.dial(None, call)).await?,
+            },
         };
         let mut attempts = Attempts::default();
         // An earlier attempt of an idempotent call may have been processed, whatever the last says.
         let mut maybe_processed = false;
         loop {
-            // Not by way of `attempt`: what is handed through each layer is copied there.
-            let mut attempt = Attempt::of(&connection, call, encode);
-            let failed = match (&mut attempt).await {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => Failed::of(&attempt, failure),
+            let failed = match tried.take() {
+                Some(tried) => tried.failed,
+                None => match attempt(&connection, call, encode).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(failed) => failed,
+                },
             };
-            drop(attempt);
             call.keep_deadline(failed.deadline);
             let (mut failure, begun) = (failed.failure, !failed.unsent);
+            let service = call.method.service;
             if failed.has_items {
                 // What was taken of its stream cannot be sent again.
-                return Err(name_missing_service(&connection, call, failure));
+                return Err(name_missing_service(&connection, service, failure));
             }
             let open = connection.accepts_calls();
             if open {
-                failure = name_missing_service(&connection, call, failure);
+                failure = name_missing_service(&connection, service, failure);
             }
             if maybe_processed {
                 failure.status = failure.status.with_maybe_processed();

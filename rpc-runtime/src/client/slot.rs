@@ -66,6 +66,26 @@ impl Entry {
         }
     }
 
+    /// Puts a reply in that is nothing but a message; adds whom to wake to `woken`.
+    #[inline]
+    pub(super) fn reply(&mut self, message: &[u8], woken: &mut Vec<Waker>) {
+        if self.streams.is_some() {
+            woken.extend(self.end(Ok(())));
+        }
+        if let Slot::Waiting(_) = self.slot {
+            let reply = RawReply {
+                metadata: Metadata::new(),
+                body: Body::Borrowed(message).into(),
+                items: None,
+            };
+            if let Slot::Waiting(caller) =
+                std::mem::replace(&mut self.slot, Slot::Answered(Ok(reply)))
+            {
+                woken.push(caller);
+            }
+        }
+    }
+
     /// Puts the answer in, and gives the caller to wake.
     #[inline]
     pub(super) fn answer(&mut self, answer: Answer) -> Option<Waker> {

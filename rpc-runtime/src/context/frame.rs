@@ -1,6 +1,6 @@
 //! The context of the future that is being polled on this thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, OnceLock};
 
 use rpc_core::{Deadline, Metadata};
@@ -9,6 +9,8 @@ use super::{Context, Inner, Origin, TraceParent, trace};
 
 thread_local! {
     static CURRENT: RefCell<Frame> = const { RefCell::new(Frame::NONE) };
+    /// There is a call; by itself, because it is asked with each call that is made.
+    static PRESENT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The surroundings of one call while nobody has asked for them.
@@ -135,7 +137,7 @@ struct Entered<'a>(&'a mut Frame);
 impl<'a> Entered<'a> {
     #[inline]
     fn swap(frame: &'a mut Frame) -> Self {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, frame));
+        exchange(frame);
         Self(frame)
     }
 }
@@ -143,8 +145,14 @@ impl<'a> Entered<'a> {
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
+        exchange(self.0);
     }
+}
+
+#[inline]
+fn exchange(frame: &mut Frame) {
+    PRESENT.set(frame.present);
+    CURRENT.with_borrow_mut(|current| std::mem::swap(current, frame));
 }
 
 /// What a call inherits from the context it is made in.
@@ -156,9 +164,14 @@ pub(crate) struct Ambient {
     pub(crate) trace_state: Option<String>,
 }
 
-/// What a call made now inherits.
+/// What a call made now inherits, if it is part of another.
 #[inline]
-pub(crate) fn ambient() -> Ambient {
+pub(crate) fn ambient() -> Option<Ambient> {
+    PRESENT.get().then(ambient_here)
+}
+
+#[inline(never)]
+fn ambient_here() -> Ambient {
     CURRENT.with_borrow_mut(|current| {
         let trace = current.trace_parent();
         Ambient {

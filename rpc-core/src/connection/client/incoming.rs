@@ -1,6 +1,6 @@
 //! The frames of the server, one after the other.
 
-use super::{ClientConnection, ClientEvent, Reply, WRONG_DIRECTION};
+use super::{ClientConnection, ClientEvent, Reply, State, WRONG_DIRECTION};
 use crate::connection::{
     CallId, ConnectionError, LONG_FRAME, TOO_MUCH_CONTROL, UNKNOWN_FRAMES_MAX, owned, pong,
     read_go_away,
@@ -12,6 +12,33 @@ const LONG_REPLY: ConnectionError =
     ConnectionError::Violation("an oversized reply that follows in pieces");
 
 impl<T> ClientConnection<T> {
+    /// Takes the plain replies at the front of `input`, which moves past them: those that lie whole in
+    /// it and come with neither metadata nor items. Each is passed to `each`, with what is kept for
+    /// its call until [`release`](Self::release).
+    ///
+    /// They are most of what a client hears, and no event is made of them.
+    /// [`handle_input`](Self::handle_input) takes whatever comes next.
+    #[inline]
+    pub fn handle_plain_replies<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        mut each: impl FnMut(&mut T, &'a [u8]),
+    ) {
+        if !matches!(self.state, State::Open(_) | State::Draining(_)) || self.has_parts() {
+            return;
+        }
+        while let Some((header, body, rest)) = self.decoder.peek(input) {
+            if header.kind != Kind::Response || header.flags != Flags::NONE {
+                return;
+            }
+            let Some((_, data)) = self.calls.answer(header.call) else {
+                return;
+            };
+            *input = rest;
+            each(data, body);
+        }
+    }
+
     #[inline]
     pub(super) fn handle_frame<'a>(
         &mut self,

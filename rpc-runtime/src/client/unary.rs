@@ -1,0 +1,268 @@
+//! A typed call, as one future.
+//!
+//! Why is there another way than [`Channel::exchange`]? Most calls find an open connection with room,
+//! and are answered. Such a call is sent with the first poll of this future and decoded with the last
+//! one, and nothing is handed from layer to layer in between, each of which would copy it. Whatever
+//! else there is (nobody connected, no room, interceptors, a fleet, a connection that is lost) takes
+//! the other way, from the beginning or from where this one ended.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+use rpc_core::codec::EncodeArguments;
+use rpc_core::connection::{CallId, RequestHead, StartError};
+use rpc_core::{Deadline, MethodDescriptor};
+
+use super::attempt::{
+    Failed, Started, flush, give_up, name_missing_service, poll_answer, start, start_status,
+};
+use super::call::capture;
+use super::connection::Connection;
+use super::slot::{Answer, Failure};
+use super::{Channel, Route};
+use crate::clock;
+use crate::context::{self, Ambient};
+
+/// A first attempt that failed with its connection.
+pub(crate) struct Tried {
+    pub(super) connection: Arc<Connection>,
+    pub(super) failed: Failed,
+}
+
+pin_project! {
+    /// A call of a typed client. `G` is the other way, which `general` makes; `decode` makes what the
+    /// caller gets of the answer.
+    pub(crate) struct UnaryCall<'a, A, M, G, D> {
+        channel: &'a Channel,
+        method: &'static MethodDescriptor,
+        arguments: &'a A,
+        stage: Stage,
+        general: M,
+        #[pin]
+        other: Option<G>,
+        decode: D,
+    }
+}
+
+enum Stage {
+    New,
+    Sent(Sent),
+    /// On the other way.
+    Other,
+}
+
+/// A request that was sent. Dropping it is giving it up.
+struct Sent {
+    connection: Arc<Connection>,
+    /// Absent once it is answered.
+    call: Option<CallId>,
+    has_items: bool,
+}
+
+impl Drop for Sent {
+    #[inline]
+    fn drop(&mut self) {
+        if self.call.is_some() {
+            give_up(&self.connection, self.call, None);
+        }
+    }
+}
+
+impl<'a, A, M, G, D> UnaryCall<'a, A, M, G, D>
+where
+    M: Fn(&'a Channel, &'static MethodDescriptor, &'a A, Option<Tried>) -> G,
+{
+    #[inline]
+    pub(crate) fn new(
+        channel: &'a Channel,
+        method: &'static MethodDescriptor,
+        arguments: &'a A,
+        general: M,
+        decode: D,
+    ) -> Self {
+        Self {
+            channel,
+            method,
+            arguments,
+            stage: Stage::New,
+            general,
+            other: None,
+            decode,
+        }
+    }
+}
+
+impl<'a, A, R, M, G, D> Future for UnaryCall<'a, A, M, G, D>
+where
+    A: EncodeArguments + Sync,
+    M: Fn(&'a Channel, &'static MethodDescriptor, &'a A, Option<Tried>) -> G,
+    G: Future<Output = Answer>,
+    D: Fn(&Channel, &'static MethodDescriptor, Answer) -> R,
+{
+    type Output = R;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let mut this = self.project();
+        let call = (*this.channel, *this.method);
+        let decode = |answer| (this.decode)(call.0, call.1, answer);
+        let tried = match this.stage {
+            Stage::New => match send(call, *this.arguments, cx) {
+                Some(Ok(sent)) => {
+                    *this.stage = Stage::Sent(sent);
+                    return Poll::Pending;
+                }
+                Some(Err(error)) => {
+                    *this.stage = Stage::Other;
+                    let answer = Err(start_status(error).into());
+                    capture(&answer);
+                    return Poll::Ready(decode(answer));
+                }
+                None => None,
+            },
+            Stage::Sent(sent) => match ready!(sent.poll_reply(call, cx)) {
+                Ok(answer) => {
+                    capture(&answer);
+                    return Poll::Ready(decode(answer));
+                }
+                Err(tried) => Some(tried),
+            },
+            Stage::Other => return poll_other(this.other, cx).map(decode),
+        };
+        *this.stage = Stage::Other;
+        let other = (this.general)(call.0, call.1, *this.arguments, tried);
+        this.other.set(Some(other));
+        poll_other(this.other, cx).map(decode)
+    }
+}
+
+/// Where a call goes, and what it asks for.
+type Call<'a> = (&'a Channel, &'static MethodDescriptor);
+
+/// Sends a request on the connection there is; `None`, without having done anything, if there is more
+/// to be thought of.
+#[inline]
+fn send<A: EncodeArguments>(
+    (channel, method): Call<'_>,
+    arguments: &A,
+    cx: &Context<'_>,
+) -> Option<Result<Sent, StartError>> {
+    let Route::Remote(remote) = &channel.inner.route else {
+        return None;
+    };
+    if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
+        return None;
+    }
+    let head = head(channel, method)?;
+    let connection = remote.current()?;
+    let mut state = connection.shared.lock();
+    let client = &mut state.protocol;
+    if client.closed.is_some() || !client.waiters.is_next(None) || !client.has_room() {
+        return None;
+    }
+    let (codec, names) = (&connection.codec, method.argument_names);
+    let encode = |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
+    let started = start(&connection, client, head, encode, cx);
+    flush(&connection, state, head.timeout.is_some());
+    match started {
+        Ok(Started { call, has_items }) => Some(Ok(Sent {
+            connection,
+            call: Some(call),
+            has_items,
+        })),
+        Err(StartError::Closed) => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+/// The head of a request, if there is time left for it and it belongs to no trace.
+#[inline]
+fn head<'a>(channel: &'a Channel, method: &'static MethodDescriptor) -> Option<RequestHead<'a>> {
+    let head = RequestHead::new(method.id).with_metadata(Some(channel.options.metadata()));
+    let timeout = channel.timeout(method.timeout);
+    if let Some(ambient) = context::ambient() {
+        return head_within(head, timeout, &ambient);
+    }
+    match timeout {
+        None => Some(head),
+        Some(Duration::ZERO) => None,
+        Some(timeout) => Some(head.with_timeout_anchored_later(timeout)),
+    }
+}
+
+/// The head of a request that is part of another call.
+fn head_within<'a>(
+    head: RequestHead<'a>,
+    timeout: Option<Duration>,
+    ambient: &Ambient,
+) -> Option<RequestHead<'a>> {
+    if ambient.trace.is_some() {
+        return None;
+    }
+    let now = clock::now();
+    let own = timeout.map(|timeout| Deadline::after(now, timeout));
+    let deadline = match (own, ambient.deadline) {
+        (Some(own), Some(ambient)) => Some(own.min(ambient)),
+        (one, other) => one.or(other),
+    };
+    if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
+        return None;
+    }
+    Some(head.with_deadline(deadline, now))
+}
+
+impl Sent {
+    /// The answer; or the attempt that failed, if another may be made.
+    #[inline]
+    fn poll_reply(
+        &mut self,
+        (_, method): Call<'_>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Answer, Tried>> {
+        let Some(call) = self.call else {
+            return Poll::Pending;
+        };
+        let answer = ready!(poll_answer(&self.connection, call, cx));
+        self.call = None;
+        Poll::Ready(match answer {
+            Ok(reply) => Ok(Ok(reply)),
+            Err((failure, deadline)) => self.fail(method, failure, deadline),
+        })
+    }
+
+    /// A call that failed while its connection goes on is over.
+    #[cold]
+    fn fail(
+        &self,
+        method: &MethodDescriptor,
+        failure: Failure,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Tried> {
+        if self.has_items || self.connection.accepts_calls() {
+            let failure = name_missing_service(&self.connection, method.service, failure);
+            return Ok(Err(failure));
+        }
+        let failed = Failed::sent(failure, deadline, false);
+        Err(Tried {
+            connection: self.connection.clone(),
+            failed,
+        })
+    }
+}
+
+/// Polls the other way, which sees to the metadata of the response by itself.
+fn poll_other(
+    mut other: Pin<&mut Option<impl Future<Output = Answer>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Answer> {
+    let Some(polled) = other.as_mut().as_pin_mut() else {
+        return Poll::Pending;
+    };
+    let answer = ready!(polled.poll(cx));
+    other.set(None);
+    Poll::Ready(answer)
+}
