@@ -9,6 +9,7 @@ mod in_process;
 mod incoming;
 mod router;
 mod running;
+mod shift;
 mod stats;
 
 pub(crate) use admission::Admission;
@@ -17,6 +18,7 @@ pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Router, RouterBuilder};
 pub(crate) use running::{CallStart, Running, StartBody, Started};
+pub(crate) use shift::Shift;
 pub use stats::{Latency, MethodStats};
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod accept;
 mod builder;
 mod connection;
 mod connections;
+mod conversation;
 mod orphans;
 mod parked;
 mod registrations;

@@ -9,7 +9,7 @@ use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::running::StartBody;
-use super::{CallStart, Respond, Router, Running, Started};
+use super::{CallStart, Respond, Router, Running, Shift, Started};
 use crate::clock;
 use crate::context::Frame;
 use crate::invoke::{Invoke, Request, Response};
@@ -59,9 +59,11 @@ impl Invoke for InProcess {
             frame: &mut Frame::new(deadline, request.metadata),
             body: StartBody::Whole(Body::Owned(request.body)),
             items: source.map(items),
-            now,
         };
-        if let Started::Waits(running) = Running::start(&self.router, method, start, None) {
+        let mut shift = Shift::new(&self.router, now);
+        let started = Running::start(&self.router, method, start, &mut shift, None);
+        drop(shift);
+        if let Started::Waits(running) = started {
             running.await;
         }
         answer.take()

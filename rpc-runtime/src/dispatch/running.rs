@@ -16,9 +16,9 @@ use rpc_core::{Codec, Status};
 use tokio::sync::oneshot;
 
 use self::deferred::Arguments;
-use super::Respond;
 use super::incoming::{Answering, Dispatched, Incoming, OwnedResponder, Responder, Task};
 use super::router::{Method, Router};
+use super::{Respond, Shift};
 use crate::clock;
 use crate::contain::catch;
 use crate::context::Frame;
@@ -35,8 +35,6 @@ pub(crate) struct CallStart<'a> {
     /// The items behind the request.
     pub(crate) items: Option<Box<Receiver>>,
     pub(crate) respond: &'a Arc<dyn Respond>,
-    /// When somebody turned to it.
-    pub(crate) now: Instant,
 }
 
 /// The encoded arguments.
@@ -61,8 +59,8 @@ pub(crate) struct Running {
 
 /// What came of starting a call.
 pub(crate) enum Started {
-    /// It is over; the time when it was, if that was looked at.
-    Over(Option<Instant>),
+    /// It is over.
+    Over,
     /// Its handler waits.
     Waits(Running),
 }
@@ -71,10 +69,11 @@ impl Running {
     /// Decodes the arguments and makes the handler's future. With a task at hand, the handler is
     /// polled at once, unless it is known to compute for long before it first waits.
     #[inline]
-    pub(crate) fn start(
+    pub(crate) fn start<'a>(
         router: &Router,
-        method: &Arc<Method>,
+        method: &'a Arc<Method>,
         start: CallStart<'_>,
+        shift: &mut Shift<'a>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Started {
         let responder = Responder {
@@ -83,15 +82,14 @@ impl Running {
             call: start.call,
             oneway: start.oneway,
         };
-        if !method.admission.enter() {
+        if !shift.enter() {
             refuse(method, &responder);
-            return Started::Over(None);
+            return Started::Over;
         }
-        method.counters.start();
-        let mut timing = Timing::new(start.now);
-        if is_overdue(start.frame, start.now) {
-            let answered = expire(&responder, &mut timing);
-            return over(method, &mut timing, answered);
+        let timed = shift.begin(method);
+        if is_overdue(start.frame, shift.now()) {
+            shift.end(method, timed, expire(&responder));
+            return Started::Over;
         }
         let queued = cx.is_some() && method.counters.first_poll_is_slow();
         let cx = cx.filter(|_| !queued);
@@ -112,11 +110,15 @@ impl Running {
             Poll::Ready(answered)
         });
         match polled_or_panic {
-            Ok(Poll::Ready(answered)) => over(method, &mut timing, answered),
+            Ok(Poll::Ready(answered)) => over(method, shift, timed, answered),
             Ok(Poll::Pending) => {
-                if polled {
+                let mut timing = Timing::new(shift.now());
+                if polled && timed {
                     timing.observe_first_poll(method, clock::now());
                 }
+                timing.polled |= polled;
+                method.counters.start(1);
+                shift.hand_over();
                 Started::Waits(Self {
                     method: method.clone(),
                     responder: responder.keep(),
@@ -129,7 +131,7 @@ impl Running {
             Err(panic) => {
                 let answered = fail_panicked(method, &responder, &panic);
                 drop_contained(method, start.frame, task);
-                over(method, &mut timing, answered)
+                over(method, shift, timed, answered)
             }
         }
     }
@@ -145,7 +147,9 @@ impl Future for Running {
         if std::mem::take(&mut this.queued) {
             this.timing.turned_to = clock::now();
             if is_overdue(&this.frame, this.timing.turned_to) {
-                let answered = expire(&responder, &mut this.timing);
+                let answered = expire(&responder);
+                // Nothing was polled: that says nothing of how long it takes.
+                this.timing.polled = true;
                 this.timing.finish(&this.method, answered);
                 drop_contained(&this.method, &mut this.frame, this.task.take());
             }
@@ -190,7 +194,7 @@ impl Drop for Running {
         self.frame.cancel();
         // The handler is stopped while it waits: its caller has gone.
         let elapsed = clock::now().saturating_duration_since(self.timing.started);
-        self.method.counters.finish(elapsed, true);
+        self.method.counters.finish(1, 1, elapsed);
         drop_contained(&self.method, &mut self.frame, Some(task));
     }
 }
@@ -213,23 +217,12 @@ impl Timing {
         }
     }
 
-    #[inline]
-    fn finish(&mut self, method: &Method, answered: Answered) -> Instant {
+    fn finish(&mut self, method: &Method, answered: Answered) {
         let now = clock::now();
         let elapsed = now.saturating_duration_since(self.started);
         let failed = matches!(answered, Answered::Error(_));
-        method.counters.finish(elapsed, failed);
-        if self.polled {
-            return now;
-        }
-        // Most calls are over with their first poll, which began when they did.
-        if self.turned_to == self.started {
-            self.polled = true;
-            method.counters.observe_first_poll(elapsed);
-        } else {
-            self.observe_first_poll(method, now);
-        }
-        now
+        method.counters.finish(1, u64::from(failed), elapsed);
+        self.observe_first_poll(method, now);
     }
 
     /// Notes how long the first poll took, once; the wait for a task of its own is no part of it.
@@ -251,17 +244,17 @@ fn is_overdue(frame: &Frame, now: Instant) -> bool {
 
 /// Ends a call that did not have to wait.
 #[inline]
-fn over(method: &Method, timing: &mut Timing, answered: Answered) -> Started {
-    let now = timing.finish(method, answered);
-    method.admission.leave();
-    Started::Over(Some(now))
+fn over<'a>(method: &'a Method, shift: &mut Shift<'a>, timed: bool, answered: Answered) -> Started {
+    // Its first poll was all of it.
+    if let Some(elapsed) = shift.end(method, timed, answered) {
+        method.counters.observe_first_poll(elapsed);
+    }
+    Started::Over
 }
 
 /// Answers a call before its handler has started.
 #[cold]
-fn expire(responder: &Responder<'_>, timing: &mut Timing) -> Answered {
-    // Nothing was polled: that says nothing of how long it takes.
-    timing.polled = true;
+fn expire(responder: &Responder<'_>) -> Answered {
     let text = "the deadline passed before the handler was started";
     responder.fail(&Status::deadline_exceeded(text).with_not_processed())
 }

@@ -8,18 +8,18 @@ use std::time::Instant;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{
-    Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, ServerRequest,
-    Streams,
+    Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, Streams,
 };
 use rpc_core::wire::{Encoded, Outgoing};
-use rpc_core::{Codec, Deadline, Metadata, Status};
+use rpc_core::{Codec, Metadata, Status};
 
-use super::connections::{Connections, Ticket};
-use super::parked::{Parked, handle_stream_event};
+use super::connections::Connections;
+use super::conversation::Conversation;
+use super::parked::Parked;
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::context::{Frame, Origin};
-use crate::dispatch::{CallStart, Respond, Router, Running, StartBody, Started};
+use crate::dispatch::{Respond, Router, Shift};
 use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
 
@@ -36,7 +36,7 @@ pub(super) struct Serving {
     turns: Turns,
     /// The call whose handler is polled on the task of the connection; its answer wakes nobody,
     /// because the driver flushes anyway.
-    inline: Option<CallId>,
+    pub(super) inline: Option<CallId>,
     /// No new calls; the connection closes when the running ones are answered.
     draining: bool,
     /// The connection closes now.
@@ -63,14 +63,17 @@ pub(super) fn start(
     };
     let shared = Arc::new(Shared::new(serving, duplex.writer));
     let ticket = connections.add(shared.clone())?;
-    let side = ServerSide {
+    let conversation = Conversation {
         respond: shared.clone(),
-        router: offer.router,
         codecs: offer.codecs,
         codec: Codec::default(),
         frame: Frame::default(),
         origin,
         ticket,
+    };
+    let side = ServerSide {
+        router: offer.router,
+        conversation,
     };
     Some((shared.clone(), Driver::new(shared, side, duplex.reader)))
 }
@@ -246,101 +249,13 @@ impl Carrier for Serving {
 
 /// The driver's half of the server.
 struct ServerSide {
-    respond: Arc<dyn Respond>,
     router: Arc<Router>,
-    codecs: Arc<[Codec]>,
-    codec: Codec,
-    /// That of the call that is being started.
-    frame: Frame,
-    origin: Arc<Origin>,
-    /// Given back with the connection, when all of it is over.
-    ticket: Ticket,
+    conversation: Conversation,
 }
 
 impl ServerSide {
     /// Answers in the outgoing buffer before no further request is started.
     const OUTGOING_BYTES_MAX: usize = 256 * 1024;
-
-    /// Runs a call at the time `now`; gives the time when it was over, if that was looked at.
-    #[inline]
-    fn run(
-        &mut self,
-        shared: &Arc<ServerShared>,
-        request: ServerRequest<'_>,
-        received: Instant,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) -> Option<Instant> {
-        let call = request.id;
-        let Some(method) = self.router.find(request.method) else {
-            unknown_method(shared, &request);
-            return None;
-        };
-        // From the moment it was read: the time it took to get here is the caller's.
-        let deadline = request.timeout.map(|t| Deadline::after(received, t));
-        let park = || Parked::new(request.oneway, deadline.map(Deadline::instant));
-        let mut parked = None;
-        self.frame.renew(&self.origin, deadline, request.metadata);
-        let start = CallStart {
-            call,
-            oneway: request.oneway,
-            codec: &self.codec,
-            frame: &mut self.frame,
-            items: request.items.then(|| {
-                let parked = parked.get_or_insert_with(park);
-                parked.receive_items(shared, call, &self.codec)
-            }),
-            body: if request.more {
-                StartBody::Later(parked.get_or_insert_with(park).receive_body())
-            } else {
-                StartBody::Whole(request.body)
-            },
-            respond: &self.respond,
-            now,
-        };
-        match Running::start(&self.router, method, start, Some(cx)) {
-            Started::Over(at) => {
-                self.frame.clear();
-                at
-            }
-            Started::Waits(running) => {
-                self::park(shared, call, parked.unwrap_or_else(park), running);
-                None
-            }
-        }
-    }
-}
-
-/// Gives a handler that has to wait a task of its own.
-fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Running) {
-    {
-        let serving = &mut shared.lock().protocol;
-        serving.inline = None;
-        let deadline = parked.deadline;
-        if parked.oneway {
-            serving.core.park_oneway(call, deadline, parked);
-        } else {
-            serving.core.park(call, deadline, parked);
-        }
-    }
-    let task = tokio::spawn(running);
-    // The call may be answered already. Only the driver cancels, and it is here.
-    if let Some(parked) = shared.lock().protocol.core.parked(call) {
-        parked.task = Some(task);
-    }
-}
-
-#[cold]
-fn unknown_method(shared: &ServerShared, request: &ServerRequest<'_>) {
-    if request.oneway {
-        return shared.finish_oneway(request.id);
-    }
-    let text = format!(
-        "no service here has a method with the id {}",
-        request.method
-    );
-    let status = Status::unimplemented(text).with_not_processed();
-    shared.fail_unknown_method(request.id, &status);
 }
 
 impl Side for ServerSide {
@@ -355,40 +270,41 @@ impl Side for ServerSide {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
-        shared.lock().protocol.core.handle_receipt(now, input.len());
-        // The end of one call is the beginning of the next: one look at the clock serves both.
-        let mut last = Some(now);
+        let mut shift = Shift::new(&self.router, now);
+        let mut state = shared.lock();
+        state.protocol.core.handle_receipt(now, input.len());
         loop {
-            let mut state = shared.lock();
-            if state.protocol.core.outgoing().len() > Self::OUTGOING_BYTES_MAX {
+            let serving = &mut state.protocol;
+            if serving.core.outgoing().len() > Self::OUTGOING_BYTES_MAX {
                 return Ok(Progress::default());
             }
-            let event = state.protocol.core.handle_input(input)?;
-            let refused = state.protocol.core.take_refused();
-            if refused > 0 {
-                self.router.admission().note_refused(refused);
-            }
-            if let Some(ServerEvent::Request(request)) = &event {
-                state.protocol.inline = Some(request.id);
-            }
-            drop(state);
-            match event {
-                Some(ServerEvent::Request(request)) => {
-                    let turned_to = last.unwrap_or_else(clock::now);
-                    last = self.run(shared, request, now, turned_to, cx);
+            let event = match serving.core.next_plain_request(input) {
+                Some(request) => Some(ServerEvent::Request(request)),
+                None => serving.core.handle_input(input)?,
+            };
+            let request = match event {
+                Some(ServerEvent::Request(request)) => request,
+                event => {
+                    let refused = serving.core.take_refused();
+                    drop(state);
+                    if refused > 0 {
+                        self.router.admission().note_refused(refused);
+                    }
+                    let Some(event) = event else {
+                        return Ok(Progress::default());
+                    };
+                    self.conversation.act(shared, event);
+                    shift.pause();
+                    state = shared.lock();
                     continue;
                 }
-                Some(ServerEvent::Cancelled(parked)) => parked.stop(),
-                Some(ServerEvent::Opened { codec }) => {
-                    self.ticket.note_hello();
-                    let chosen = self.codecs.iter().find(|c| c.id().number() == codec);
-                    // The protocol accepts only what the server offers.
-                    self.codec = chosen.cloned().unwrap_or_default();
-                }
-                Some(event) => handle_stream_event(shared, event),
-                None => return Ok(Progress::default()),
-            }
-            last = None;
+            };
+            serving.inline = Some(request.id);
+            drop(state);
+            let router = &self.router;
+            self.conversation
+                .start(shared, request, router, &mut shift, now, cx);
+            state = shared.lock();
         }
     }
 
@@ -408,13 +324,13 @@ impl Side for ServerSide {
     }
 
     fn ending(&mut self, shared: &ServerShared, why: &Closed) {
-        tracing::debug!(peer = %self.origin, %why, "closing a connection");
+        tracing::debug!(peer = %self.conversation.origin, %why, "closing a connection");
         let parked = shared.lock().protocol.core.close(&why.to_string());
-        self.ticket.orphans().take_over(parked);
+        self.conversation.ticket.orphans().take_over(parked);
     }
 
     fn closed(&mut self, shared: &ServerShared, why: Closed) {
-        tracing::debug!(peer = %self.origin, %why, "connection closed");
+        tracing::debug!(peer = %self.conversation.origin, %why, "connection closed");
         let parked = {
             let core = &mut shared.lock().protocol.core;
             let parked = core.close("closed");
@@ -422,7 +338,7 @@ impl Side for ServerSide {
             drop(core.outgoing().take());
             parked
         };
-        self.ticket.orphans().take_over(parked);
+        self.conversation.ticket.orphans().take_over(parked);
     }
 }
 

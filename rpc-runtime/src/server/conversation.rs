@@ -1,0 +1,119 @@
+//! Starts the calls that come on a connection.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
+
+use rpc_core::connection::{CallId, ServerEvent, ServerRequest};
+use rpc_core::{Codec, Deadline, Status};
+
+use super::connection::ServerShared;
+use super::connections::Ticket;
+use super::parked::{Parked, handle_stream_event};
+use crate::context::{Frame, Origin};
+use crate::dispatch::{CallStart, Respond, Router, Running, Shift, StartBody, Started};
+
+/// What the driver keeps beside the services.
+pub(super) struct Conversation {
+    pub(super) respond: Arc<dyn Respond>,
+    pub(super) codecs: Arc<[Codec]>,
+    pub(super) codec: Codec,
+    /// That of the call that is being started.
+    pub(super) frame: Frame,
+    pub(super) origin: Arc<Origin>,
+    /// Given back with the connection, when all of it is over.
+    pub(super) ticket: Ticket,
+}
+
+impl Conversation {
+    /// Acts on whatever else than a request has come.
+    #[cold]
+    pub(super) fn act(&mut self, shared: &ServerShared, event: ServerEvent<'_, Parked>) {
+        match event {
+            ServerEvent::Cancelled(parked) => parked.stop(),
+            ServerEvent::Opened { codec } => {
+                self.ticket.note_hello();
+                let chosen = self.codecs.iter().find(|c| c.id().number() == codec);
+                // The protocol accepts only what the server offers.
+                self.codec = chosen.cloned().unwrap_or_default();
+            }
+            event => handle_stream_event(shared, event),
+        }
+    }
+
+    /// Runs a call.
+    #[inline]
+    pub(super) fn start<'a>(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        request: ServerRequest<'_>,
+        router: &'a Router,
+        shift: &mut Shift<'a>,
+        received: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        let call = request.id;
+        let Some(method) = router.find(request.method) else {
+            return unknown_method(shared, &request);
+        };
+        // From the moment it was read: the time it took to get here is the caller's.
+        let deadline = request.timeout.map(|t| Deadline::after(received, t));
+        let park = || Parked::new(request.oneway, deadline.map(Deadline::instant));
+        let mut parked = None;
+        self.frame.renew(&self.origin, deadline, request.metadata);
+        let start = CallStart {
+            call,
+            oneway: request.oneway,
+            codec: &self.codec,
+            frame: &mut self.frame,
+            items: request.items.then(|| {
+                let parked = parked.get_or_insert_with(park);
+                parked.receive_items(shared, call, &self.codec)
+            }),
+            body: if request.more {
+                StartBody::Later(parked.get_or_insert_with(park).receive_body())
+            } else {
+                StartBody::Whole(request.body)
+            },
+            respond: &self.respond,
+        };
+        match Running::start(router, method, start, shift, Some(cx)) {
+            Started::Over => self.frame.clear(),
+            Started::Waits(running) => {
+                self::park(shared, call, parked.unwrap_or_else(park), running);
+            }
+        }
+    }
+}
+
+/// Gives a handler that has to wait a task of its own.
+fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Running) {
+    {
+        let serving = &mut shared.lock().protocol;
+        serving.inline = None;
+        let deadline = parked.deadline;
+        if parked.oneway {
+            serving.core.park_oneway(call, deadline, parked);
+        } else {
+            serving.core.park(call, deadline, parked);
+        }
+    }
+    let task = tokio::spawn(running);
+    // The call may be answered already. Only the driver cancels, and it is here.
+    if let Some(parked) = shared.lock().protocol.core.parked(call) {
+        parked.task = Some(task);
+    }
+}
+
+#[cold]
+fn unknown_method(shared: &ServerShared, request: &ServerRequest<'_>) {
+    if request.oneway {
+        return shared.finish_oneway(request.id);
+    }
+    let text = format!(
+        "no service here has a method with the id {}",
+        request.method
+    );
+    let status = Status::unimplemented(text).with_not_processed();
+    shared.fail_unknown_method(request.id, &status);
+}
