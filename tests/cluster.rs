@@ -18,8 +18,36 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 const SERVERS: usize = 3;
-const ROUNDS: usize = 3;
-const CALLERS: usize = 16;
+
+/// How much, and for how long.
+struct Scale {
+    callers: usize,
+    /// Between two calls of a caller.
+    pause: Duration,
+    /// Each server so often.
+    rounds: usize,
+    /// Between two restarts.
+    between: Duration,
+    calls_min: u64,
+}
+
+/// Of every run.
+const SECONDS: Scale = Scale {
+    callers: 16,
+    pause: millis(2),
+    rounds: 3,
+    between: millis(100),
+    calls_min: 3_000,
+};
+
+/// About two thousand calls a second, and somebody killed every five of them.
+const MINUTES: Scale = Scale {
+    callers: 64,
+    pause: millis(25),
+    rounds: 4,
+    between: millis(4_200),
+    calls_min: 100_000,
+};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -169,10 +197,11 @@ struct Load {
 }
 
 impl Load {
-    fn start(client: &WorkClient, idempotent: bool) -> Self {
+    fn start(client: &WorkClient, idempotent: bool, scale: &Scale) -> Self {
+        let pause = scale.pause;
         let (stop, calls) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (mut callers, mut streams) = (JoinSet::new(), JoinSet::new());
-        for _ in 0..CALLERS {
+        for _ in 0..scale.callers {
             let (client, stop, calls) = (client.clone(), stop.clone(), calls.clone());
             callers.spawn(async move {
                 let mut failed = Vec::new();
@@ -183,7 +212,7 @@ impl Load {
                         false => client.book(nonce).await,
                     };
                     failed.extend(answer.err().map(|status| (nonce, status)));
-                    sleep(millis(2)).await;
+                    sleep(pause).await;
                 }
                 failed
             });
@@ -277,12 +306,17 @@ async fn until_used(client: &WorkClient, target: &str) -> Duration {
 /// drain, and go on elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f2_nine_restarts_of_processes_fail_and_repeat_nothing() {
+    restart(&SECONDS).await;
+}
+
+async fn restart(scale: &Scale) {
+    let restarts = SERVERS * scale.rounds;
     let mut cluster = Cluster::start();
     let client = cluster.client().await;
-    let load = Load::start(&client, false);
+    let load = Load::start(&client, false, scale);
     sleep(millis(300)).await;
     let (mut longest, mut exit) = (Duration::ZERO, Duration::ZERO);
-    for restart in 0..SERVERS * ROUNDS {
+    for restart in 0..restarts {
         let number = restart % SERVERS;
         let cluster = &mut cluster;
         tokio::task::block_in_place(|| {
@@ -292,62 +326,77 @@ async fn f2_nine_restarts_of_processes_fail_and_repeat_nothing() {
             cluster.restart(number);
         });
         longest = longest.max(until_used(&client, &cluster.targets[number]).await);
-        sleep(millis(100)).await;
+        sleep(scale.between).await;
     }
     let ended = load.ended.load(SeqCst);
     let (calls, failed, streams) = load.end().await;
     let executed = cluster.executed();
     let twice = executed.values().filter(|count| **count > 1).count();
     println!(
-        "F2: {calls} calls over nine restarts: {} failed, {twice} executed twice; {} streams cut, \
+        "F2: {calls} calls over {restarts} restarts: {} failed, {twice} executed twice; {} streams cut, \
          {ended} ended and followed elsewhere; gone within {exit:?}, used again within {longest:?}",
         failed.len(),
         streams.len()
     );
-    assert!(ended >= (SERVERS * ROUNDS) as u64, "{ended}");
+    assert!(ended >= restarts as u64, "{ended}");
     // A stream of a second is waited for; the grace would be ten.
     assert!(exit <= Duration::from_secs(4), "{exit:?}");
     assert!(failed.is_empty(), "{:?}", failed[0]);
     assert!(streams.is_empty(), "{:?}", streams[0]);
     assert_eq!((executed.len() as u64, twice), (calls, 0));
-    assert!(calls > 3_000, "{calls}");
+    assert!(calls >= scale.calls_min, "{calls}");
 }
 
 /// F1: kill -9 under load. Idempotent calls do not fail; of the others those under way do, are told
 /// that they may have been executed, and no call is executed twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f1_killed_processes_fail_what_was_under_way_and_no_more() {
-    for idempotent in [true, false] {
-        let mut cluster = Cluster::start();
-        let client = cluster.client().await;
-        let load = Load::start(&client, idempotent);
-        sleep(millis(300)).await;
-        let mut longest = Duration::ZERO;
-        for number in 0..SERVERS {
-            let process = &mut cluster.processes[number];
-            tokio::task::block_in_place(|| process.kill());
-            sleep(millis(700)).await;
-            tokio::task::block_in_place(|| cluster.restart(number));
-            longest = longest.max(until_used(&client, &cluster.targets[number]).await);
-        }
-        let (calls, failed, _) = load.end().await;
-        let executed = cluster.executed();
-        let twice = executed.values().filter(|count| **count > 1).count();
-        println!(
-            "F1: {calls} calls, idempotent: {idempotent}, over three kills: {} failed, {twice} \
-             executed twice; used again within {longest:?}",
-            failed.len()
-        );
-        assert!(longest <= Duration::from_secs(2), "{longest:?}");
-        if idempotent {
-            assert!(failed.is_empty(), "{:?}", failed[0]);
-            continue;
-        }
-        assert!(failed.len() <= SERVERS * CALLERS, "{}", failed.len());
-        assert_eq!(twice, 0);
-        for (nonce, status) in failed {
-            assert_eq!(status.code(), rpc::Code::Unavailable, "{status}");
-            assert!(!status.is_not_processed() || !executed.contains_key(&nonce));
-        }
+    kill(true, &SECONDS).await;
+    kill(false, &SECONDS).await;
+}
+
+async fn kill(idempotent: bool, scale: &Scale) {
+    let kills = SERVERS * scale.rounds;
+    let mut cluster = Cluster::start();
+    let client = cluster.client().await;
+    let load = Load::start(&client, idempotent, scale);
+    sleep(millis(300)).await;
+    let mut longest = Duration::ZERO;
+    for kill in 0..kills {
+        let number = kill % SERVERS;
+        let process = &mut cluster.processes[number];
+        tokio::task::block_in_place(|| process.kill());
+        sleep(millis(700)).await;
+        tokio::task::block_in_place(|| cluster.restart(number));
+        longest = longest.max(until_used(&client, &cluster.targets[number]).await);
+        sleep(scale.between).await;
     }
+    let (calls, failed, _) = load.end().await;
+    let executed = cluster.executed();
+    let twice = executed.values().filter(|count| **count > 1).count();
+    println!(
+        "F1: {calls} calls, idempotent: {idempotent}, over {kills} kills: {} failed, {twice} \
+         executed twice; used again within {longest:?}",
+        failed.len()
+    );
+    assert!(calls >= scale.calls_min, "{calls}");
+    assert!(longest <= Duration::from_secs(2), "{longest:?}");
+    if idempotent {
+        assert!(failed.is_empty(), "{:?}", failed[0]);
+        return;
+    }
+    assert!(failed.len() <= kills * scale.callers, "{}", failed.len());
+    assert_eq!(twice, 0);
+    for (nonce, status) in failed {
+        assert_eq!(status.code(), rpc::Code::Unavailable, "{status}");
+        assert!(!status.is_not_processed() || !executed.contains_key(&nonce));
+    }
+}
+
+/// F1, F2: at full length.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes"]
+async fn f1_f2_minutes_of_kills_and_restarts() {
+    kill(true, &MINUTES).await;
+    restart(&MINUTES).await;
 }

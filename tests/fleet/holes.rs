@@ -125,6 +125,24 @@ async fn measure(roads: &Roads, client: &GreeterClient, kind: Passes, idempotent
     }
 }
 
+/// S1-30: a server that does not even let anybody connect delays one call, and no other.
+#[tokio::test(start_paused = true)]
+async fn s1_30_a_black_hole_delays_nobody_once_it_is_known() {
+    let roads = Roads::new();
+    roads.roads[0].let_pass(Passes::Nothing);
+    let client = roads.client(Channel::builder().balancing("round_robin"));
+    let mut slow = Vec::new();
+    for nonce in 0..3_000 {
+        let began = Instant::now();
+        client.hello(nonce).await.unwrap();
+        slow.extend(Some(began.elapsed()).filter(|took| *took > millis(5)));
+        tokio::time::sleep(millis(5)).await;
+    }
+    println!("S1-30: {slow:?}");
+    assert!(slow.len() <= 1 && slow.iter().all(|took| *took <= millis(260)));
+    assert_eq!(client.channel().stats().retries, 0);
+}
+
 const KINDS: [Passes; 4] = [
     Passes::Nothing,
     Passes::ToServer,
