@@ -283,6 +283,9 @@ pub(super) fn note_failed(
         // Nothing that this process finds out by itself, such as an argument that is too long.
         let is_ours = code == Code::Internal && failure.status.is_not_processed();
         tracked.end(is_stranger || (blames_server(code) && !is_ours));
+        if code == Code::DeadlineExceeded && place.endpoint.backend.is_ejected() {
+            place.endpoint.doubt(&place.connection);
+        }
         failure = name_missing_service(&place.connection, call.method.service, failure);
     }
     Lost {

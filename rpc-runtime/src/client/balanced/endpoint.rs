@@ -156,21 +156,26 @@ impl Endpoint {
         }
     }
 
-    /// Its calls fail: by the fault of the server, or of the way there? If it is the way, nobody can
+    /// No answers come: by the fault of the server, or of the way there? If it is the way, nobody can
     /// connect, and whoever can again will know that all may be well.
-    pub(super) fn connect_anew(self: &Arc<Self>) {
+    pub(super) fn doubt(self: &Arc<Self>, connection: &Arc<Connection>) {
         // The calls on it hold it until they end.
-        self.current.store(None);
-        self.dial();
+        if self.give_up(connection) {
+            self.dial();
+        }
+    }
+
+    /// Makes no more calls on a connection; false if somebody else was quicker.
+    fn give_up(&self, connection: &Arc<Connection>) -> bool {
+        let previous = self.current.compare_and_swap(connection, None);
+        previous
+            .as_ref()
+            .is_some_and(|previous| Arc::ptr_eq(previous, connection))
     }
 
     /// A call found the connection closed, or was on it when it broke.
     pub(super) fn note_lost(self: &Arc<Self>, connection: &Arc<Connection>, unsent: bool) {
-        let previous = self.current.compare_and_swap(connection, None);
-        if !previous
-            .as_ref()
-            .is_some_and(|p| Arc::ptr_eq(p, connection))
-        {
+        if !self.give_up(connection) {
             return;
         }
         if let Some(wait) = self.judge(connection) {

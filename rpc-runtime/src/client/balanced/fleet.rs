@@ -177,7 +177,7 @@ impl Fleet {
     #[inline]
     pub(super) fn note_health(
         &self,
-        endpoint: &Arc<Endpoint>,
+        endpoint: &Endpoint,
         began: Duration,
         now: Duration,
         failed: bool,
@@ -192,7 +192,7 @@ impl Fleet {
     #[cold]
     fn judge(
         &self,
-        endpoint: &Arc<Endpoint>,
+        endpoint: &Endpoint,
         health: &Arc<Health>,
         began: Duration,
         now: Duration,
@@ -201,12 +201,8 @@ impl Fleet {
         let Some(mut detector) = self.detector() else {
             return;
         };
-        let Some(verdict) = detector.judge(now, health, began, failed) else {
-            return;
-        };
-        self.apply(&endpoint.backend, verdict);
-        if matches!(verdict, Verdict::Eject { .. }) {
-            endpoint.connect_anew();
+        if let Some(verdict) = detector.judge(now, health, began, failed) {
+            self.apply(&endpoint.backend, verdict);
         }
     }
 
