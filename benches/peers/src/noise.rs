@@ -2,7 +2,7 @@
 //!
 //! Three signs, each of which alone can say no: a loop that only reads the clock is interrupted for
 //! longer than it should be (the calibration, before and after each workload); others used CPU time
-//! while a peer was measured; the rounds of the yardstick disagree.
+//! while a peer was measured; the rounds of the yardstick disagree where they should not.
 
 use std::fs;
 use std::time::{Duration, Instant};
