@@ -46,10 +46,10 @@ const BUDGETS: [Budget; 4] = [
 
 /// Of calls whose handler waits once, and of the structured message, which the handler copies.
 const OTHER_BUDGETS: [Budget; 4] = [
-    Budget::new(End::Server, 64, 6_000).of(Call::EchoLater),
-    Budget::new(End::Client, 64, 3_200).of(Call::EchoLater),
-    Budget::new(End::Server, 64, 21_000).of(Call::Copy),
-    Budget::new(End::Client, 64, 16_300).of(Call::Copy),
+    Budget::new(End::Server, 64, 5_500).of(Call::Later),
+    Budget::new(End::Client, 64, 2_050).of(Call::Later),
+    Budget::new(End::Server, 64, 21_500).of(Call::Copy),
+    Budget::new(End::Client, 64, 15_700).of(Call::Copy),
 ];
 
 impl Budget {
@@ -102,7 +102,7 @@ fn check() -> Result<ExitCode> {
         let verdict = if instructions > max { "TOO MANY" } else { "ok" };
         let name = call.name();
         println!(
-            "{name:<10}  {end:?}, {in_flight:>2} in flight: {instructions:>6} of {max:>6}  {verdict}"
+            "{name:<5}  {end:?}, {in_flight:>2} in flight: {instructions:>6} of {max:>6}  {verdict}"
         );
         over |= instructions > max;
     }
