@@ -13,11 +13,11 @@ pub use rpc_core::{
 pub use rpc_macros::service;
 #[doc(inline)]
 pub use rpc_runtime::{
-    CallInfo, CallOptions, Channel, ChannelBuilder, ChannelStats, Context, EndpointStats, Error,
-    InCurrentContext, InProcess, Interceptor, IntoPolicy, Invoke, Items, Latency, MethodStats,
-    Peer, Request, Resilience, Response, SendError, Sender, Server, ServerBuilder, ServerLoad,
-    Service, Streaming, TraceParent, balance, capture_metadata, discovery, many, registry,
-    resilience, transport,
+    CallInfo, CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionPool, ConnectionStats,
+    Context, EndpointStats, Error, InCurrentContext, InProcess, Interceptor, IntoPolicy, Invoke,
+    Items, Latency, MethodStats, Peer, Request, Resilience, Response, SendError, Sender, Server,
+    ServerBuilder, ServerLoad, Service, Streaming, TraceParent, balance, capture_metadata,
+    discovery, many, registry, resilience, transport,
 };
 
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].

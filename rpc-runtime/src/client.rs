@@ -7,11 +7,14 @@ mod connection;
 mod dialer;
 mod opening;
 mod options;
+mod pool;
+mod pooled;
 mod remote;
 mod resend;
 #[cfg(test)]
 mod schedules;
 mod slot;
+mod stats;
 mod streams;
 mod unary;
 mod waiters;
@@ -19,7 +22,9 @@ mod waiters;
 pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
 pub(crate) use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
+pub use pool::ConnectionPool;
 pub(crate) use slot::Answer;
+pub use stats::ConnectionStats;
 pub(crate) use unary::{Tried, UnaryCall};
 
 use std::fmt;
@@ -35,6 +40,7 @@ use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
 use balanced::{Balanced, Endpoint};
+use pooled::Pooled;
 use remote::Remote;
 
 /// Where calls go: a cheap handle that typed clients share.
@@ -76,6 +82,7 @@ impl fmt::Debug for Settings {
 #[derive(Debug)]
 enum Route {
     Remote(Box<Remote>),
+    Pooled(Pooled),
     Balanced(Arc<Balanced>),
     /// One of those of a channel that balances.
     One(Arc<Balanced>, Arc<Endpoint>),
@@ -107,8 +114,9 @@ impl Channel {
     pub fn is_available(&self) -> bool {
         match &self.inner.route {
             Route::Remote(remote) => remote.is_available(),
+            Route::Pooled(pooled) => pooled.pool.is_connected(),
             Route::Balanced(balanced) => balanced.is_available(),
-            Route::One(_, endpoint) => endpoint.is_connected(),
+            Route::One(_, endpoint) => endpoint.pool.is_connected(),
             Route::Invoke(..) => true,
         }
     }
@@ -121,18 +129,21 @@ impl Channel {
     pub fn close(&self) {
         match &self.inner.route {
             Route::Remote(remote) => remote.close(),
+            Route::Pooled(pooled) => pooled.pool.close(),
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.close(),
             Route::Invoke(..) => {}
         }
     }
 
-    /// What the channel has done so far, and how its servers fare; empty for one that does not
-    /// balance.
+    /// What the channel has done so far, and how its servers fare; of one that does not balance, its
+    /// connections.
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
         match &self.inner.route {
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.stats(),
-            Route::Remote(_) | Route::Invoke(..) => ChannelStats::default(),
+            Route::Remote(remote) => ChannelStats::of(remote.stats()),
+            Route::Pooled(pooled) => ChannelStats::of(pooled.pool.stats()),
+            Route::Invoke(..) => ChannelStats::default(),
         }
     }
 
@@ -167,6 +178,7 @@ impl Channel {
     pub(crate) async fn ready(&self) -> Result<(), Error> {
         match &self.inner.route {
             Route::Remote(remote) => remote.connect().await,
+            Route::Pooled(pooled) => pooled.pool.connect().await,
             Route::Balanced(balanced) => balanced.connect().await,
             Route::One(..) | Route::Invoke(..) => Ok(()),
         }
@@ -207,6 +219,7 @@ impl Channel {
     pub fn codec(&self) -> &Codec {
         match &self.inner.route {
             Route::Remote(remote) => remote.codec(),
+            Route::Pooled(pooled) => pooled.codec(),
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.codec(),
             Route::Invoke(codec, _) => codec,
         }

@@ -27,7 +27,8 @@ pub mod transport;
 mod watch;
 
 pub use client::{
-    CallOptions, Channel, ChannelBuilder, ChannelStats, EndpointStats, IntoPolicy, Resilience,
+    CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionPool, ConnectionStats,
+    EndpointStats, IntoPolicy, Resilience,
 };
 pub use context::{Context, InCurrentContext, TraceParent, capture_metadata};
 pub use dispatch::{InProcess, Incoming, Latency, MethodStats, Service};

@@ -36,7 +36,7 @@ use crate::clock;
 use crate::discovery::Watch;
 use crate::error::Error;
 use crate::resilience::{Attempted, GiveUp, Pushback, RetryBudget, RetryPolicy};
-use attempts::{Lost, Place, pick};
+use attempts::{Lost, Place, patience, pick};
 use fleet::{Choice, Fleet, Picked};
 use policies::{Policies, Table};
 use stats::{Counters, count};
@@ -65,7 +65,8 @@ impl Balanced {
             policy,
             subset: settings.subset,
         };
-        let fleet = Fleet::new(watch.clone(), choice, settings.outliers, Arc::new(terms));
+        let (outliers, pool) = (settings.outliers, settings.pool);
+        let fleet = Fleet::new(watch.clone(), choice, outliers, (Arc::new(terms), pool));
         let fleet = Arc::new(fleet);
         let follower = tokio::spawn(fleet::follow(Arc::downgrade(&fleet), watch));
         Ok(Self {
@@ -89,7 +90,7 @@ impl Balanced {
     /// True while somebody is connected to.
     pub(super) fn is_available(&self) -> bool {
         let roster = self.fleet.roster();
-        roster.is_some_and(|roster| roster.endpoints.iter().any(|one| one.is_connected()))
+        roster.is_some_and(|roster| roster.endpoints.iter().any(|one| one.pool.is_connected()))
     }
 
     pub(super) fn close(&self) {
@@ -103,7 +104,12 @@ impl Balanced {
             let mut news = self.fleet.news();
             let mut tried = Vec::new();
             while let Some(picked) = self.fleet.pick_again(None, &tried) {
-                match picked.endpoint.connection(picked.is_last_resort).await {
+                match picked
+                    .endpoint
+                    .pool
+                    .lease(patience(picked.is_last_resort))
+                    .await
+                {
                     Ok(_) => return Ok(()),
                     Err(not_reached) if picked.is_last_resort => {
                         return Err(not_reached.into_error());
@@ -377,10 +383,10 @@ fn at_once(picked: Option<Picked>) -> Result<Place, Option<Picked>> {
     let Some(picked) = picked else {
         return Err(None);
     };
-    match picked.endpoint.current() {
-        Some(connection) => Ok(Place {
+    match picked.endpoint.pool.take() {
+        Some(leased) => Ok(Place {
             endpoint: picked.endpoint,
-            connection,
+            leased,
         }),
         None => Err(Some(picked)),
     }

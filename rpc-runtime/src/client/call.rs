@@ -170,6 +170,7 @@ impl Channel {
         let answer = match &self.inner.route {
             // As `send` does, but not by way of it: each layer copies the reply.
             Route::Remote(remote) if direct => remote.exchange(&mut call, &encode, None).await,
+            Route::Pooled(pooled) if direct => pooled.exchange(&mut call, &encode).await,
             Route::Balanced(balanced) if direct => balanced.exchange(&mut call, &encode).await,
             _ => Box::pin(self.send_intercepted(&mut call, &encode)).await,
         };
@@ -243,6 +244,7 @@ impl Channel {
         }
         match &self.inner.route {
             Route::Remote(remote) => remote.exchange(call, encode, None).await,
+            Route::Pooled(pooled) => pooled.exchange(call, encode).await,
             Route::Balanced(balanced) => balanced.exchange(call, encode).await,
             Route::One(balanced, endpoint) => {
                 Box::pin(balanced.exchange_with(endpoint, call, encode)).await

@@ -45,6 +45,8 @@ pub(super) struct Client {
     answered: bool,
     /// Nobody holds the connection any more.
     abandoned: bool,
+    /// Whom to tell that no further call can be made.
+    pub(super) watcher: Option<Waker>,
 }
 
 /// Tells that the server accepted, or why the connection ended before it did.
@@ -82,6 +84,7 @@ impl Connection {
             opened: false,
             answered: false,
             abandoned: false,
+            watcher: None,
         };
         let shared = Arc::new(Shared::new(client, writer));
         let (sender, opened) = oneshot::channel();
@@ -127,6 +130,23 @@ impl Connection {
             || "the connection ended".to_owned(),
             |s| s.message().to_owned(),
         )
+    }
+
+    /// How many calls the server takes at once.
+    pub(super) fn calls_max(&self) -> u32 {
+        let calls_max = self.shared.lock().protocol.core.calls_max();
+        u32::try_from(calls_max).unwrap_or(u32::MAX)
+    }
+
+    /// Tells once that no further call can be made; at once if that is so already.
+    pub(super) fn when_closed(&self, watcher: Waker) {
+        let mut state = self.shared.lock();
+        if state.protocol.closed.is_none() {
+            state.protocol.watcher = Some(watcher);
+            return;
+        }
+        drop(state);
+        watcher.wake();
     }
 
     /// True if the server has said what services it has, and this is not among them.
@@ -189,6 +209,8 @@ impl Client {
     /// Ends every call; gives the callers to wake.
     fn fail_all(&mut self, status: &Status, woken: &mut Vec<Waker>) {
         self.closed.get_or_insert_with(|| status.clone());
+        // First of all: callers who are woken look for another connection.
+        woken.extend(self.watcher.take());
         self.core.close(|entry, unsent| {
             let status = status.clone();
             // What was not written to the end, the server cannot have processed.
@@ -357,6 +379,7 @@ impl Side for ClientSide {
                         Status::unavailable(format!("{} takes no new calls: {reason}", self.peer));
                     let status = status.with_not_processed();
                     let woken = &mut self.woken;
+                    woken.extend(client.watcher.take());
                     client
                         .core
                         .close_above(last, |entry| fail(entry, status.clone(), woken));

@@ -22,6 +22,8 @@ use crate::transport::{Connector, Connectors};
 pub(super) struct Dialer {
     connector: Arc<dyn Connector>,
     terms: Arc<Terms>,
+    /// The connections are kept, however long they are without calls.
+    keeps: bool,
 }
 
 /// What all connections of a channel have in common.
@@ -36,7 +38,19 @@ pub(super) struct Terms {
 
 impl Dialer {
     pub(super) const fn new(connector: Arc<dyn Connector>, terms: Arc<Terms>) -> Self {
-        Self { connector, terms }
+        Self {
+            connector,
+            terms,
+            keeps: false,
+        }
+    }
+
+    /// Makes connections that are kept, if they are to be, however long they are without calls.
+    pub(super) fn keeping(&self, keeps: bool) -> Self {
+        Self {
+            keeps,
+            ..self.clone()
+        }
     }
 
     pub(super) fn codec(&self) -> &Codec {
@@ -53,6 +67,7 @@ impl Dialer {
         &self,
     ) -> impl Future<Output = Result<(Connection, Opened), Error>> + Send + use<> {
         let (connector, terms) = (self.connector.clone(), self.terms.clone());
+        let keeps = self.keeps;
         async move {
             let within = terms.connect_timeout;
             let target = connector.target();
@@ -71,7 +86,8 @@ impl Dialer {
                     return Err(Error::new(Kind::Connect, attempt));
                 }
             };
-            let config = terms.config.clone();
+            let mut config = terms.config.clone();
+            config.idle_timeout = config.idle_timeout.filter(|_| !keeps);
             Ok(Connection::start(duplex, config, terms.codec.clone()))
         }
     }

@@ -10,6 +10,8 @@ use rpc_core::{Codec, Metadata, MetadataError, MethodId, split_path};
 
 use super::balanced::{self, Balanced, IntoPolicy, Resilience};
 use super::dialer::{Dialer, Terms};
+use super::pool::{ConnectionPool, Pool};
+use super::pooled::Pooled;
 use super::remote::Remote;
 use super::{Channel, Route, Settings};
 use crate::balance::Subset;
@@ -133,7 +135,6 @@ pub struct ChannelBuilder {
     connect_timeout: Duration,
     handshake_timeout: Duration,
     keep_alive: Option<KeepAlive>,
-    idle_timeout: Option<Duration>,
     connectors: Connectors,
     settings: Settings,
     balancing: balanced::Settings,
@@ -151,7 +152,6 @@ impl Default for ChannelBuilder {
             connect_timeout: Self::CONNECT_TIMEOUT,
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
-            idle_timeout: None,
             connectors: Connectors::default(),
             settings: Settings::default(),
             balancing: balanced::Settings::default(),
@@ -213,10 +213,19 @@ impl ChannelBuilder {
     }
 
     /// How long a connection may be without calls before it is closed; the next call connects
-    /// again. For ever unless it is said.
+    /// again. For ever unless it is said. The same as
+    /// [`ConnectionPool::with_idle_timeout`].
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = Some(timeout);
+        self.balancing.pool = self.balancing.pool.with_idle_timeout(timeout);
+        self
+    }
+
+    /// How many connections there are to the server, or to each of those who serve a name: one
+    /// unless it is said.
+    #[must_use]
+    pub const fn connection_pool(mut self, pool: ConnectionPool) -> Self {
+        self.balancing.pool = pool;
         self
     }
 
@@ -250,20 +259,23 @@ impl ChannelBuilder {
                 "keep_alive",
                 self.keep_alive.is_some_and(KeepAlive::has_zero),
             ),
-            (
-                "idle_timeout",
-                self.idle_timeout.is_some_and(|t| t.is_zero()),
-            ),
-        ])
+        ])?;
+        self.balancing.pool.check()
     }
 
     /// A channel that connects with a connector of the user's own when it is first used. A limit of
     /// zero is not refused here, but fails the calls that it meets.
     #[must_use]
     pub fn with_connector(self, connector: Arc<dyn Connector>) -> Channel {
-        let terms = Arc::new(self.terms());
-        let remote = Remote::new(Dialer::new(connector, terms));
-        Channel::new(Route::Remote(Box::new(remote)), self.settings, self.options)
+        let dialer = Dialer::new(connector, Arc::new(self.terms()));
+        let pool = self.balancing.pool;
+        let route = if pool.is_plain() {
+            Route::Remote(Box::new(Remote::new(dialer)))
+        } else {
+            let pool = Pool::new(dialer, pool, Box::new(()));
+            Route::Pooled(Pooled { pool })
+        };
+        Channel::new(route, self.settings, self.options)
     }
 
     /// Connects to places in a way of the user's own, be they targets or the servers of a name:
@@ -297,7 +309,7 @@ impl ChannelBuilder {
         config.stream_limits = self.stream_limits;
         config.handshake_timeout = self.handshake_timeout;
         config.keep_alive = self.keep_alive;
-        config.idle_timeout = self.idle_timeout;
+        config.idle_timeout = self.balancing.pool.idle_timeout();
         Terms {
             config,
             codec: self.codec.clone(),

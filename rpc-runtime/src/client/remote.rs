@@ -13,13 +13,14 @@ use rpc_core::codec::CodecError;
 use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
-use super::attempt::{attempt, name_missing_service};
+use super::attempt::{Failed, attempt, name_missing_service};
 use super::call::{Outbound, in_time};
 use super::connection::Connection;
 use super::dialer::Dialer;
 use super::opening::{Attempted, Driving};
 use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure};
+use super::stats::ConnectionStats;
 use super::unary::Tried;
 use crate::clock;
 use crate::error::Error;
@@ -68,6 +69,10 @@ impl Remote {
             .load()
             .as_ref()
             .is_some_and(|current| current.accepts_calls())
+    }
+
+    pub(super) fn stats(&self) -> ConnectionStats {
+        ConnectionStats::of_one(self.current.load().as_deref())
     }
 
     /// Ends the connection, its calls, and every later call.
@@ -119,9 +124,7 @@ impl Remote {
                 None => Box::pin(self.dial(None, call)).await?,
             },
         };
-        let mut attempts = Attempts::default();
-        // An earlier attempt of an idempotent call may have been processed, whatever the last says.
-        let mut maybe_processed = false;
+        let mut course = Course::default();
         loop {
             let failed = match tried.take() {
                 Some(tried) => tried.failed,
@@ -130,27 +133,7 @@ impl Remote {
                     Err(failed) => failed,
                 },
             };
-            call.keep_deadline(failed.deadline);
-            let (mut failure, begun) = (failed.failure, !failed.unsent);
-            let service = call.method.service;
-            if failed.has_items {
-                // What was taken of its stream cannot be sent again.
-                return Err(name_missing_service(&connection, service, failure));
-            }
-            let open = connection.accepts_calls();
-            if open {
-                failure = name_missing_service(&connection, service, failure);
-            }
-            if maybe_processed {
-                failure.status = failure.status.with_maybe_processed();
-            }
-            if open {
-                return Err(failure);
-            }
-            maybe_processed = !failure.status.is_not_processed();
-            if attempts.decide(&failure.status, call.resend, begun) == Resend::No {
-                return Err(failure);
-            }
+            let failure = course.after(&connection, call, failed)?;
             connection = match Box::pin(self.dial(Some(&connection), call)).await {
                 Ok(connection) => connection,
                 Err(dialed) => return Err(first_cause(failure, dialed)),
@@ -290,6 +273,49 @@ impl Dialing {
         let failure = self.failure.as_deref().unwrap_or("the last attempt failed");
         let text = format!("{failure}; next attempt in {} ms", wait.as_millis());
         Status::unavailable(text).with_not_processed()
+    }
+}
+
+/// What a call has been through.
+#[derive(Debug, Default)]
+pub(super) struct Course {
+    attempts: Attempts,
+    /// An earlier attempt of an idempotent call may have been processed, whatever the last says.
+    maybe_processed: bool,
+}
+
+impl Course {
+    /// After an attempt that failed: why, if the call is to be sent again; else the end of it.
+    #[cold]
+    pub(super) fn after(
+        &mut self,
+        connection: &Connection,
+        call: &mut Outbound<'_>,
+        failed: Failed,
+    ) -> Result<Failure, Failure> {
+        call.keep_deadline(failed.deadline);
+        let (mut failure, begun) = (failed.failure, !failed.unsent);
+        let service = call.method.service;
+        if failed.has_items {
+            // What was taken of its stream cannot be sent again.
+            return Err(name_missing_service(connection, service, failure));
+        }
+        let open = connection.accepts_calls();
+        if open {
+            failure = name_missing_service(connection, service, failure);
+        }
+        if self.maybe_processed {
+            failure.status = failure.status.with_maybe_processed();
+        }
+        if open {
+            return Err(failure);
+        }
+        self.maybe_processed = !failure.status.is_not_processed();
+        let decision = self.attempts.decide(&failure.status, call.resend, begun);
+        if decision == Resend::No {
+            return Err(failure);
+        }
+        Ok(failure)
     }
 }
 

@@ -59,6 +59,11 @@ impl Waiters {
         ticket
     }
 
+    /// How many callers are in line.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// When [`overdue`](Self::overdue) may find somebody.
     #[inline]
     pub(super) const fn earliest_deadline(&self) -> Option<Instant> {

@@ -10,9 +10,10 @@ use rpc_core::{Code, Status};
 use super::super::attempt::{Failed, attempt, name_missing_service};
 use super::super::call::{Outbound, in_time};
 use super::super::connection::Connection;
+use super::super::pool::{Leased, NotReached, Patience};
 use super::super::slot::{Failure, RawReply};
 use super::Balanced;
-use super::endpoint::{Endpoint, NotReached};
+use super::endpoint::Endpoint;
 use super::fleet::{Fleet, Picked};
 use super::following::Following;
 use crate::balance::{Backend, Ended, InFlight, Pick};
@@ -20,10 +21,9 @@ use crate::resilience::blames_server;
 use crate::stream::Receiver;
 
 /// An endpoint that is connected to.
-#[derive(Clone)]
 pub(super) struct Place {
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) connection: Arc<Connection>,
+    pub(super) leased: Leased,
 }
 
 /// An attempt that did not succeed.
@@ -154,12 +154,15 @@ impl Balanced {
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
     {
         let tracked = Tracked::begin(&self.fleet, &place.endpoint, began);
-        match attempt(&place.connection, call, encode).await {
+        match attempt(&place.leased.connection, call, encode).await {
             Ok(reply) if call.oneway => {
                 tracked.forget();
                 Ok(reply)
             }
-            Ok(reply) => Ok(tracked.answered(&place.connection, reply)),
+            Ok(mut reply) => {
+                place.leased.keep_for(&mut reply);
+                Ok(tracked.answered(&place.leased.connection, reply))
+            }
             Err(failed) => {
                 call.keep_deadline(failed.deadline);
                 Err(note_failed(tracked, place, call, failed))
@@ -217,6 +220,9 @@ impl Balanced {
         mut first: Option<Picked>,
     ) -> Result<Place, Status> {
         let fleet = &*self.fleet;
+        // Those that were passed over because all of their connections are full.
+        let mut full = Vec::new();
+        let mut waits_for_full = false;
         loop {
             // Asked for before looking: what happens in between is not missed.
             let mut news = fleet.news();
@@ -226,16 +232,26 @@ impl Balanced {
                 Some(Picked {
                     endpoint,
                     is_last_resort,
-                }) => match endpoint.connection(is_last_resort).await {
-                    Ok(connection) => {
-                        return Ok(Place {
-                            endpoint,
-                            connection,
-                        });
-                    }
+                }) => match endpoint
+                    .pool
+                    .lease(patience(is_last_resort || waits_for_full))
+                    .await
+                {
+                    Ok(leased) => return Ok(Place { endpoint, leased }),
                     Err(NotReached::Closed) => return Err(NotReached::Closed.status()),
-                    Err(_) if !is_last_resort => {
+                    Err(not_reached) if !is_last_resort => {
+                        if let NotReached::Full = not_reached {
+                            full.push(endpoint.backend.clone());
+                        }
                         tried.push(endpoint.backend.clone());
+                        continue;
+                    }
+                    Err(_) if !full.is_empty() => {
+                        // A place in line is better than none.
+                        tried.retain(|tried| !full.iter().any(|full| full.is_same(tried)));
+                        tried.push(endpoint.backend.clone());
+                        full.clear();
+                        waits_for_full = true;
                         continue;
                     }
                     Err(not_reached) => Some(not_reached.status()),
@@ -249,7 +265,17 @@ impl Balanced {
             }
             news.changed().await;
             tried.clear();
+            waits_for_full = false;
         }
+    }
+}
+
+/// Who is the last to be asked is waited for.
+pub(super) const fn patience(is_last_resort: bool) -> Patience {
+    if is_last_resort {
+        Patience::Long
+    } else {
+        Patience::Short
     }
 }
 
@@ -272,21 +298,22 @@ pub(super) fn note_failed(
     failed: Failed,
 ) -> Lost {
     let mut failure = failed.failure;
-    let is_gone = !place.connection.accepts_calls();
-    let is_stranger = failure.unknown_method && place.connection.lacks_service(call.method.service);
+    let connection = &place.leased.connection;
+    let is_gone = !connection.accepts_calls();
+    let is_stranger = failure.unknown_method && connection.lacks_service(call.method.service);
     if is_gone {
         // Whoever breaks connections is found out by who makes them.
         tracked.forget();
-        place.endpoint.note_lost(&place.connection, failed.unsent);
+        place.endpoint.pool.note_lost(connection, failed.unsent);
     } else {
         let code = failure.status.code();
         // Nothing that this process finds out by itself, such as an argument that is too long.
         let is_ours = code == Code::Internal && failure.status.is_not_processed();
         tracked.end(is_stranger || (blames_server(code) && !is_ours));
         if code == Code::DeadlineExceeded && place.endpoint.backend.is_ejected() {
-            place.endpoint.doubt(&place.connection);
+            place.endpoint.pool.doubt(connection);
         }
-        failure = name_missing_service(&place.connection, call.method.service, failure);
+        failure = name_missing_service(connection, call.method.service, failure);
     }
     Lost {
         failure,

@@ -14,6 +14,7 @@ use arc_swap::ArcSwapOption;
 use rpc_core::Status;
 
 use super::super::dialer::{Dialer, Terms};
+use super::super::pool::ConnectionPool;
 use super::super::remote::closed_by_user;
 use super::attempts::pick;
 use super::endpoint::Endpoint;
@@ -34,6 +35,7 @@ pub(super) struct Fleet {
     watch: Watch,
     choice: Choice,
     terms: Arc<Terms>,
+    connections: ConnectionPool,
     /// The beginning of the time that balancing and resilience reckon in.
     epoch: Instant,
     /// `None` until the first list, and once the channel is closed.
@@ -73,12 +75,13 @@ impl Fleet {
         watch: Watch,
         choice: Choice,
         outliers: Option<OutlierPolicy>,
-        terms: Arc<Terms>,
+        (terms, connections): (Arc<Terms>, ConnectionPool),
     ) -> Self {
         Self {
             watch,
             choice,
             terms,
+            connections,
             epoch: clock::now(),
             roster: ArcSwapOption::empty(),
             detector: outliers
@@ -169,7 +172,7 @@ impl Fleet {
             roster
                 .endpoints
                 .iter()
-                .for_each(|endpoint| endpoint.close());
+                .for_each(|endpoint| endpoint.pool.close());
         }
     }
 
@@ -303,7 +306,8 @@ impl Fleet {
             .parse()
             .expect("an endpoint has a target for an address");
         let dialer = Dialer::new(self.terms.connectors.of(&target), self.terms.clone());
-        Endpoint::new(backend.clone(), health, dialer, self.news.clone())
+        let news = self.news.clone();
+        Endpoint::new(backend.clone(), health, dialer, self.connections, news)
     }
 }
 

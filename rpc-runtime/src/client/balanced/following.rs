@@ -51,7 +51,7 @@ impl Follower for Following {
             // Whoever breaks connections is found out by who makes them.
             drop(self.in_flight.take());
             if let Some(endpoint) = self.endpoint.upgrade() {
-                endpoint.note_lost(&self.connection, false);
+                endpoint.pool.note_lost(&self.connection, false);
             }
         } else if status.code() == Code::DeadlineExceeded {
             drop(self.in_flight.take());

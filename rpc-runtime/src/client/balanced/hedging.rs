@@ -99,15 +99,12 @@ impl Balanced {
             return None;
         }
         let endpoint = picked.endpoint;
-        let Some(connection) = endpoint.current() else {
+        let Some(leased) = endpoint.pool.take() else {
             // For the next one.
-            endpoint.dial();
+            endpoint.pool.dial();
             return None;
         };
-        let place = Place {
-            endpoint,
-            connection,
-        };
+        let place = Place { endpoint, leased };
         hedging.permit(now, &self.budget).then_some(place)
     }
 
@@ -125,7 +122,7 @@ impl Balanced {
             place,
             began,
             balanced: self,
-            attempt: Attempt::new(&place.connection, call.head(), encode),
+            attempt: Attempt::new(&place.leased.connection, call.head(), encode),
             tracked: Tracked::begin(&self.fleet, &place.endpoint, began),
         }
     }
@@ -147,10 +144,11 @@ where
     /// It has an answer.
     fn end(self, hedging: &Hedging, call: &Outbound<'_>, answer: Answer) -> Result<RawReply, Lost> {
         let failure = match answer {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                self.place.leased.keep_for(&mut reply);
                 let took = self.balanced.fleet.now().saturating_sub(self.began);
                 hedging.record(took);
-                return Ok(self.tracked.answered(&self.place.connection, reply));
+                return Ok(self.tracked.answered(&self.place.leased.connection, reply));
             }
             Err(failure) => failure,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rpc_core::MethodId;
 
+use super::super::pool::ConnectionPool;
 use super::Resilience;
 use crate::balance::{self, Policy, PowerOfTwoChoices, Subset, UnknownPolicy};
 use crate::discovery::Resolvers;
@@ -52,6 +53,8 @@ pub(in crate::client) struct Settings {
     pub(in crate::client) budget: BudgetPolicy,
     pub(in crate::client) outliers: Option<OutlierPolicy>,
     pub(in crate::client) hash_metadata: Option<Box<str>>,
+    /// Of each server.
+    pub(in crate::client) pool: ConnectionPool,
 }
 
 impl Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             budget: BudgetPolicy::default(),
             outliers: Some(OutlierPolicy::default()),
             hash_metadata: None,
+            pool: ConnectionPool::new(),
         }
     }
 }

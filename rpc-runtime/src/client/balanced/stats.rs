@@ -4,9 +4,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::super::stats::ConnectionStats;
 use super::fleet::Fleet;
 
-/// What a channel that balances has done so far; see [`Channel::stats`](crate::Channel::stats).
+/// What a channel has done so far; see [`Channel::stats`](crate::Channel::stats).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelStats {
@@ -24,6 +25,8 @@ pub struct ChannelStats {
     pub ejections: u64,
     /// The servers that are listed.
     pub endpoints: Vec<EndpointStats>,
+    /// The connections to all of them, also of a channel that does not balance.
+    pub connections: ConnectionStats,
 }
 
 /// How one server fares.
@@ -40,8 +43,20 @@ pub struct EndpointStats {
     pub latency: Duration,
     /// There is a connection that takes calls.
     pub is_connected: bool,
+    /// The connections to it.
+    pub connections: ConnectionStats,
     /// It is out, or on probation, because its calls failed.
     pub is_ejected: bool,
+}
+
+impl ChannelStats {
+    /// Of a channel that does not balance.
+    pub(in crate::client) fn of(connections: ConnectionStats) -> Self {
+        Self {
+            connections,
+            ..Self::default()
+        }
+    }
 }
 
 /// Counts what happens rarely.
@@ -67,9 +82,15 @@ impl Counters {
             calls: endpoint.calls.load(Relaxed),
             in_flight: endpoint.backend.in_flight(),
             latency: endpoint.backend.latency(now),
-            is_connected: endpoint.is_connected(),
+            is_connected: endpoint.pool.is_connected(),
+            connections: endpoint.pool.stats(),
             is_ejected: endpoint.backend.is_ejected(),
         });
+        let endpoints: Vec<_> = endpoints.collect();
+        let mut connections = ConnectionStats::default();
+        for endpoint in &endpoints {
+            connections += endpoint.connections;
+        }
         ChannelStats {
             retries: self.retries.load(Relaxed),
             over_budget: self.over_budget.load(Relaxed),
@@ -77,7 +98,8 @@ impl Counters {
             hedges_won: self.hedges_won.load(Relaxed),
             rejected: self.rejected.load(Relaxed),
             ejections: fleet.ejections.load(Relaxed),
-            endpoints: endpoints.collect(),
+            endpoints,
+            connections,
         }
     }
 }

@@ -1,0 +1,86 @@
+//! The way to one server over several connections.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rpc_core::codec::CodecError;
+use rpc_core::{Codec, Status};
+
+use super::attempt::{Attempt, Failed};
+use super::call::{Outbound, in_time};
+use super::pool::{Leased, Patience, Pool};
+use super::remote::{Course, first_cause};
+use super::slot::{Answer, Failure};
+
+/// A server, and the connections to it.
+pub(super) struct Pooled {
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Pooled {
+    pub(super) fn codec(&self) -> &Codec {
+        self.pool.dialer().codec()
+    }
+
+    /// Makes a call on the connection with the fewest; waits in line if all have as many as they may.
+    #[inline]
+    pub(super) async fn exchange<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
+    where
+        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
+    {
+        let mut leased = match self.pool.take() {
+            Some(leased) => leased,
+            None => Box::pin(self.lease(call)).await?,
+        };
+        let mut course = Course::default();
+        loop {
+            let connection = &leased.connection;
+            let mut attempt = Attempt::of(connection, call, encode);
+            let failed = match (&mut attempt).await {
+                Ok(mut reply) => {
+                    leased.keep_for(&mut reply);
+                    return Ok(reply);
+                }
+                Err(failure) => Failed::of(&attempt, failure),
+            };
+            drop(attempt);
+            if !connection.accepts_calls() {
+                self.pool.note_lost(connection, failed.unsent);
+            }
+            let failure = course.after(connection, call, failed)?;
+            drop(leased);
+            leased = match Box::pin(self.lease(call)).await {
+                Ok(leased) => leased,
+                Err(nowhere) => return Err(first_cause(failure, nowhere)),
+            };
+        }
+    }
+
+    /// A connection with room, within the deadline of the call.
+    #[cold]
+    async fn lease(&self, call: &mut Outbound<'_>) -> Result<Leased, Failure> {
+        call.anchor();
+        let patience = if call.resend.wait_for_ready {
+            Patience::Endless
+        } else {
+            Patience::Long
+        };
+        let leased = in_time(call.deadline, self.pool.lease(patience)).await;
+        call.renew();
+        match leased {
+            Some(Ok(leased)) => Ok(leased),
+            Some(Err(not_reached)) => Err(not_reached.status().into()),
+            None => {
+                let target = self.pool.dialer().target();
+                let text = format!("no connection to {target} had room in time");
+                Err(Status::deadline_exceeded(text).with_not_processed().into())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Pooled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pool.fmt(f)
+    }
+}
