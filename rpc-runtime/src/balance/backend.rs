@@ -124,6 +124,16 @@ impl Backend {
         }
     }
 
+    /// The same for who borrows the backend: sharing it would cost a call two atomics more.
+    #[inline]
+    pub(crate) fn enter(&self, now: Duration) -> Entered<'_> {
+        self.live.in_flight.fetch_add(1, Relaxed);
+        Entered {
+            live: &self.live,
+            began: now,
+        }
+    }
+
     /// Calls that have begun and not ended.
     #[must_use]
     #[inline]
@@ -248,13 +258,52 @@ impl InFlight {
     /// Notes how long the call took and how it ended.
     #[inline]
     pub fn finish(self, now: Duration, ended: Ended) {
-        let took = now.saturating_sub(self.began);
-        let latency = &self.live.latency;
+        self.live
+            .note_end(now, now.saturating_sub(self.began), ended);
+    }
+}
+
+impl Live {
+    #[inline]
+    fn note_end(&self, now: Duration, took: Duration, ended: Ended) {
         match ended {
-            Ended::Answered => latency.observe(now, took),
-            Ended::Failed => latency.observe_failure(now, took),
-            Ended::Abandoned => latency.observe_at_least(now, took),
+            Ended::Answered => self.latency.observe(now, took),
+            Ended::Failed => self.latency.observe_failure(now, took),
+            Ended::Abandoned => self.latency.observe_at_least(now, took),
         }
+    }
+}
+
+/// An [`InFlight`] of who borrows the backend.
+#[derive(Debug)]
+#[must_use = "the call counts as in flight until this is finished or dropped"]
+pub(crate) struct Entered<'a> {
+    live: &'a Arc<Live>,
+    began: Duration,
+}
+
+impl Entered<'_> {
+    /// As [`InFlight::finish`].
+    #[inline]
+    pub(crate) fn finish(self, now: Duration, ended: Ended) {
+        self.live
+            .note_end(now, now.saturating_sub(self.began), ended);
+    }
+
+    /// The call goes on when the backend is not borrowed any more.
+    pub(crate) fn keep(self) -> InFlight {
+        self.live.in_flight.fetch_add(1, Relaxed);
+        InFlight {
+            live: self.live.clone(),
+            began: self.began,
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.live.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

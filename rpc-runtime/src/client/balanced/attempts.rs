@@ -16,7 +16,7 @@ use super::Balanced;
 use super::endpoint::Endpoint;
 use super::fleet::{Fleet, Picked};
 use super::following::Following;
-use crate::balance::{Backend, Ended, InFlight, Pick};
+use crate::balance::{Backend, Ended, Entered, Pick};
 use crate::resilience::blames_server;
 use crate::stream::Receiver;
 
@@ -58,7 +58,7 @@ impl Lost {
 pub(super) struct Tracked<'a> {
     fleet: &'a Arc<Fleet>,
     endpoint: &'a Arc<Endpoint>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<Entered<'a>>,
     began: Duration,
 }
 
@@ -73,26 +73,26 @@ impl<'a> Tracked<'a> {
         Self {
             fleet,
             endpoint,
-            in_flight: Some(endpoint.backend.begin(began)),
+            in_flight: Some(endpoint.backend.enter(began)),
             began,
         }
     }
 
     /// It was answered. If items follow, it is in flight until the last of them.
     #[inline]
-    pub(super) fn answered(self, connection: &Arc<Connection>, mut reply: RawReply) -> RawReply {
+    pub(super) fn answered(self, connection: &Arc<Connection>, reply: &mut RawReply) {
         match &mut reply.items {
             None => self.end(false),
             Some(items) => self.follow(connection, items),
         }
-        reply
     }
 
     #[cold]
     fn follow(mut self, connection: &Arc<Connection>, items: &mut Receiver) {
         let now = self.fleet.now();
         let is_judged = self.endpoint.backend.is_ejected();
-        if let Some(in_flight) = &self.in_flight {
+        let in_flight = self.in_flight.take().map(Entered::keep);
+        if let Some(in_flight) = &in_flight {
             in_flight.note_reply(now);
         }
         if is_judged {
@@ -103,7 +103,7 @@ impl<'a> Tracked<'a> {
             fleet: Arc::downgrade(self.fleet),
             endpoint: Arc::downgrade(self.endpoint),
             connection: connection.clone(),
-            in_flight: self.in_flight.take(),
+            in_flight,
             began: self.began,
             is_judged,
         });
@@ -161,7 +161,8 @@ impl Balanced {
             }
             Ok(mut reply) => {
                 place.leased.keep_for(&mut reply);
-                Ok(tracked.answered(&place.leased.connection, reply))
+                tracked.answered(&place.leased.connection, &mut reply);
+                Ok(reply)
             }
             Err(failed) => {
                 call.keep_deadline(failed.deadline);

@@ -148,7 +148,9 @@ where
                 self.place.leased.keep_for(&mut reply);
                 let took = self.balanced.fleet.now().saturating_sub(self.began);
                 hedging.record(took);
-                return Ok(self.tracked.answered(&self.place.leased.connection, reply));
+                let connection = &self.place.leased.connection;
+                self.tracked.answered(connection, &mut reply);
+                return Ok(reply);
             }
             Err(failure) => failure,
         };
