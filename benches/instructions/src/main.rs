@@ -38,9 +38,9 @@ struct Budget {
 const ATTEMPTS: u32 = 3;
 
 const BUDGETS: [Budget; 4] = [
-    Budget::new(End::Server, 64, 2_080),
-    Budget::new(End::Client, 64, 2_300),
-    Budget::new(End::Server, 1, 6_000),
+    Budget::new(End::Server, 64, 1_880),
+    Budget::new(End::Client, 64, 2_310),
+    Budget::new(End::Server, 1, 5_850),
     Budget::new(End::Client, 1, 6_400),
 ];
 

@@ -124,13 +124,27 @@ where
                 }
                 None => None,
             },
-            Stage::Sent(sent) => match ready!(sent.poll_reply(call, cx)) {
-                Ok(answer) => {
-                    capture(&answer);
-                    return Poll::Ready(decode(answer));
+            Stage::Sent(sent) => {
+                let Some(id) = sent.call else {
+                    return Poll::Pending;
+                };
+                let answer = ready!(poll_answer(&sent.connection, id, cx));
+                sent.call = None;
+                match answer {
+                    Ok(reply) => {
+                        context::capture(&reply.metadata);
+                        return Poll::Ready(decode(Ok(reply)));
+                    }
+                    Err((failure, deadline)) => match sent.fail(call.1, failure, deadline) {
+                        Ok(failure) => {
+                            let answer = Err(failure);
+                            capture(&answer);
+                            return Poll::Ready(decode(answer));
+                        }
+                        Err(tried) => Some(tried),
+                    },
                 }
-                Err(tried) => Some(tried),
-            },
+            }
             Stage::Other => return poll_other(this.other, cx).map(decode),
         };
         *this.stage = Stage::Other;
@@ -216,35 +230,21 @@ fn head_within<'a>(
 }
 
 impl Sent {
-    /// The answer; or the attempt that failed, if another may be made.
-    #[inline]
-    fn poll_reply(
-        &mut self,
-        (_, method): Call<'_>,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Answer, Tried>> {
-        let Some(call) = self.call else {
-            return Poll::Pending;
-        };
-        let answer = ready!(poll_answer(&self.connection, call, cx));
-        self.call = None;
-        Poll::Ready(match answer {
-            Ok(reply) => Ok(Ok(reply)),
-            Err((failure, deadline)) => self.fail(method, failure, deadline),
-        })
-    }
-
-    /// A call that failed while its connection goes on is over.
+    /// Why the call failed, if its connection goes on; else the attempt, after which another may be
+    /// made.
     #[cold]
     fn fail(
         &self,
         method: &MethodDescriptor,
         failure: Failure,
         deadline: Option<Instant>,
-    ) -> Result<Answer, Tried> {
+    ) -> Result<Failure, Tried> {
         if self.has_items || self.connection.accepts_calls() {
-            let failure = name_missing_service(&self.connection, method.service, failure);
-            return Ok(Err(failure));
+            return Ok(name_missing_service(
+                &self.connection,
+                method.service,
+                failure,
+            ));
         }
         let failed = Failed::sent(failure, deadline, false);
         Err(Tried {

@@ -30,12 +30,29 @@ pub(super) type Task = Pin<Box<dyn Handling>>;
 /// its own.
 pub(super) trait Handling: Send {
     /// Ready when the call is answered; with the source of the stream in its reply, which is to be
-    /// sent then.
+    /// sent then. Nothing of the user's is left in it then.
     fn poll_answered(
         self: Pin<&mut Self>,
         responder: &Responder<'_>,
         cx: &mut task::Context<'_>,
     ) -> Poll<(Answered, Option<Box<dyn Source>>)>;
+
+    /// Becomes `next`, an `Option` of a future, and takes it out of there, if that is of its own type:
+    /// the memory of one that was ready serves the next call of the same method.
+    fn become_next(self: Pin<&mut Self>, next: &mut dyn Any);
+}
+
+/// A future in memory of its own, or in that of another.
+#[inline]
+fn in_memory_of<H: Handling + 'static>(spare: Option<Task>, handler: H) -> Task {
+    let mut next = Some(handler);
+    if let Some(mut spare) = spare {
+        spare.as_mut().become_next(&mut next);
+        if next.is_none() {
+            return spare;
+        }
+    }
+    Box::pin(next.expect("the spare one has not taken it"))
 }
 
 pin_project! {
@@ -46,7 +63,7 @@ pin_project! {
     }
 }
 
-impl<R: Outcome, F: Future<Output = R> + Send> Handling for Handler<F, R::Error> {
+impl<R: Outcome, F: Future<Output = R> + Send + 'static> Handling for Handler<F, R::Error> {
     #[inline]
     fn poll_answered(
         self: Pin<&mut Self>,
@@ -62,14 +79,22 @@ impl<R: Outcome, F: Future<Output = R> + Send> Handling for Handler<F, R::Error>
         this.future.set(None);
         Poll::Ready(responder.finish(outcome, *this.code))
     }
+
+    #[inline]
+    fn become_next(mut self: Pin<&mut Self>, next: &mut dyn Any) {
+        let next = next.downcast_mut::<Option<Self>>();
+        if let Some(next) = next.and_then(Option::take) {
+            self.set(next);
+        }
+    }
 }
 
 /// A future that answers by itself.
-pub(super) struct Answering(Pin<Box<dyn Future<Output = Answered> + Send>>);
+pub(super) struct Answering(Option<Pin<Box<dyn Future<Output = Answered> + Send>>>);
 
 impl Answering {
     pub(super) fn task(future: impl Future<Output = Answered> + Send + 'static) -> Task {
-        Box::pin(Self(Box::pin(future)))
+        Box::pin(Self(Some(Box::pin(future))))
     }
 }
 
@@ -79,12 +104,21 @@ impl Handling for Answering {
         _: &Responder<'_>,
         cx: &mut task::Context<'_>,
     ) -> Poll<(Answered, Option<Box<dyn Source>>)> {
-        self.0.as_mut().poll(cx).map(|answered| (answered, None))
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let answered = ready!(future.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready((answered, None))
     }
+
+    fn become_next(self: Pin<&mut Self>, _: &mut dyn Any) {}
 }
 
 /// What became of a request.
 pub(super) enum Dispatched {
+    /// Nothing yet. Here is one that was ready.
+    Spare(Task),
     /// The handler has to be polled.
     Task(Task),
     /// It was answered without a handler.
@@ -125,14 +159,18 @@ impl Incoming<'_> {
         let names = method.argument_names;
         let limits = DecodeLimits::for_message(self.body.len());
         let codec = self.responder.codec;
+        let spare = match self.dispatched.take() {
+            Some(Dispatched::Spare(spare)) => Some(spare),
+            _ => None,
+        };
         let decoded = delivering(self.items.map(|items| items.of_request()), || {
             codec.decode_arguments(names, self.body, &limits)
         });
         *self.dispatched = Some(match decoded {
-            Ok(arguments) => Dispatched::Task(Box::pin(Handler {
-                future: Some(handler(arguments)),
-                code,
-            })),
+            Ok(arguments) => {
+                let future = Some(handler(arguments));
+                Dispatched::Task(in_memory_of(spare, Handler { future, code }))
+            }
             Err(error) => {
                 let text = format!("the arguments of {method} could not be decoded: {error}");
                 let status = Status::invalid_argument(text).with_not_processed();

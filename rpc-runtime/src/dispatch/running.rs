@@ -95,22 +95,24 @@ impl Running {
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
         let (body, items) = (start.body, start.items);
+        let spare = shift.take_spare();
         // Out here, so that what panics is dropped apart from its panic.
         let mut task = None;
         let polled_or_panic = contained(start.frame, || {
-            let made = match prepare(router, method, &responder, body, items) {
+            let made = match prepare(router, method, &responder, body, items, spare) {
                 Ok(made) => task.insert(made),
                 Err(answered) => return Poll::Ready(answered),
             };
             let Some(cx) = cx else {
                 return Poll::Pending;
             };
-            let answered = ready!(poll_task(made, &responder, cx));
-            task = None;
-            Poll::Ready(answered)
+            poll_task(made, &responder, cx)
         });
         match polled_or_panic {
-            Ok(Poll::Ready(answered)) => over(method, shift, timed, answered),
+            Ok(Poll::Ready(answered)) => {
+                shift.keep_spare(task);
+                over(method, shift, timed, answered)
+            }
             Ok(Poll::Pending) => {
                 let mut timing = Timing::new(shift.now());
                 if polled && timed {
@@ -286,11 +288,14 @@ fn prepare(
     responder: &Responder<'_>,
     body: StartBody<'_>,
     items: Option<Box<Receiver>>,
+    spare: Option<Task>,
 ) -> Result<Task, Answered> {
     let dispatched = match body {
         StartBody::Whole(body) if router.interceptors.is_empty() => match &body {
-            Body::Owned(bytes) => sharing(bytes, || dispatch(method, responder, bytes, items)),
-            body => dispatch(method, responder, body, items),
+            Body::Owned(bytes) => {
+                sharing(bytes, || dispatch(method, responder, bytes, items, spare))
+            }
+            body => dispatch(method, responder, body, items, spare),
         },
         body => {
             let interceptors = router.interceptors.clone();
@@ -302,7 +307,7 @@ fn prepare(
     match dispatched {
         Some(Dispatched::Task(task)) => Ok(task),
         Some(Dispatched::Answered(answered)) => Err(answered),
-        None => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
+        Some(Dispatched::Spare(_)) | None => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
     }
 }
 
@@ -312,8 +317,9 @@ fn dispatch(
     responder: &Responder<'_>,
     body: &[u8],
     items: Option<Box<Receiver>>,
+    spare: Option<Task>,
 ) -> Option<Dispatched> {
-    let mut dispatched = None;
+    let mut dispatched = spare.map(Dispatched::Spare);
     method.service.dispatch(Incoming {
         method: method.descriptor.id,
         body,

@@ -1,5 +1,5 @@
-//! What calls share that are run one after the other: a place among the running ones, and looks at
-//! the clock.
+//! What calls share that are run one after the other: a place among the running ones, looks at the
+//! clock, memory.
 //!
 //! Why not each its own? A look at the clock, or a number that several threads count in, costs as much
 //! as a tenth of a short call. So what has arrived together is counted together: with the end of the
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rpc_core::connection::Answered;
 
 use super::Admission;
+use super::incoming::Task;
 use super::router::{Method, Router};
 use crate::clock;
 
@@ -26,6 +27,8 @@ pub(crate) struct Shift<'a> {
     /// Nothing has run since.
     is_now: bool,
     ended: Option<Ended<'a>>,
+    /// The future of the last call, which is over: its memory may serve the next.
+    spare: Option<Task>,
 }
 
 /// Calls that have ended and are not counted yet, of one method.
@@ -52,6 +55,7 @@ impl<'a> Shift<'a> {
             now,
             is_now: true,
             ended: None,
+            spare: None,
         }
     }
 
@@ -66,6 +70,16 @@ impl<'a> Shift<'a> {
     pub(super) fn enter(&mut self) -> bool {
         self.is_placed = self.is_placed || self.admission.enter();
         self.is_placed
+    }
+
+    #[inline]
+    pub(super) const fn take_spare(&mut self) -> Option<Task> {
+        self.spare.take()
+    }
+
+    #[inline]
+    pub(super) fn keep_spare(&mut self, ready: Option<Task>) {
+        self.spare = ready;
     }
 
     /// Turns to a call; true if it is to be timed.

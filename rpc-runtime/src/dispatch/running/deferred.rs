@@ -90,7 +90,7 @@ async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments
         },
     };
     let dispatched = sharing(&body, || {
-        dispatch(method, &responder.lend(), &body, arguments.items)
+        dispatch(method, &responder.lend(), &body, arguments.items, None)
     });
     match dispatched {
         Some(Dispatched::Task(mut task)) => {
@@ -100,6 +100,8 @@ async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments
             }
         }
         Some(Dispatched::Answered(answered)) => answered,
-        None => responder.lend().fail(&Status::internal(NOT_DISPATCHED)),
+        Some(Dispatched::Spare(_)) | None => {
+            responder.lend().fail(&Status::internal(NOT_DISPATCHED))
+        }
     }
 }
