@@ -73,12 +73,15 @@ async fn parts_of_a_fleet_share_it_out() {
 
     let gone = |address: &String| seen[..2].contains(address);
     crew.list((0..6).filter(|number| !gone(&crew.address(*number).to_owned())));
-    while {
-        let endpoints = clients[0].channel().stats().endpoints;
-        endpoints.len() < 2 || endpoints.iter().any(|one| gone(&one.address))
-    } {
-        tokio::time::sleep(millis(1)).await;
-    }
+    soon(async {
+        while {
+            let endpoints = clients[0].channel().stats().endpoints;
+            endpoints.len() < 2 || endpoints.iter().any(|one| gone(&one.address))
+        } {
+            tokio::time::sleep(millis(1)).await;
+        }
+    })
+    .await;
     assert!(clients[0].hello(0).await.is_ok());
 }
 
