@@ -84,14 +84,15 @@ impl Pool {
                 permit: None,
             }),
             Store::Many(shelf) => {
-                if let Some(now) = self.idle_clock() {
-                    let expired = lock(shelf).expire(now);
-                    for connection in expired {
-                        connection.close(&closed_by_user());
-                    }
+                let now = self.idle_clock();
+                let mut shelf = lock(shelf);
+                let expired = now.map(|now| shelf.expire(now)).unwrap_or_default();
+                let place = shelf.take();
+                drop(shelf);
+                for connection in expired {
+                    connection.close(&closed_by_user());
                 }
-                let place = lock(shelf).take()?;
-                Some(Leased::of(self, place))
+                Some(Leased::of(self, place?))
             }
         }
     }
