@@ -44,6 +44,8 @@ use stats::{Counters, count};
 /// How often a call goes elsewhere that found its connection closed before it was sent. Each time
 /// that connection is one less; more than so many are a server that sends everybody away.
 const UNSENT_MAX: u32 = 16;
+/// No timer is finer.
+const TIMER_TICK: Duration = Duration::from_millis(1);
 
 /// All who serve a name, and how calls are spread over them.
 pub(super) struct Balanced {
@@ -347,10 +349,14 @@ impl Balanced {
                 let is_free = lost.is_gone && status.is_not_processed() && so_far.attempts == 1;
                 Ok(if is_free { Duration::ZERO } else { pause })
             }
-            Err(GiveUp::Attempts | GiveUp::Budget)
+            Err(GiveUp::Attempts | GiveUp::Budget | GiveUp::Deadline)
                 if waits && lost.is_gone && status.is_not_processed() =>
             {
-                Ok(so_far.patience.pause(so_far.attempts, fastrand::f64()))
+                let pause = so_far.patience.pause(so_far.attempts, fastrand::f64());
+                // Who waits until the deadline is not sent away before it: while there is time,
+                // half of it is left for the next attempt.
+                let most = remaining.map_or(pause, |left| (left / 2).max(TIMER_TICK));
+                Ok(pause.min(most))
             }
             Err(why) => Err(why),
         }
