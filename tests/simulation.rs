@@ -9,8 +9,14 @@
 //! `SIMULATION_SEEDS=10000 cargo test --test simulation` runs more seeds than the 40 of every run,
 //! `SIMULATION_SEED=17 cargo test --test simulation -- --nocapture` one alone, with its trace.
 
-#[path = "simulation/client.rs"]
-mod client;
+#[path = "simulation/call.rs"]
+mod call;
+#[path = "simulation/caller.rs"]
+mod caller;
+#[path = "simulation/faults.rs"]
+mod faults;
+#[path = "simulation/host.rs"]
+mod host;
 #[path = "simulation/ledger.rs"]
 mod ledger;
 #[path = "simulation/network.rs"]
@@ -19,22 +25,22 @@ mod network;
 mod parts;
 #[path = "simulation/seeds.rs"]
 mod seeds;
-#[path = "simulation/server.rs"]
-mod server;
+#[path = "simulation/work.rs"]
+mod work;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
-use rpc::KeepAlive;
-use turmoil::Sim;
+use rpc::{KeepAlive, Server, ServerBuilder};
 
-use client::{Caller, Stage};
-use ledger::{Ledger, Tally};
-use network::{Plugs, Wiring};
+use caller::{Caller, Crowd};
+use faults::Faults;
+use host::{Command, Control, Place, Settings};
+use ledger::{Ledger, Rules, Terms};
+use network::Wiring;
 use seeds::{Run, Seeds};
-use server::{Command, Control};
+use work::{WorkServer, Worker};
 
 /// The host that serves.
 const SERVER: &str = "server";
@@ -42,53 +48,43 @@ const SERVER: &str = "server";
 const SEEDS: Seeds = Seeds {
     prefix: "SIMULATION",
     count: 40,
+    run,
 };
+
+const RULES: Rules = Rules {
+    executions_max,
+    server_may_be_full: true,
+};
+
+/// A call is sent again once, if it may be; one that waits for a server as often as it takes.
+fn executions_max(terms: Terms) -> u32 {
+    if terms.wait_for_ready { u32::MAX } else { 2 }
+}
 
 #[test]
 fn the_first_quarter_of_the_seeds() {
-    SEEDS.run_part(0, run);
+    SEEDS.run_part(0);
 }
 
 #[test]
 fn the_second_quarter_of_the_seeds() {
-    SEEDS.run_part(1, run);
+    SEEDS.run_part(1);
 }
 
 #[test]
 fn the_third_quarter_of_the_seeds() {
-    SEEDS.run_part(2, run);
+    SEEDS.run_part(2);
 }
 
 #[test]
 fn the_last_quarter_of_the_seeds() {
-    SEEDS.run_part(3, run);
-}
-
-impl seeds::Tally for Tally {
-    fn add(&mut self, other: Self) {
-        self.add_all(other);
-    }
-
-    fn assert_eventful(&self) {
-        assert!(self.replies > self.calls / 10, "{self:?}");
-        let rare = [
-            self.unavailable,
-            self.not_processed,
-            self.deadline_exceeded,
-            self.given_up,
-            self.died,
-            self.executed_again,
-            self.streamed,
-            self.torn,
-        ];
-        assert!(rare.iter().all(|count| *count > 0), "{self:?}");
-    }
+    SEEDS.run_part(3);
 }
 
 /// Runs one seed to its end.
-fn run(seed: u64) -> Run<Tally> {
+fn run(seed: u64) -> Run {
     fastrand::seed(seed);
-    let ledger = Ledger::default();
+    let ledger = Ledger::new(RULES);
     World::new(seed, ledger.clone()).run();
     Run {
         tally: ledger.audit(),
@@ -97,263 +93,138 @@ fn run(seed: u64) -> Run<Tally> {
     }
 }
 
-/// A network, its hosts, and what goes wrong with them.
+/// A network with one server.
 struct World {
-    sim: Sim<'static>,
-    rng: Rng,
+    network: Faults,
     clients: Vec<String>,
-    hosts: BTreeMap<String, Plugs>,
     control: Control,
-    stage: Stage,
-    ledger: Ledger,
-    /// Faults that end: when, and what to do.
-    repairs: Vec<(Duration, Repair)>,
 }
 
-enum Repair {
-    Bounce(String),
-    Link(String),
-    Release(String),
-    Speed(String),
+/// What a server takes.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    calls_per_connection_max: u32,
+    calls_max: usize,
 }
 
 impl World {
-    const TICK: Duration = Duration::from_millis(2);
-    /// Simulated time after which a simulation that has not come to rest never will.
-    const REST_MAX: Duration = Duration::from_secs(60);
-
     fn new(seed: u64, ledger: Ledger) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let latency_max = Duration::from_millis(rng.u64(2..40));
-        let mut sim = turmoil::Builder::new()
-            .rng_seed(rng.u64(..))
-            .simulation_duration(Duration::MAX)
-            .tick_duration(Self::TICK)
-            .min_message_latency(Duration::from_millis(1))
-            .max_message_latency(latency_max)
-            .tcp_capacity(4096)
-            .enable_random_order()
-            .build();
+        let mut network = Faults::new(seed, 2..40, ledger);
         let wiring = Wiring {
-            piece_max: *pick(&mut rng, &[7, 60, 100_000]),
-            duplicates: rng.u32(0..30),
+            piece_max: network.pick(&[7, 60, 100_000]),
+            duplicates: network.rng.u32(0..30),
         };
         let keep_alive = KeepAlive::new(Duration::from_millis(200), Duration::from_millis(150));
-        let keep_alive = if rng.bool() {
-            keep_alive.when_idle()
-        } else {
-            keep_alive
+        let keep_alive = match network.rng.bool() {
+            true => keep_alive.when_idle(),
+            false => keep_alive,
         };
-        let calls_max = *pick(&mut rng, &[1, 2, 5, 1024]);
-        let (control, stage) = (Control::default(), Stage::default());
-        let settings = server::Settings {
+        let settings = Settings {
             wiring,
-            calls_per_connection_max: calls_max,
-            calls_max: *pick(&mut rng, &[4, 10_000, 10_000]),
-            grace: Duration::from_millis(rng.u64(1..200)),
             keep_alive,
+            grace: Duration::from_millis(network.rng.u64(1..200)),
+            idle: Duration::from_millis(400),
         };
-        let mut hosts = BTreeMap::<String, Plugs>::new();
-        sim.host(SERVER, {
-            let (plugs, control) = (
-                hosts.entry(SERVER.to_owned()).or_default().clone(),
-                control.clone(),
-            );
-            let ledger = ledger.clone();
-            move || server::serve(settings, plugs.clone(), control.clone(), ledger.clone())
+        let room = Room {
+            calls_per_connection_max: network.pick(&[1, 2, 5, 1024]),
+            calls_max: network.pick(&[4, 10_000, 10_000]),
+        };
+        let mut world = Self {
+            network,
+            clients: Vec::new(),
+            control: Control::default(),
+        };
+        world.add_server(settings, room);
+        world.add_clients(settings, room);
+        world
+    }
+
+    fn place(&mut self, name: String, settings: Settings) -> Place {
+        Place {
+            plugs: self.network.plugs(&name),
+            ledger: self.network.ledger.clone(),
+            name,
+            settings,
+        }
+    }
+
+    fn add_server(&mut self, settings: Settings, room: Room) {
+        let place = self.place(SERVER.to_owned(), settings);
+        let control = self.control.clone();
+        self.network.sim.host(SERVER, move || {
+            let builder = move |place: &Place| server(place, room);
+            host::serve(place.clone(), control.clone(), builder)
         });
-        let mut clients = Vec::new();
-        let count = rng.u32(1..=3);
-        let client = client::Settings {
-            wiring,
-            keep_alive,
+    }
+
+    fn add_clients(&mut self, settings: Settings, room: Room) {
+        let count = self.network.rng.u32(1..=3);
+        let crowd = Crowd {
             clients: count as usize,
-            crowd: calls_max.min(4 / count),
-            pace: rng.u64(2..40),
+            resting: Default::default(),
+            calls: room.calls_per_connection_max.min(4 / count),
+            pause_max: self.network.rng.u64(2..40),
         };
         for number in 0..count {
-            let name = format!("client-{number}");
-            let settings = client.clone();
-            let plugs = hosts.entry(name.clone()).or_default().clone();
-            let (lives, seed) = (AtomicU64::new(0), rng.u64(..));
-            sim.host(name.as_str(), {
-                let (name, ledger, stage) = (name.clone(), ledger.clone(), stage.clone());
-                move || {
-                    let life = lives.fetch_add(1, Ordering::Relaxed);
-                    let caller = Caller {
-                        name: format!("{name}.{life}"),
-                        settings: settings.clone(),
-                        plugs: plugs.clone(),
-                        stage: stage.clone(),
-                        ledger: ledger.clone(),
-                        rng: Rng::with_seed(seed ^ life),
-                    };
-                    caller.run()
-                }
+            let place = self.place(format!("client-{number}"), settings);
+            self.clients.push(place.name.clone());
+            let (crowd, stage) = (crowd.clone(), self.network.stage.clone());
+            let (lives, seed) = (AtomicU64::new(0), self.network.rng.u64(..));
+            self.network.sim.host(place.name.clone(), move || {
+                let life = lives.fetch_add(1, Ordering::Relaxed);
+                let caller = Caller {
+                    place: place.clone(),
+                    crowd: crowd.clone(),
+                    stage: stage.clone(),
+                    rng: Rng::with_seed(seed ^ life),
+                };
+                caller.run()
             });
-            clients.push(name);
         }
-        Self {
-            sim,
-            rng,
+    }
+
+    fn run(self) {
+        let Self {
+            mut network,
             clients,
-            hosts,
             control,
-            stage,
-            ledger,
-            repairs: Vec::new(),
-        }
-    }
-
-    fn run(mut self) {
-        let storm = Duration::from_millis(self.rng.u64(300..1500));
-        let mut next = Duration::ZERO;
-        while self.sim.elapsed() < storm {
-            if self.sim.elapsed() >= next {
-                next = self.sim.elapsed() + Duration::from_millis(self.rng.u64(5..200));
-                self.fault();
-            }
-            self.repair_what_is_due();
-            self.step();
-        }
-        self.heal();
-        self.come_to_rest();
-        self.report();
-    }
-
-    fn step(&mut self) {
-        if let Err(error) = self.sim.step() {
-            panic!("a host failed: {error}");
-        }
-    }
-
-    fn note(&self, what: &str) {
-        let at = self.sim.elapsed().as_millis();
-        self.ledger.note(&format!("{at}: {what}"));
-    }
-
-    /// One more thing goes wrong.
-    fn fault(&mut self) {
-        let client = pick(&mut self.rng, &self.clients).clone();
-        let until = self.sim.elapsed() + Duration::from_millis(self.rng.u64(2..400));
-        let pause = Duration::from_millis(self.rng.u64(0..150));
-        let kind = self.rng.u32(0..10);
-        self.note(&format!("fault {kind} with {client} until {until:?}"));
-        match kind {
-            0 => self.crash(SERVER.to_owned(), until),
-            1 => self.crash(client, until),
-            2 => {
-                self.sim.partition(client.as_str(), SERVER);
-                self.repairs.push((until, Repair::Link(client)));
-            }
-            3 => {
-                self.sim.partition_oneway(client.as_str(), SERVER);
-                self.repairs.push((until, Repair::Link(client)));
-            }
-            4 => {
-                self.sim.partition_oneway(SERVER, client.as_str());
-                self.repairs.push((until, Repair::Link(client)));
-            }
-            5 => {
-                self.sim.hold(client.as_str(), SERVER);
-                self.repairs.push((until, Repair::Release(client)));
-            }
-            6 => {
-                let slow = Duration::from_millis(self.rng.u64(20..200));
-                self.sim.set_link_latency(client.as_str(), SERVER, slow);
-                self.repairs.push((until, Repair::Speed(client)));
-            }
-            7 | 8 => self.control.send(Command::Shutdown { pause }),
-            _ => self.control.send(Command::Drop { pause }),
-        }
-    }
-
-    fn crash(&mut self, host: String, until: Duration) {
-        if self.sim.is_host_running(host.as_str()) {
-            let plugs = &self.hosts[&host];
-            plugs.set_crashing(true);
-            self.sim.crash(host.as_str());
-            plugs.set_crashing(false);
-            self.repairs.push((until, Repair::Bounce(host)));
-        }
-    }
-
-    fn repair_what_is_due(&mut self) {
-        let now = self.sim.elapsed();
-        let (due, later) = std::mem::take(&mut self.repairs)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.repairs = later;
-        let due: Vec<_> = due;
-        due.into_iter().for_each(|(_, repair)| self.repair(repair));
-    }
-
-    fn repair(&mut self, repair: Repair) {
-        match repair {
-            Repair::Bounce(host) => {
-                self.note(&format!("bounce {host}"));
-                self.sim.bounce(host);
-            }
-            Repair::Link(client) => {
-                self.note(&format!("repair {client}"));
-                self.sim.repair(client, SERVER);
-            }
-            Repair::Release(client) => {
-                self.note(&format!("release {client}"));
-                self.sim.release(client, SERVER);
-            }
-            Repair::Speed(client) => {
-                let link = Duration::from_millis(5);
-                self.sim.set_link_latency(client, SERVER, link);
-            }
-        }
-    }
-
-    /// Everything works again.
-    fn heal(&mut self) {
-        self.note("heal");
-        let repairs = std::mem::take(&mut self.repairs);
-        repairs
-            .into_iter()
-            .for_each(|(_, repair)| self.repair(repair));
-        for client in self.clients.clone() {
-            self.sim.release(client, SERVER);
-        }
-        self.stage.quiet.store(true, Ordering::Relaxed);
-    }
-
-    /// The calls end, new ones succeed.
-    fn come_to_rest(&mut self) {
-        let give_up = self.sim.elapsed() + Self::REST_MAX;
-        while self.stage.finished.load(Ordering::Relaxed) < self.clients.len() {
-            if self.sim.elapsed() > give_up {
-                return self
-                    .ledger
-                    .violation("the clients do not come to rest".into());
-            }
-            self.step();
-        }
-    }
-
-    /// The server has nothing left.
-    fn report(&mut self) {
-        let give_up = self.sim.elapsed() + Duration::from_secs(3);
-        let mut held = None;
-        while self.sim.elapsed() < give_up {
-            self.control.send(Command::Report);
-            for _ in 0..25 {
-                self.step();
-            }
-            held = self.control.report();
-            if held.as_deref() == Some("") {
-                return self.note("at rest");
-            }
-        }
-        self.ledger
-            .violation(format!("the server still holds {held:?}"));
+        } = self;
+        network.storm(300..1_500, 5..200, |network| {
+            let client = network.pick(&clients);
+            fault(network, client, &control);
+        });
+        network.heal(clients.len());
+        network.assert_released(SERVER, &control);
     }
 }
 
-fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
-    &of[rng.usize(0..of.len())]
+fn server(place: &Place, room: Room) -> ServerBuilder {
+    let worker = Worker {
+        host: place.name.clone(),
+        ledger: place.ledger.clone(),
+    };
+    Server::builder()
+        .add_service(WorkServer::new(worker))
+        .calls_per_connection_max(room.calls_per_connection_max)
+        .calls_max(room.calls_max)
+}
+
+/// One more thing goes wrong.
+fn fault(network: &mut Faults, client: String, control: &Control) {
+    let until = network.soon(2..400);
+    let pause = Duration::from_millis(network.rng.u64(0..150));
+    let kind = network.rng.u32(0..10);
+    network.note(&format!("fault {kind} with {client} until {until:?}"));
+    let server = SERVER.to_owned();
+    match kind {
+        0 => network.crash(server, until),
+        1 => network.crash(client, until),
+        2 => network.partition(client, server, until),
+        3 => network.partition_oneway(client, server, until),
+        4 => network.partition_oneway(server, client, until),
+        5 => network.hold(client, server, until),
+        6 => network.slow_down(client, server, until),
+        7 | 8 => control.send(Command::Shutdown { pause }),
+        _ => control.send(Command::Drop { pause }),
+    }
 }

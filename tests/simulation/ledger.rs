@@ -65,9 +65,21 @@ struct Call {
     outcome: Option<Outcome>,
 }
 
+/// What is allowed in one simulation, and not in another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// How often a call that is marked idempotent may run.
+    pub(crate) executions_max: fn(Terms) -> u32,
+    /// Servers have so few places that a call may be refused.
+    pub(crate) server_may_be_full: bool,
+}
+
 /// Everything that one simulation did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Inner>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    rules: Rules,
+    inner: Arc<Mutex<Inner>>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -79,29 +91,41 @@ struct Inner {
 /// Counts over many seeds: a simulation in which nothing happens proves nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) calls: u64,
-    pub(crate) replies: u64,
+    calls: u64,
+    replies: u64,
     /// Of which streams.
-    pub(crate) streamed: u64,
+    streamed: u64,
     /// Streams that failed after some of their items.
-    pub(crate) torn: u64,
-    pub(crate) unavailable: u64,
-    pub(crate) not_processed: u64,
-    pub(crate) deadline_exceeded: u64,
-    pub(crate) no_room: u64,
-    pub(crate) given_up: u64,
-    pub(crate) died: u64,
-    pub(crate) executed_again: u64,
+    torn: u64,
+    unavailable: u64,
+    not_processed: u64,
+    deadline_exceeded: u64,
+    no_room: u64,
+    given_up: u64,
+    died: u64,
+    executed_again: u64,
 }
 
 impl Ledger {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().expect("nothing panics in here")
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            inner: Arc::default(),
+        }
     }
 
-    /// Takes down an event with the simulated time.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics in here")
+    }
+
+    /// Takes down an event of a host with the simulated time.
     pub(crate) fn note(&self, what: &str) {
-        let at = turmoil::sim_elapsed().unwrap_or_default();
+        if let Some(at) = turmoil::sim_elapsed() {
+            self.note_at(at, what);
+        }
+    }
+
+    pub(crate) fn note_at(&self, at: Duration, what: &str) {
         let line = format!("{:>9.3} {what}", at.as_secs_f64() * 1e3);
         self.lock().trace.push(line);
     }
@@ -128,8 +152,8 @@ impl Ledger {
     }
 
     /// A handler begins to run.
-    pub(crate) fn execute(&self, nonce: u64) {
-        self.note(&format!("runs {nonce}"));
+    pub(crate) fn execute(&self, nonce: u64, host: &str) {
+        self.note(&format!("{host} runs {nonce}"));
         let known = {
             let mut inner = self.lock();
             let call = inner.calls.get_mut(nonce as usize);
@@ -166,7 +190,7 @@ impl Ledger {
         if twice {
             self.violation(format!("{nonce} ended twice"));
         }
-        if let Some(mistake) = mistake(nonce, terms, took, &outcome) {
+        if let Some(mistake) = self.rules.mistake(nonce, terms, took, &outcome) {
             self.violation(format!("{nonce} {terms:?} after {took:?}: {mistake}"));
         }
         self.lock().calls[nonce as usize].outcome = Some(outcome);
@@ -185,8 +209,8 @@ impl Ledger {
             if call.terms.kind != Kind::Again && runs > 1 {
                 violation("ran more than once, unmarked");
             }
-            if !call.terms.wait_for_ready && runs > 2 {
-                violation("was sent again more than once");
+            if runs > (self.rules.executions_max)(call.terms) {
+                violation("was sent again too often");
             }
             match &call.outcome {
                 None => violation("never ended"),
@@ -220,41 +244,58 @@ impl Ledger {
     }
 }
 
-/// What is wrong with an outcome, as far as the caller alone can tell.
-fn mistake(nonce: u64, terms: Terms, took: Duration, outcome: &Outcome) -> Option<String> {
-    if let Some(timeout) = terms.timeout
-        && took > timeout + SLACK
-    {
-        return Some("ended after its deadline".into());
-    }
-    match outcome {
-        Outcome::Reply(Some(reply)) if *reply != nonce => {
-            Some(format!("the reply of another call: {reply}"))
+impl Rules {
+    /// What is wrong with an outcome, as far as the caller alone can tell.
+    fn mistake(
+        self,
+        nonce: u64,
+        terms: Terms,
+        took: Duration,
+        outcome: &Outcome,
+    ) -> Option<String> {
+        if let Some(timeout) = terms.timeout
+            && took > timeout + SLACK
+        {
+            return Some("ended after its deadline".into());
         }
-        Outcome::Reply(None) if terms.kind != Kind::Oneway => Some("an empty reply".into()),
-        Outcome::Reply(_) if terms.kind == Kind::Fail => Some("a reply of a failure".into()),
-        Outcome::Reply(_) | Outcome::Streamed | Outcome::GivenUp | Outcome::Died => None,
-        Outcome::Failed(status) => wrong_status(nonce, terms, took, status),
+        match outcome {
+            Outcome::Reply(Some(reply)) if *reply != nonce => {
+                Some(format!("the reply of another call: {reply}"))
+            }
+            Outcome::Reply(None) if terms.kind != Kind::Oneway => Some("an empty reply".into()),
+            Outcome::Reply(_) if terms.kind == Kind::Fail => Some("a reply of a failure".into()),
+            Outcome::Reply(_) | Outcome::Streamed | Outcome::GivenUp | Outcome::Died => None,
+            Outcome::Failed(status) => self.wrong_status(nonce, terms, took, status),
+        }
     }
-}
 
-fn wrong_status(nonce: u64, terms: Terms, took: Duration, status: &Status) -> Option<String> {
-    let allowed = match status.code() {
-        Code::Unavailable => true,
-        Code::DeadlineExceeded => terms.timeout.is_some_and(|timeout| took + SLACK >= timeout),
-        // The server had no place, hence nothing ran; of a call that was sent again, the last time.
-        Code::ResourceExhausted => status.is_not_processed() || terms.kind == Kind::Again,
-        Code::Aborted => terms.kind == Kind::Fail && status.message() == nonce.to_string(),
-        _ => false,
-    };
-    if !allowed {
-        return Some(format!("an outcome that is not allowed: {status}"));
+    fn wrong_status(
+        self,
+        nonce: u64,
+        terms: Terms,
+        took: Duration,
+        status: &Status,
+    ) -> Option<String> {
+        let allowed = match status.code() {
+            Code::Unavailable => true,
+            Code::DeadlineExceeded => terms.timeout.is_some_and(|timeout| took + SLACK >= timeout),
+            // The server had no place, hence nothing ran; of a call that was sent again, the last time.
+            Code::ResourceExhausted => {
+                let ran_not = status.is_not_processed() || terms.kind == Kind::Again;
+                ran_not && self.server_may_be_full
+            }
+            Code::Aborted => terms.kind == Kind::Fail && status.message() == nonce.to_string(),
+            _ => false,
+        };
+        if !allowed {
+            return Some(format!("an outcome that is not allowed: {status}"));
+        }
+        let waits = terms.wait_for_ready && !terms.closes && !terms.kind.uploads();
+        if waits && status.code() == Code::Unavailable && status.is_not_processed() {
+            return Some(format!("waits for a server, and still: {status}"));
+        }
+        None
     }
-    let waits = terms.wait_for_ready && !terms.closes && !terms.kind.uploads();
-    if waits && status.code() == Code::Unavailable && status.is_not_processed() {
-        return Some(format!("waits for a server, and still: {status}"));
-    }
-    None
 }
 
 impl Tally {
@@ -268,7 +309,7 @@ impl Tally {
         self.not_processed += u64::from(status.is_not_processed());
     }
 
-    pub(crate) fn add_all(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.calls += other.calls;
         self.replies += other.replies;
         self.streamed += other.streamed;
@@ -280,5 +321,20 @@ impl Tally {
         self.given_up += other.given_up;
         self.died += other.died;
         self.executed_again += other.executed_again;
+    }
+
+    /// Whether everything has happened that is to be survived.
+    pub(crate) fn is_eventful(&self) -> bool {
+        let rare = [
+            self.unavailable,
+            self.not_processed,
+            self.deadline_exceeded,
+            self.given_up,
+            self.died,
+            self.executed_again,
+            self.streamed,
+            self.torn,
+        ];
+        self.replies > self.calls / 10 && rare.iter().all(|count| *count > 0)
     }
 }

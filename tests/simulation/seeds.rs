@@ -1,10 +1,12 @@
 //! Runs seeds: some of them twice, for a seed that is not the same twice proves nothing.
 
 use std::cell::Cell;
-use std::fmt::{Debug, Write};
+use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+
+use crate::ledger::Tally;
 
 /// Tests that share the seeds, so that several cores work.
 const PARTS: u64 = 4;
@@ -18,26 +20,20 @@ pub(crate) struct Seeds {
     pub(crate) prefix: &'static str,
     /// In a run, over all parts together.
     pub(crate) count: u64,
+    pub(crate) run: fn(u64) -> Run,
 }
 
 /// What a seed did.
-pub(crate) struct Run<T> {
-    pub(crate) tally: T,
+pub(crate) struct Run {
+    pub(crate) tally: Tally,
     pub(crate) trace: Vec<String>,
     pub(crate) violations: Vec<String>,
 }
 
-/// Counts over many seeds: a simulation in which nothing happens proves nothing.
-pub(crate) trait Tally: Default + Debug {
-    fn add(&mut self, other: Self);
-    /// Everything that is to be survived has happened.
-    fn assert_eventful(&self);
-}
-
 impl Seeds {
     /// Runs the seeds of one part.
-    pub(crate) fn run_part<T: Tally>(&self, part: u64, run: fn(u64) -> Run<T>) {
-        let run = |seed| counting_panics(|| run(seed));
+    pub(crate) fn run_part(&self, part: u64) {
+        let run = |seed| counting_panics(|| (self.run)(seed));
         if let Some(seed) = self.variable("SEED") {
             if part == 0 {
                 let run = run(seed);
@@ -47,7 +43,7 @@ impl Seeds {
             return;
         }
         let seeds = self.variable("SEEDS").unwrap_or(self.count);
-        let mut tally = T::default();
+        let mut tally = Tally::default();
         let mut count = 0;
         for seed in (part..seeds).step_by(PARTS as usize) {
             let checked = catch_unwind(AssertUnwindSafe(|| check(seed, &run)));
@@ -59,7 +55,7 @@ impl Seeds {
         }
         println!("{count} seeds: {tally:?}");
         if count >= 25 {
-            tally.assert_eventful();
+            assert!(tally.is_eventful(), "{tally:?}");
         }
     }
 
@@ -70,7 +66,7 @@ impl Seeds {
     }
 }
 
-fn check<T>(seed: u64, run: &impl Fn(u64) -> Run<T>) -> T {
+fn check(seed: u64, run: &impl Fn(u64) -> Run) -> Tally {
     let one = run(seed);
     if !one.violations.is_empty() {
         let tail = tail(&one.trace, 40);
@@ -107,7 +103,7 @@ thread_local! {
 }
 
 /// A panic in a task of the simulation ends that task and nothing else; here it counts.
-fn counting_panics<T>(run: impl FnOnce() -> Run<T>) -> Run<T> {
+fn counting_panics(run: impl FnOnce() -> Run) -> Run {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let print = std::panic::take_hook();

@@ -1,69 +1,26 @@
-//! Hosts that serve: the registry and the servers that enter themselves into it. They shut down or
-//! stop when they are told, and start anew.
+//! A host that serves: starts a server, shuts it down or drops it when told, starts the next.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rpc::discovery::Attributes;
-use rpc::registry::{EmbeddedRegistry, RegistrarClient, RemoteRegistry};
-use rpc::{Channel, ChannelBuilder, KeepAlive, Server, ServerBuilder, Streaming};
+use rpc::{Channel, ChannelBuilder, KeepAlive, Server, ServerBuilder};
 use tokio::sync::mpsc;
 
 use crate::ledger::Ledger;
 use crate::network::{Plugs, SimConnector, SimListener, Wiring};
 
-pub(crate) const REGISTRY: &str = "registry";
-/// The shortest time of an entry.
-const TTL: Duration = Duration::from_secs(1);
-
-#[rpc::service]
-pub(crate) trait Work {
-    async fn once(&self, nonce: u64, millis: u64) -> rpc::Result<u64>;
-    #[rpc(idempotent)]
-    async fn again(&self, nonce: u64, millis: u64) -> rpc::Result<u64>;
-    /// As many times the nonce, one each millisecond.
-    async fn repeat(&self, nonce: u64, times: u64) -> rpc::Result<Streaming<u64>>;
-}
-
-struct Worker {
-    name: String,
-    ledger: Ledger,
-}
-
-impl Worker {
-    async fn work(&self, nonce: u64, millis: u64) -> rpc::Result<u64> {
-        self.ledger.execute(nonce, &self.name);
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-        Ok(nonce)
-    }
-}
-
-impl Work for Worker {
-    async fn once(&self, nonce: u64, millis: u64) -> rpc::Result<u64> {
-        self.work(nonce, millis).await
-    }
-    async fn again(&self, nonce: u64, millis: u64) -> rpc::Result<u64> {
-        self.work(nonce, millis).await
-    }
-    async fn repeat(&self, nonce: u64, times: u64) -> rpc::Result<Streaming<u64>> {
-        self.ledger.execute(nonce, &self.name);
-        let each = move |left: u64| async move {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            (left > 0).then(|| (nonce, left - 1))
-        };
-        Ok(Streaming::new(futures_util::stream::unfold(times, each)))
-    }
-}
-
 /// What all hosts of one simulation share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) wiring: Wiring,
     pub(crate) keep_alive: KeepAlive,
+    /// Of a server that shuts down.
     pub(crate) grace: Duration,
+    /// Of connections that nobody uses.
+    pub(crate) idle: Duration,
 }
 
-/// What a host has of its own.
+/// A host, as its software knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) name: String,
@@ -88,40 +45,6 @@ impl Place {
             plugs: self.plugs.clone(),
         }
     }
-
-    /// A client of the registry.
-    pub(crate) fn registrar(&self) -> RegistrarClient {
-        let connector = Arc::new(self.connector(REGISTRY));
-        RegistrarClient::new(self.channel().with_connector(connector))
-    }
-}
-
-/// A registry that forgets everything when it starts.
-pub(crate) fn registry() -> ServerBuilder {
-    let registry = EmbeddedRegistry::builder()
-        .writer("fleet", "a token")
-        .allow_names()
-        .allow_any_source()
-        .ttl(TTL..=2 * TTL)
-        .build();
-    Server::builder().add_service(registry.service())
-}
-
-/// A server of the fleet.
-pub(crate) fn server(place: &Place) -> ServerBuilder {
-    let worker = Worker {
-        name: place.name.clone(),
-        ledger: place.ledger.clone(),
-    };
-    let registrar = {
-        let place = place.clone();
-        move || place.registrar()
-    };
-    let registry = RemoteRegistry::over(registrar).with_token("a token");
-    Server::builder()
-        .add_service(WorkServer::new(worker))
-        .register(registry, "work", Attributes::new())
-        .registration_ttl(TTL)
 }
 
 /// What the schedule asks of a host.
@@ -156,26 +79,23 @@ impl Control {
     }
 }
 
-/// The software of a host that serves.
+/// The software of the host.
 pub(crate) async fn serve(
     place: Place,
     control: Control,
-    builder: impl Fn() -> ServerBuilder,
+    builder: impl Fn(&Place) -> ServerBuilder,
 ) -> turmoil::Result {
     let (sender, mut commands) = mpsc::channel(16);
     *control.commands.lock().unwrap() = Some(sender);
-    let Settings {
-        wiring,
-        keep_alive,
-        grace,
-    } = place.settings;
+    let settings = place.settings;
     loop {
-        let listener = SimListener::bind(&place.name, wiring, place.plugs.clone()).await?;
-        let server = builder()
-            .shutdown_grace(grace)
-            .keep_alive(Some(keep_alive))
+        let plugs = place.plugs.clone();
+        let listener = SimListener::bind(&place.name, settings.wiring, plugs).await?;
+        let server = builder(&place)
+            .shutdown_grace(settings.grace)
+            .keep_alive(Some(settings.keep_alive))
             .handshake_timeout(Duration::from_millis(300))
-            .idle_timeout(Some(Duration::from_secs(1)))
+            .idle_timeout(Some(settings.idle))
             .serve(listener)?;
         place.ledger.note(&format!("{} up", place.name));
         let pause = loop {
