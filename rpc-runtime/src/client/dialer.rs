@@ -15,6 +15,7 @@ use crate::clock;
 use crate::connection::Closed;
 use crate::contain::contain;
 use crate::error::{Error, Kind};
+use crate::resilience::backoff::{Backoff, BackoffPolicy};
 use crate::transport::{Connector, Connectors};
 
 /// A place, and how connections to it are made. Cheap to clone.
@@ -33,6 +34,8 @@ pub(super) struct Terms {
     pub(super) codec: Codec,
     /// Zero is for ever.
     pub(super) connect_timeout: Duration,
+    /// Of attempts to connect, if the user has said.
+    pub(super) reconnect_backoff: Option<BackoffPolicy>,
     pub(super) connectors: Connectors,
 }
 
@@ -55,6 +58,11 @@ impl Dialer {
 
     pub(super) fn codec(&self) -> &Codec {
         &self.terms.codec
+    }
+
+    /// Before the first failure; with these pauses unless the user has said.
+    pub(super) fn backoff(&self, usual: BackoffPolicy) -> Backoff {
+        Backoff::new(self.terms.reconnect_backoff.unwrap_or(usual))
     }
 
     /// The place, for error messages.

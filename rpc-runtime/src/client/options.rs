@@ -19,7 +19,7 @@ use crate::discovery::{Resolvers, Watch};
 use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
-use crate::resilience::{BudgetPolicy, OutlierPolicy, RetryPolicy};
+use crate::resilience::{BackoffPolicy, BudgetPolicy, OutlierPolicy, RetryPolicy};
 use crate::transport::{Connector, Connectors, Target};
 
 /// Options of a call. Cheap to change on a client: `client.with_timeout(..)`.
@@ -135,6 +135,7 @@ pub struct ChannelBuilder {
     connect_timeout: Duration,
     handshake_timeout: Duration,
     keep_alive: Option<KeepAlive>,
+    reconnect_backoff: Option<BackoffPolicy>,
     connectors: Connectors,
     settings: Settings,
     balancing: balanced::Settings,
@@ -152,6 +153,7 @@ impl Default for ChannelBuilder {
             connect_timeout: Self::CONNECT_TIMEOUT,
             handshake_timeout: rpc_core::HANDSHAKE_TIMEOUT,
             keep_alive: Some(KeepAlive::SHIPPED),
+            reconnect_backoff: None,
             connectors: Connectors::default(),
             settings: Settings::default(),
             balancing: balanced::Settings::default(),
@@ -209,6 +211,15 @@ impl ChannelBuilder {
     #[must_use]
     pub const fn keep_alive(mut self, keep_alive: Option<KeepAlive>) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// The pauses between attempts to connect while the server cannot be reached: up to 100 ms at
+    /// first, growing by 1.6 to 10 s, or to 4 s for each of those who serve a name, unless it is
+    /// said. A server that is back is found by the next attempt.
+    #[must_use]
+    pub const fn reconnect_backoff(mut self, backoff: BackoffPolicy) -> Self {
+        self.reconnect_backoff = Some(backoff);
         self
     }
 
@@ -314,6 +325,7 @@ impl ChannelBuilder {
             config,
             codec: self.codec.clone(),
             connect_timeout: self.connect_timeout,
+            reconnect_backoff: self.reconnect_backoff,
             connectors: self.connectors.clone(),
         }
     }

@@ -113,12 +113,13 @@ impl Pool {
         } else {
             Store::Many(Mutex::new(Shelf::new(limits)))
         };
+        let dialing = Dialing::new(dialer.backoff(dialing::BACKOFF));
         Arc::new(Self {
             dialer,
             settings,
             store,
             stage: watch::Sender::new(Stage::Idle),
-            dialing: Mutex::default(),
+            dialing: Mutex::new(dialing),
             listener,
         })
     }

@@ -24,7 +24,7 @@ use super::stats::ConnectionStats;
 use super::unary::Tried;
 use crate::clock;
 use crate::error::Error;
-use crate::resilience::backoff::Backoff;
+use crate::resilience::backoff::{Backoff, BackoffPolicy};
 
 /// A server, and the connection to it while there is one.
 pub(super) struct Remote {
@@ -36,7 +36,6 @@ pub(super) struct Remote {
     closing: Notify,
 }
 
-#[derive(Default)]
 struct Dialing {
     backoff: Backoff,
     /// Why the last attempt failed.
@@ -50,10 +49,11 @@ struct Dialing {
 
 impl Remote {
     pub(super) fn new(dialer: Dialer) -> Self {
+        let dialing = Dialing::new(dialer.backoff(BackoffPolicy::default()));
         Self {
             dialer,
             current: ArcSwapOption::empty(),
-            dialing: tokio::sync::Mutex::default(),
+            dialing: tokio::sync::Mutex::new(dialing),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
         }
@@ -252,6 +252,15 @@ impl Remote {
 }
 
 impl Dialing {
+    const fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            failure: None,
+            was_sent_away: false,
+            attempt: None,
+        }
+    }
+
     /// A server may go at any time, so once is no failure. Who accepts again and again only to send
     /// everybody away is as good as one that does not listen.
     fn note_opened(&mut self, connection: &Connection) {

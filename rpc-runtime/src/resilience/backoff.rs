@@ -13,20 +13,24 @@ pub struct BackoffPolicy {
     base: Duration,
     factor: f64,
     cap: Duration,
+    jitter: f64,
 }
 
 impl Default for BackoffPolicy {
-    /// Up to 100 ms at first, growing by 1.6 to 10 s.
+    /// Up to 100 ms at first, growing by 1.6 to 10 s, and all of it left to chance.
     fn default() -> Self {
-        Self {
-            base: Duration::from_millis(100),
-            factor: 1.6,
-            cap: Duration::from_secs(10),
-        }
+        Self::SHIPPED
     }
 }
 
 impl BackoffPolicy {
+    pub(crate) const SHIPPED: Self = Self {
+        base: Duration::from_millis(100),
+        factor: 1.6,
+        cap: Duration::from_secs(10),
+        jitter: 1.0,
+    };
+
     /// Sets the longest pause after the first failure.
     #[must_use]
     pub const fn with_base(mut self, base: Duration) -> Self {
@@ -48,19 +52,29 @@ impl BackoffPolicy {
         self
     }
 
-    /// The pause after one more failure than `failures`; `random` is from 0.0 to 1.0, and so is the
-    /// share of the bound.
+    /// Sets the share of the bound that is left to chance, from 0.0 to 1.0; the rest is waited in
+    /// any case. With less, there are fewer attempts, and clients that failed together come back
+    /// closer together.
+    #[must_use]
+    pub const fn with_jitter(mut self, share: f64) -> Self {
+        self.jitter = share.max(0.0).min(1.0);
+        self
+    }
+
+    /// The pause after one more failure than `failures`; `random` is from 0.0 to 1.0: the share of
+    /// what is left to chance.
     #[must_use]
     pub fn pause(&self, failures: u32, random: f64) -> Duration {
         let grown = self.base.as_secs_f64() * self.factor.powi(failures.min(64) as i32);
-        let pause = grown.min(self.cap.as_secs_f64()) * random.clamp(0.0, 1.0);
+        let share = 1.0 - self.jitter * (1.0 - random.clamp(0.0, 1.0));
+        let pause = grown.min(self.cap.as_secs_f64()) * share;
         // Fails for a cap of more seconds than a float can tell apart.
         Duration::try_from_secs_f64(pause).unwrap_or(self.cap)
     }
 }
 
 /// Failures in a row, and when the next attempt may be made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
     policy: BackoffPolicy,
     failures: u32,
@@ -69,10 +83,11 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// No failures yet.
-    pub(crate) fn new(policy: BackoffPolicy) -> Self {
+    pub(crate) const fn new(policy: BackoffPolicy) -> Self {
         Self {
             policy,
-            ..Self::default()
+            failures: 0,
+            not_before: None,
         }
     }
 
@@ -104,7 +119,7 @@ mod tests {
     #[test]
     fn the_bound_grows_to_the_cap_and_starts_again_after_success() {
         let now = Instant::now();
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(BackoffPolicy::default());
         assert_eq!(backoff.wait(now), None);
         let mut waits = Vec::new();
         for _ in 0..100 {

@@ -15,9 +15,13 @@ use crate::resilience::backoff::{Backoff, BackoffPolicy};
 /// "happy eyeballs" (RFC 8305).
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// The longest pause between two attempts to connect: what a place that is back waits at most to be
-/// called.
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// The pauses between two attempts to connect. The longest is what a place that is back waits at
+/// most to be called. Half of each is sure, so that they grow with the time for which the place is
+/// away, and it is called again soon after it is back: within 0.1 s and 1.2 times as long as it was
+/// away.
+pub(super) const BACKOFF: BackoffPolicy = BackoffPolicy::SHIPPED
+    .with_cap(Duration::from_secs(4))
+    .with_jitter(0.5);
 
 /// What is done to have a first connection.
 #[derive(Clone)]
@@ -40,10 +44,10 @@ pub(super) struct Dialing {
     was_sent_away: bool,
 }
 
-impl Default for Dialing {
-    fn default() -> Self {
+impl Dialing {
+    pub(super) const fn new(backoff: Backoff) -> Self {
         Self {
-            backoff: Backoff::new(BackoffPolicy::default().with_cap(PAUSE_MAX)),
+            backoff,
             was_sent_away: false,
         }
     }
@@ -150,7 +154,7 @@ impl Pool {
             return None;
         }
         let now = clock::now();
-        dialing.backoff.note_failure(now, jitter());
+        dialing.backoff.note_failure(now, fastrand::f64());
         dialing.backoff.wait(now)
     }
 
@@ -213,16 +217,9 @@ impl Pool {
     fn next_attempt(&self) -> Instant {
         let now = clock::now();
         let mut dialing = self.dialing.lock().unwrap_or_else(PoisonError::into_inner);
-        dialing.backoff.note_failure(now, jitter());
+        dialing.backoff.note_failure(now, fastrand::f64());
         now + dialing.backoff.wait(now).unwrap_or_default()
     }
-}
-
-/// From a half to the whole of the bound, not from nothing: the bound grows with the time that the
-/// place is away, so that it is called again soon after it is back: at most 0.1 s and 1.2 times as
-/// long as it was away, and 4 s at the most.
-fn jitter() -> f64 {
-    0.5 + 0.5 * fastrand::f64()
 }
 
 /// An attempt to connect, which counts among the connections of a pool of many until it is over.
