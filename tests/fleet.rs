@@ -19,6 +19,8 @@ mod herd;
 mod holes;
 #[path = "fleet/many.rs"]
 mod many;
+#[path = "fleet/processes.rs"]
+mod processes;
 #[path = "fleet/restarts.rs"]
 mod restarts;
 #[path = "fleet/roads.rs"]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod process;
+pub(crate) mod relay;
 
 use std::fmt;
 use std::future::Future;

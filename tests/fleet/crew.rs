@@ -128,6 +128,17 @@ impl Greeter for Sailor {
     }
 }
 
+/// A server that answers with its number, after so many milliseconds.
+pub(crate) fn sailor(number: usize, delay: u64) -> ServerBuilder {
+    let mood = Mood::default();
+    mood.delay.store(delay, SeqCst);
+    Server::builder().add_service(GreeterServer::new(Sailor {
+        number,
+        mood: Arc::new(mood),
+        ledger: Arc::default(),
+    }))
+}
+
 /// Servers by number, and the list that names them.
 pub(crate) struct Crew {
     addresses: Vec<String>,

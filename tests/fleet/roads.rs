@@ -1,5 +1,4 @@
-//! Ways to servers that a test closes: nothing passes in one direction or both, or all that are on
-//! them are thrown off.
+//! Ways to servers in memory that a test closes.
 
 use std::fmt;
 use std::io;
@@ -7,20 +6,10 @@ use std::sync::Arc;
 
 use rpc::transport::{Connector, Duplex, Listener};
 use rpc::{Peer, async_trait};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
+use tokio::io::{DuplexStream, duplex, split};
 use tokio::sync::{Mutex, mpsc, watch};
 
-/// What passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Passes {
-    Everything,
-    /// What is sent is not lost: it arrives once everything passes again, as with TCP.
-    Nothing,
-    ToServer,
-    ToClient,
-    /// Connections are reset, and none can be made.
-    Reset,
-}
+use crate::common::relay::{Passes, carry};
 
 /// The way to one server.
 #[derive(Clone)]
@@ -50,32 +39,6 @@ impl Road {
 impl fmt::Debug for Road {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Road")
-    }
-}
-
-/// Carries bytes on while they pass in this direction.
-async fn carry(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut passes: watch::Receiver<Passes>,
-    direction: Passes,
-) -> io::Result<()> {
-    let mut bytes = vec![0; ROOM];
-    let mut reset = passes.clone();
-    let carrying = async {
-        loop {
-            let count = from.read(&mut bytes).await?;
-            let is_open = |passes: &Passes| *passes == Passes::Everything || *passes == direction;
-            let _ = passes.wait_for(is_open).await;
-            if count == 0 {
-                return to.shutdown().await;
-            }
-            to.write_all(&bytes[..count]).await?;
-        }
-    };
-    tokio::select! {
-        carried = carrying => carried,
-        _ = reset.wait_for(|passes| *passes == Passes::Reset) => Ok(()),
     }
 }
 

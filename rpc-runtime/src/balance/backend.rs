@@ -228,8 +228,11 @@ impl Backend {
 pub enum Ended {
     /// The backend answered: with a reply, or with an error that is not its fault.
     Answered,
-    /// The backend failed, or took too long. Counts as half a second at least.
+    /// The backend failed. Counts as half a second at least.
     Failed,
+    /// The backend did not answer in time. Counts as a failure, and is forgotten after four seconds:
+    /// it tells nothing about a backend that was cut off and is back.
+    Unanswered,
     /// The caller gave up first, or another attempt was quicker.
     Abandoned,
 }
@@ -269,6 +272,7 @@ impl Live {
         match ended {
             Ended::Answered => self.latency.observe(now, took),
             Ended::Failed => self.latency.observe_failure(now, took),
+            Ended::Unanswered => self.latency.observe_silence(now, took),
             Ended::Abandoned => self.latency.observe_at_least(now, took),
         }
     }

@@ -349,6 +349,44 @@ proptest! {
     }
 }
 
+/// F3: that nobody answered is believed for four seconds; a slow answer for as long as it decays.
+#[test]
+fn f3_silence_is_forgotten_and_slowness_is_not() {
+    let silences = [
+        |backend: &Backend| {
+            backend
+                .begin(secs(100))
+                .finish(secs(101), Ended::Unanswered)
+        },
+        |backend: &Backend| {
+            backend
+                .begin(secs(99))
+                .finish(secs(99) + ms(1), Ended::Answered);
+            backend.begin(secs(100)).finish(secs(101), Ended::Abandoned);
+        },
+    ];
+    for silence in silences {
+        let backend = Backend::new("a");
+        silence(&backend);
+        assert!(backend.latency(secs(104)) > ms(500), "{backend:?}");
+        assert_eq!(backend.latency(secs(105)), Duration::ZERO);
+        // The first answer says all there is to know.
+        backend
+            .begin(secs(104))
+            .finish(secs(104) + ms(2), Ended::Answered);
+        assert!(backend.latency(secs(104)) <= ms(2), "{backend:?}");
+    }
+    for ended in [Ended::Answered, Ended::Failed] {
+        let backend = Backend::new("a");
+        backend.begin(secs(100)).finish(secs(101), ended);
+        assert!(backend.latency(secs(105)) > ms(500), "{ended:?}");
+        backend
+            .begin(secs(105))
+            .finish(secs(105) + ms(2), Ended::Answered);
+        assert!(backend.latency(secs(105)) > ms(500), "{ended:?}");
+    }
+}
+
 /// F3: a connection that could not be made before says that what was known is over.
 #[test]
 fn f3_who_is_reached_again_is_as_new() {

@@ -140,7 +140,7 @@ impl Fleet {
                 (mean.mul_f64(factor), Ended::Answered)
             }
             Behaviour::Fails(after) => (after, Ended::Failed),
-            Behaviour::Hangs => (Self::TIMEOUT, Ended::Failed),
+            Behaviour::Hangs => (Self::TIMEOUT, Ended::Unanswered),
         };
         self.calls += 1;
         self.running.push(Running {

@@ -82,7 +82,7 @@ impl<'a> Tracked<'a> {
     #[inline]
     pub(super) fn answered(self, connection: &Arc<Connection>, reply: &mut RawReply) {
         match &mut reply.items {
-            None => self.end(false),
+            None => self.end(Ended::Answered),
             Some(items) => self.follow(connection, items),
         }
     }
@@ -111,16 +111,12 @@ impl<'a> Tracked<'a> {
 
     /// It ended with an answer of the server, or because it took too long.
     #[inline]
-    pub(super) fn end(mut self, failed: bool) {
+    pub(super) fn end(mut self, ended: Ended) {
         let now = self.fleet.now();
-        let ended = if failed {
-            Ended::Failed
-        } else {
-            Ended::Answered
-        };
         if let Some(in_flight) = self.in_flight.take() {
             in_flight.finish(now, ended);
         }
+        let failed = ended != Ended::Answered;
         self.fleet
             .note_health(self.endpoint, self.began, now, failed);
     }
@@ -310,7 +306,12 @@ pub(super) fn note_failed(
         let code = failure.status.code();
         // Nothing that this process finds out by itself, such as an argument that is too long.
         let is_ours = code == Code::Internal && failure.status.is_not_processed();
-        tracked.end(is_stranger || (blames_server(code) && !is_ours));
+        let is_blamed = is_stranger || (blames_server(code) && !is_ours);
+        tracked.end(match code {
+            Code::DeadlineExceeded if is_blamed => Ended::Unanswered,
+            _ if is_blamed => Ended::Failed,
+            _ => Ended::Answered,
+        });
         if code == Code::DeadlineExceeded && place.endpoint.backend.is_ejected() {
             place.endpoint.pool.doubt(connection);
         }
