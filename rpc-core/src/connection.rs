@@ -17,7 +17,10 @@ mod streams;
 
 pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};
 pub use liveness::KeepAlive;
-pub use server::{Answered, ServerConfig, ServerConnection, ServerEvent, ServerRequest};
+pub use server::{
+    Answered, PlainRequest, PlainRequests, Replies, ServerConfig, ServerConnection, ServerEvent,
+    ServerRequest, Unended,
+};
 pub use streams::{Sent, Streams};
 
 use std::fmt;

@@ -13,30 +13,35 @@ impl Deadline {
     pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// The deadline of work that starts `now` and may take `timeout`; never overflows.
+    #[inline]
     #[must_use]
     pub fn after(now: Instant, timeout: Duration) -> Self {
         Self(now + timeout.min(Self::TIMEOUT_MAX))
     }
 
     /// A deadline at this moment.
+    #[inline]
     #[must_use]
     pub const fn at(instant: Instant) -> Self {
         Self(instant)
     }
 
     /// The moment.
+    #[inline]
     #[must_use]
     pub const fn instant(self) -> Instant {
         self.0
     }
 
     /// The time left; zero when it has passed.
+    #[inline]
     #[must_use]
     pub fn remaining(self, now: Instant) -> Duration {
         self.0.saturating_duration_since(now)
     }
 
     /// True when no time is left.
+    #[inline]
     #[must_use]
     pub fn has_passed(self, now: Instant) -> bool {
         self.0 <= now
@@ -56,6 +61,7 @@ impl WireTimeout {
     pub const NONE: Self = Self(0);
 
     /// Packs the time that is left.
+    #[inline]
     #[must_use]
     pub fn pack(timeout: Duration) -> Self {
         let capped = timeout.min(Deadline::TIMEOUT_MAX);
@@ -66,6 +72,7 @@ impl WireTimeout {
     }
 
     /// The timeout, `None` for "no deadline".
+    #[inline]
     #[must_use]
     pub fn unpack(self) -> Option<Duration> {
         let value = u64::from(self.0 & 0x0fff);
@@ -75,12 +82,14 @@ impl WireTimeout {
     }
 
     /// The 16 bits as they travel.
+    #[inline]
     #[must_use]
     pub const fn bits(self) -> u16 {
         self.0
     }
 
     /// From the 16 bits of a frame; every pattern has a meaning.
+    #[inline]
     #[must_use]
     pub const fn from_bits(bits: u16) -> Self {
         Self(bits)

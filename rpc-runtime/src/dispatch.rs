@@ -21,10 +21,11 @@ pub(crate) use running::{CallStart, Running, StartBody, Started};
 pub(crate) use shift::Shift;
 pub use stats::{Latency, MethodStats};
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rpc_core::codec::CodecError;
-use rpc_core::connection::{Answered, CallId};
+use rpc_core::connection::{Answered, CallId, Replies, Unended};
 use rpc_core::wire::Encoded;
 use rpc_core::{Codec, Metadata, ServiceDescriptor, Status};
 
@@ -66,4 +67,21 @@ pub(crate) trait Respond: Send + Sync + 'static {
     fn fail_unknown_method(&self, call: CallId, status: &Status) -> Answered;
 
     fn finish_oneway(&self, call: CallId);
+}
+
+/// Where the replies of calls go that are run one after the other, until all are handed over.
+#[derive(Clone, Copy)]
+pub(crate) struct Collection<'a> {
+    pub(crate) replies: &'a RefCell<Replies>,
+    pub(crate) connection: &'a dyn Collect,
+}
+
+/// A connection whose replies may be collected apart.
+pub(crate) trait Collect {
+    /// Takes over what was collected. The call that is run is answered to the connection itself from
+    /// now on, still before its handler is left.
+    fn collect(&self, call: CallId, replies: &mut Replies);
+
+    /// Goes on with a call whose reply has not ended it.
+    fn end_reply(&self, call: CallId, unended: Unended) -> Answered;
 }

@@ -3,7 +3,7 @@
 use super::{CallId, ConnectionError};
 
 /// The ids a peer has used: they rise, each by less than 2^31.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RisingIds {
     last: u64,
 }

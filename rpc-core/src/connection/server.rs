@@ -5,9 +5,11 @@ mod config;
 mod event;
 mod incoming;
 mod items;
+mod plain;
 
 pub use config::ServerConfig;
 pub use event::{Answered, ServerEvent, ServerRequest};
+pub use plain::{PlainRequest, PlainRequests, Replies, Unended};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -372,6 +372,30 @@ impl Outgoing {
         self.buffer.extend_from_slice(body);
     }
 
+    /// Lends the memory of the buffer to `other`, which is empty, if nothing waits in it.
+    #[inline]
+    pub(crate) fn lend(&mut self, other: &mut Self) {
+        if self.buffer.is_empty() && other.buffer.capacity() == 0 {
+            other.buffer = std::mem::take(&mut self.buffer);
+        }
+    }
+
+    /// Appends what waits in `other`, of which nothing was taken out, and leaves it empty and without
+    /// memory.
+    #[inline]
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        if self.buffer.is_empty() {
+            std::mem::swap(&mut self.buffer, &mut other.buffer);
+        } else {
+            self.buffer.extend_from_slice(&other.buffer);
+            self.items = None;
+        }
+        other.buffer = Vec::new();
+        if !other.large.is_empty() {
+            self.large.append(&mut other.large);
+        }
+    }
+
     fn reset(&mut self) {
         self.base = self.end();
         self.buffer.clear();

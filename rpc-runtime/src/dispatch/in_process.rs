@@ -56,6 +56,7 @@ impl Invoke for InProcess {
             oneway: request.oneway,
             codec: &self.codec(),
             respond: &respond,
+            collection: None,
             frame: &mut Frame::new(deadline, request.metadata),
             body: StartBody::Whole(Body::Owned(request.body)),
             items: source.map(items),

@@ -15,7 +15,7 @@ use rpc_core::wire::Encoded;
 use rpc_core::{Code, Codec, DecodeLimits, MethodDescriptor, MethodId, Status};
 use serde::Serialize;
 
-use super::Respond;
+use super::{Collection, Respond};
 use crate::__private::Outcome;
 use crate::contain::catch;
 use crate::context;
@@ -199,6 +199,8 @@ impl fmt::Debug for Incoming<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Responder<'a> {
     pub(super) respond: &'a Arc<dyn Respond>,
+    /// Where its reply goes, if it is collected with others.
+    pub(super) collection: Option<Collection<'a>>,
     pub(super) codec: &'a Codec,
     pub(super) call: CallId,
     pub(super) oneway: bool,
@@ -218,6 +220,7 @@ impl OwnedResponder {
     pub(super) const fn lend(&self) -> Responder<'_> {
         Responder {
             respond: &self.respond,
+            collection: None,
             codec: &self.codec,
             call: self.call,
             oneway: self.oneway,
@@ -280,13 +283,33 @@ impl Responder<'_> {
         }
         let metadata = context::take_response_metadata();
         let mut source = None;
-        let answered = self.respond.reply(self.call, &metadata, &mut |out| {
+        let mut body = |out: &mut Vec<u8>| {
             let encode = || capturing(|| encode(self.codec, reply, out));
             let ((encoded, captured), parts) = leaving_out(encode);
             source = captured;
             encoded.map(|()| Encoded::new(follows(source.is_some()), parts))
-        });
+        };
+        let answered = match self.collection {
+            Some(collection) => {
+                let mut replies = collection.replies.borrow_mut();
+                let collected = replies.reply(self.call, &metadata, body);
+                collected.unwrap_or_else(|unended| {
+                    collection.connection.collect(self.call, &mut replies);
+                    collection.connection.end_reply(self.call, unended)
+                })
+            }
+            None => self.respond.reply(self.call, &metadata, &mut body),
+        };
         (answered, source)
+    }
+
+    /// What cannot be collected is for the connection, behind what was collected.
+    #[cold]
+    fn come_forward(&self) {
+        if let Some(collection) = self.collection {
+            let mut replies = collection.replies.borrow_mut();
+            collection.connection.collect(self.call, &mut replies);
+        }
     }
 
     pub(super) fn fail(&self, status: &Status) -> Answered {
@@ -294,6 +317,7 @@ impl Responder<'_> {
             self.respond.finish_oneway(self.call);
             return Answered::Error(status.code());
         }
+        self.come_forward();
         self.respond.fail(self.call, status)
     }
 

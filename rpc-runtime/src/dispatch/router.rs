@@ -43,6 +43,12 @@ impl Router {
         self.methods.get(&id)
     }
 
+    /// True if interceptors see every call.
+    #[inline]
+    pub(crate) fn intercepts(&self) -> bool {
+        !self.interceptors.is_empty()
+    }
+
     /// How many calls run, and how many were refused.
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission

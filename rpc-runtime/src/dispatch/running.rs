@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use self::deferred::Arguments;
 use super::incoming::{Answering, Dispatched, Incoming, OwnedResponder, Responder, Task};
 use super::router::{Method, Router};
-use super::{Respond, Shift};
+use super::{Collection, Respond, Shift};
 use crate::clock;
 use crate::contain::catch;
 use crate::context::Frame;
@@ -35,6 +35,8 @@ pub(crate) struct CallStart<'a> {
     /// The items behind the request.
     pub(crate) items: Option<Box<Receiver>>,
     pub(crate) respond: &'a Arc<dyn Respond>,
+    /// Where its reply goes if it is ready at once; else it is for `respond`.
+    pub(crate) collection: Option<Collection<'a>>,
 }
 
 /// The encoded arguments.
@@ -78,6 +80,7 @@ impl Running {
     ) -> Started {
         let responder = Responder {
             respond: start.respond,
+            collection: start.collection,
             codec: start.codec,
             call: start.call,
             oneway: start.oneway,

@@ -1,5 +1,6 @@
 //! The server's end of a connection: requests become running handlers, outcomes become answers.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Instant;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{
-    Answered, CallId, ConnectionError, ServerConfig, ServerConnection, ServerEvent, Streams,
+    Answered, CallId, ConnectionError, Replies, ServerConfig, ServerConnection, ServerEvent,
+    Streams, Unended,
 };
 use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Metadata, Status};
@@ -19,7 +21,7 @@ use super::parked::Parked;
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::context::{Frame, Origin};
-use crate::dispatch::{Respond, Router, Shift};
+use crate::dispatch::{Collect, Respond, Router, Shift};
 use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
 
@@ -68,6 +70,7 @@ pub(super) fn start(
         codecs: offer.codecs,
         codec: Codec::default(),
         frame: Frame::default(),
+        replies: RefCell::default(),
         origin,
         ticket,
     };
@@ -179,6 +182,18 @@ impl Respond for ServerShared {
     }
 }
 
+impl Collect for ServerShared {
+    fn collect(&self, call: CallId, replies: &mut Replies) {
+        let serving = &mut self.lock().protocol;
+        serving.core.collect(replies);
+        serving.inline = Some(call);
+    }
+
+    fn end_reply(&self, call: CallId, unended: Unended) -> Answered {
+        self.answer(call, |core| core.end_reply(call, unended))
+    }
+}
+
 impl Protocol for Serving {
     #[inline]
     fn outgoing(&mut self) -> &mut Outgoing {
@@ -256,6 +271,8 @@ struct ServerSide {
 impl ServerSide {
     /// Answers in the outgoing buffer before no further request is started.
     const OUTGOING_BYTES_MAX: usize = 256 * 1024;
+    /// Calls that are admitted together: so many wait at the most for one another's replies.
+    const TOGETHER_MAX: usize = 64;
 }
 
 impl Side for ServerSide {
@@ -275,14 +292,33 @@ impl Side for ServerSide {
         state.protocol.core.handle_receipt(now, input.len());
         loop {
             let serving = &mut state.protocol;
-            if serving.core.outgoing().len() > Self::OUTGOING_BYTES_MAX {
+            let waiting = serving.core.outgoing().len();
+            let Some(room) = Self::OUTGOING_BYTES_MAX.checked_sub(waiting) else {
                 return Ok(Progress::default());
-            }
-            let event = match serving.core.next_plain_request(input) {
-                Some(request) => Some(ServerEvent::Request(request)),
-                None => serving.core.handle_input(input)?,
             };
-            let request = match event {
+            if !self.router.intercepts() {
+                let conversation = &mut self.conversation;
+                let replies = conversation.replies.get_mut();
+                let mut requests = serving.core.admit_plain(input, Self::TOGETHER_MAX, replies);
+                if !requests.is_empty() {
+                    drop(state);
+                    let router = &self.router;
+                    conversation.start_plain(
+                        shared,
+                        &mut requests,
+                        room,
+                        router,
+                        &mut shift,
+                        now,
+                        cx,
+                    );
+                    state = shared.lock();
+                    let replies = conversation.replies.get_mut();
+                    state.protocol.core.settle(requests, replies, input);
+                    continue;
+                }
+            }
+            let request = match serving.core.handle_input(input)? {
                 Some(ServerEvent::Request(request)) => request,
                 event => {
                     let refused = serving.core.take_refused();

@@ -1,17 +1,23 @@
 //! Starts the calls that come on a connection.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use rpc_core::connection::{CallId, ServerEvent, ServerRequest};
-use rpc_core::{Codec, Deadline, Status};
+use rpc_core::connection::{
+    CallId, PlainRequest, PlainRequests, Replies, ServerEvent, ServerRequest,
+};
+use rpc_core::wire::Body;
+use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::connection::ServerShared;
 use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
 use crate::context::{Frame, Origin};
-use crate::dispatch::{CallStart, Respond, Router, Running, Shift, StartBody, Started};
+use crate::dispatch::{
+    CallStart, Collect, Collection, Respond, Router, Running, Shift, StartBody, Started,
+};
 
 /// What the driver keeps beside the services.
 pub(super) struct Conversation {
@@ -20,6 +26,8 @@ pub(super) struct Conversation {
     pub(super) codec: Codec,
     /// That of the call that is being started.
     pub(super) frame: Frame,
+    /// Those that are collected; empty between reads.
+    pub(super) replies: RefCell<Replies>,
     pub(super) origin: Arc<Origin>,
     /// Given back with the connection, when all of it is over.
     pub(super) ticket: Ticket,
@@ -54,7 +62,10 @@ impl Conversation {
     ) {
         let call = request.id;
         let Some(method) = router.find(request.method) else {
-            return unknown_method(shared, &request);
+            if request.oneway {
+                return shared.finish_oneway(call);
+            }
+            return unknown_method(shared, call, request.method);
         };
         // From the moment it was read: the time it took to get here is the caller's.
         let deadline = request.timeout.map(|t| Deadline::after(received, t));
@@ -76,11 +87,64 @@ impl Conversation {
                 StartBody::Whole(request.body)
             },
             respond: &self.respond,
+            collection: None,
         };
         match Running::start(router, method, start, shift, Some(cx)) {
             Started::Over => self.frame.clear(),
             Started::Waits(running) => {
                 self::park(shared, call, parked.unwrap_or_else(park), running);
+            }
+        }
+    }
+
+    /// Runs plain calls until their replies have `room` bytes.
+    #[inline]
+    pub(super) fn start_plain<'a>(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        requests: &mut PlainRequests<'_>,
+        room: usize,
+        router: &'a Router,
+        shift: &mut Shift<'a>,
+        received: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        while self.replies.get_mut().len() <= room
+            && let Some(request) = requests.next()
+        {
+            let PlainRequest {
+                id: call,
+                method,
+                timeout,
+                body,
+                ..
+            } = request;
+            let Some(method) = router.find(method) else {
+                shared.collect(call, self.replies.get_mut());
+                unknown_method(shared, call, method);
+                continue;
+            };
+            let deadline = timeout.map(|timeout| Deadline::after(received, timeout));
+            self.frame.renew(&self.origin, deadline, Metadata::new());
+            let start = CallStart {
+                call,
+                oneway: false,
+                codec: &self.codec,
+                frame: &mut self.frame,
+                items: None,
+                body: StartBody::Whole(Body::Borrowed(body)),
+                respond: &self.respond,
+                collection: Some(Collection {
+                    replies: &self.replies,
+                    connection: &**shared,
+                }),
+            };
+            match Running::start(router, method, start, shift, Some(cx)) {
+                Started::Over => self.frame.clear(),
+                Started::Waits(running) => {
+                    let parked = Parked::new(false, deadline.map(Deadline::instant));
+                    park(shared, call, parked, running);
+                }
             }
         }
     }
@@ -106,14 +170,8 @@ fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Runni
 }
 
 #[cold]
-fn unknown_method(shared: &ServerShared, request: &ServerRequest<'_>) {
-    if request.oneway {
-        return shared.finish_oneway(request.id);
-    }
-    let text = format!(
-        "no service here has a method with the id {}",
-        request.method
-    );
+fn unknown_method(shared: &ServerShared, call: CallId, method: MethodId) {
+    let text = format!("no service here has a method with the id {method}");
     let status = Status::unimplemented(text).with_not_processed();
-    shared.fail_unknown_method(request.id, &status);
+    shared.fail_unknown_method(call, &status);
 }

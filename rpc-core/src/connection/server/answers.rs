@@ -1,9 +1,10 @@
 //! How calls end: each with one answer, or with none if it is oneway.
 
+use super::plain::reply_header;
 use super::{Answered, ServerConnection};
 use crate::codec::CodecError;
 use crate::connection::{CallId, cut_text};
-use crate::wire::{Encoded, Flags, Follows, FrameError, Header, Kind};
+use crate::wire::{Encoded, Flags, Follows, Header, Kind};
 use crate::{Metadata, Status};
 
 impl<T> ServerConnection<T> {
@@ -20,10 +21,7 @@ impl<T> ServerConnection<T> {
         metadata: &Metadata,
         body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
     ) -> Answered {
-        let header = Header {
-            flags: Flags::NONE.with_if(Flags::METADATA, !metadata.is_empty()),
-            ..Header::new(Kind::Response, call.wire())
-        };
+        let header = reply_header(call, metadata);
         let limit = self.reply_bytes_max;
         match self.outgoing.frame(header, metadata, limit, body) {
             Ok(Follows::Nothing) => {
@@ -97,18 +95,5 @@ impl<T> ServerConnection<T> {
                 Ok(())
             });
         debug_assert!(written.is_ok(), "the parts are bounded");
-    }
-}
-
-impl FrameError<CodecError> {
-    fn into_reply_status(self, limit: usize) -> Status {
-        match self {
-            Self::Body(error) => {
-                Status::internal("the reply could not be encoded").with_source(error)
-            }
-            Self::TooLarge(length) => Status::resource_exhausted(format!(
-                "the reply has {length} bytes; the client accepts {limit}"
-            )),
-        }
     }
 }

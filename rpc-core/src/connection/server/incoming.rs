@@ -79,36 +79,6 @@ impl<T> ServerConnection<T> {
         ConnectionError::Refused(Refusal::from_ack(&ack))
     }
 
-    /// The request at the front of `input`, which moves past it, if it is plain: it lies whole in the
-    /// input, comes with neither metadata nor items, and there is room for it.
-    ///
-    /// Such are most of what a server hears, and no event is made of them.
-    /// [`handle_input`](Self::handle_input) takes whatever else there is.
-    #[inline]
-    pub fn next_plain_request<'a>(&mut self, input: &mut &'a [u8]) -> Option<ServerRequest<'a>> {
-        let is_open = matches!(self.state, State::Open);
-        if !is_open || self.progress.is_watching() || self.running >= self.calls_max() {
-            return None;
-        }
-        let (header, body, rest) = self.decoder.peek(input)?;
-        if header.kind != Kind::Request || header.flags != Flags::NONE {
-            return None;
-        }
-        let id = self.ids.next(header.call).ok()?;
-        *input = rest;
-        self.note_request();
-        Some(ServerRequest {
-            id,
-            method: MethodId::from_number(header.method),
-            timeout: WireTimeout::from_bits(header.extra).unpack(),
-            oneway: false,
-            metadata: Metadata::new(),
-            body: Body::Borrowed(body),
-            more: false,
-            items: false,
-        })
-    }
-
     /// Counts a request that was admitted.
     #[inline]
     fn note_request(&mut self) {
@@ -117,7 +87,7 @@ impl<T> ServerConnection<T> {
         self.liveness.note_call(self.now);
     }
 
-    fn calls_max(&self) -> usize {
+    pub(super) fn calls_max(&self) -> usize {
         self.config.calls_max as usize
     }
 
