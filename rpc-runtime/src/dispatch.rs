@@ -17,7 +17,7 @@ pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Router, RouterBuilder};
-pub(crate) use running::{CallStart, Running, StartBody, Started};
+pub(crate) use running::{CallStart, Running, StartBody, Started, Surroundings};
 pub(crate) use shift::Shift;
 pub use stats::{Latency, MethodStats};
 

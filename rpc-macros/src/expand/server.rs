@@ -100,6 +100,7 @@ fn arm(method: &Method, names: &Names) -> TokenStream {
     let (id, descriptor) = (id_of(method), descriptor_of(method));
     // The user may have an argument of this name.
     let service = Ident::new("service", Span::mixed_site());
+    let outcome = Ident::new("outcome", Span::mixed_site());
     let idents = method.arguments.iter().map(|argument| &argument.ident);
     let owned = method
         .arguments
@@ -116,9 +117,10 @@ fn arm(method: &Method, names: &Names) -> TokenStream {
             call,
             &__Methods::#descriptor,
             (&#private::CodeOf::<#output>::NEW).code(),
-            |(#(#idents,)*)| {
-                let #service = ::std::sync::Arc::clone(&self.service);
-                async move { <__T as #contract>::#ident(&#service, #(#passed),*).await }
+            &self.service,
+            |#service: ::std::sync::Arc<__T>, (#(#idents,)*)| async move {
+                let #outcome = <__T as #contract>::#ident(&#service, #(#passed),*).await;
+                (#outcome, #service)
             },
         ),
     }

@@ -8,6 +8,7 @@
 //! compile once it is used: a requirement that was not stated ends there, not in a call that hangs.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use rpc_core::{Code, MethodDescriptor};
 
@@ -78,43 +79,48 @@ impl<A, R> Handler<A, R> {
 
 /// Handlers whose types can travel.
 pub trait Run<A, R: Outcome> {
-    fn run<F: Future<Output = R> + Send + 'static>(
+    fn run<S: Send + Sync + 'static, F: Future<Output = (R, Arc<S>)> + Send + 'static>(
         &self,
         call: Incoming<'_>,
         method: &'static MethodDescriptor,
         code: fn(&R::Error) -> Code,
-        handler: impl FnOnce(A) -> F,
+        service: &Arc<S>,
+        handler: impl Fn(Arc<S>, A) -> F + Send + 'static,
     );
 }
-impl<A: DecodeArguments, R: Outcome> Run<A, R> for Handler<A, R> {
-    fn run<F: Future<Output = R> + Send + 'static>(
+impl<A: DecodeArguments + 'static, R: Outcome> Run<A, R> for Handler<A, R> {
+    #[inline]
+    fn run<S: Send + Sync + 'static, F: Future<Output = (R, Arc<S>)> + Send + 'static>(
         &self,
         call: Incoming<'_>,
         method: &'static MethodDescriptor,
         code: fn(&R::Error) -> Code,
-        handler: impl FnOnce(A) -> F,
+        service: &Arc<S>,
+        handler: impl Fn(Arc<S>, A) -> F + Send + 'static,
     ) {
-        call.unary::<A, R, F>(method, code, handler);
+        call.unary::<A, S, R, F>(method, code, service, handler);
     }
 }
 
 /// The other handlers.
 pub trait Unrunnable<A> {
-    fn run<C, F>(
+    fn run<C, S, F>(
         &self,
         call: Incoming<'_>,
         method: &'static MethodDescriptor,
         code: C,
-        handler: impl FnOnce(A) -> F,
+        service: &Arc<S>,
+        handler: impl Fn(Arc<S>, A) -> F,
     );
 }
 impl<A, R> Unrunnable<A> for &Handler<A, R> {
-    fn run<C, F>(
+    fn run<C, S, F>(
         &self,
         call: Incoming<'_>,
         _method: &'static MethodDescriptor,
         _code: C,
-        _handler: impl FnOnce(A) -> F,
+        _service: &Arc<S>,
+        _handler: impl Fn(Arc<S>, A) -> F,
     ) {
         const { panic!("an argument or the reply of this method cannot travel") };
         call.unknown_method();

@@ -67,6 +67,34 @@ impl Frame {
         self.present = true;
     }
 
+    /// Makes the frame that is in place that of the next call of a connection.
+    #[inline]
+    pub(crate) fn renew_current(origin: &Arc<Origin>, deadline: Option<Deadline>) {
+        CURRENT.with_borrow_mut(|current| {
+            current.origin.get_or_insert_with(|| origin.clone());
+            current.deadline = deadline;
+            current.present = true;
+        });
+    }
+
+    /// Forgets the call whose frame is in place, but not where it came from.
+    #[inline]
+    pub(crate) fn clear_current() {
+        // Outside of the borrow: dropping them may run code of the user's.
+        let (metadata, context) = CURRENT.with_borrow_mut(|current| {
+            (
+                std::mem::take(&mut current.metadata),
+                current.context.take(),
+            )
+        });
+        drop((metadata, context));
+    }
+
+    /// Takes the frame out of its place.
+    pub(crate) fn take_current() -> Self {
+        CURRENT.take()
+    }
+
     pub(super) fn of(context: Context) -> Self {
         Self {
             deadline: context.deadline(),

@@ -50,12 +50,11 @@ where
         if call.method_id() != method.id {
             return call.unknown_method();
         }
-        let handler = self.handler.clone();
-        call.unary::<A, R, F>(
-            method,
-            |_| Code::Unknown,
-            move |arguments| handler(arguments),
-        );
+        let call_it = |handler: Arc<H>, arguments| {
+            let future = handler(arguments);
+            async move { (future.await, handler) }
+        };
+        call.unary::<A, H, R, _>(method, |_| Code::Unknown, &self.handler, call_it);
     }
 }
 

@@ -9,7 +9,7 @@ use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::running::StartBody;
-use super::{CallStart, Respond, Router, Running, Shift, Started};
+use super::{CallStart, Respond, Router, Running, Shift, Started, Surroundings};
 use crate::clock;
 use crate::context::Frame;
 use crate::invoke::{Invoke, Request, Response};
@@ -57,7 +57,7 @@ impl Invoke for InProcess {
             codec: &self.codec(),
             respond: &respond,
             collection: None,
-            frame: &mut Frame::new(deadline, request.metadata),
+            surroundings: Surroundings::Apart(&mut Frame::new(deadline, request.metadata)),
             body: StartBody::Whole(Body::Owned(request.body)),
             items: source.map(items),
         };

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
@@ -37,33 +38,41 @@ pub(super) trait Handling: Send {
         cx: &mut task::Context<'_>,
     ) -> Poll<(Answered, Option<Box<dyn Source>>)>;
 
-    /// Becomes `next`, an `Option` of a future, and takes it out of there, if that is of its own type:
-    /// the memory of one that was ready serves the next call of the same method.
-    fn become_next(self: Pin<&mut Self>, next: &mut dyn Any);
+    /// Takes a call out of `next`, an `Option` of a [`Next`], if it is one of its own method and
+    /// service: the memory of a handler that was ready serves the next call.
+    fn take_next(self: Pin<&mut Self>, next: &mut dyn Any);
 }
 
-/// A future in memory of its own, or in that of another.
-#[inline]
-fn in_memory_of<H: Handling + 'static>(spare: Option<Task>, handler: H) -> Task {
-    let mut next = Some(handler);
-    if let Some(mut spare) = spare {
-        spare.as_mut().become_next(&mut next);
-        if next.is_none() {
-            return spare;
-        }
-    }
-    Box::pin(next.expect("the spare one has not taken it"))
+/// The arguments of a call, for a handler that is over.
+struct Next<A, M> {
+    arguments: A,
+    /// The address of the service that is called.
+    service: *const (),
+    make: PhantomData<fn(M)>,
 }
 
 pin_project! {
-    struct Handler<F, E> {
+    /// The call of a method of `S`; `M` makes the future of it, which gives the service back.
+    struct Handler<S, A, F, M, E> {
         #[pin]
         future: Option<F>,
+        // Given back by the last call: to count who holds a service costs as much as a tenth of a
+        // short call.
+        service: Option<Arc<S>>,
+        make: M,
         code: fn(&E) -> Code,
+        arguments: PhantomData<fn(A)>,
     }
 }
 
-impl<R: Outcome, F: Future<Output = R> + Send + 'static> Handling for Handler<F, R::Error> {
+impl<S, A, R, F, M> Handling for Handler<S, A, F, M, R::Error>
+where
+    S: Send + Sync + 'static,
+    A: 'static,
+    R: Outcome,
+    F: Future<Output = (R, Arc<S>)> + Send + 'static,
+    M: Fn(Arc<S>, A) -> F + Send + 'static,
+{
     #[inline]
     fn poll_answered(
         self: Pin<&mut Self>,
@@ -74,19 +83,33 @@ impl<R: Outcome, F: Future<Output = R> + Send + 'static> Handling for Handler<F,
         let Some(future) = this.future.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
-        let outcome = ready!(future.poll(cx));
+        let (outcome, service) = ready!(future.poll(cx));
+        *this.service = Some(service);
         // Before the answer: dropping it may panic.
         this.future.set(None);
         Poll::Ready(responder.finish(outcome, *this.code))
     }
 
     #[inline]
-    fn become_next(mut self: Pin<&mut Self>, next: &mut dyn Any) {
-        let next = next.downcast_mut::<Option<Self>>();
-        if let Some(next) = next.and_then(Option::take) {
-            self.set(next);
+    fn take_next(self: Pin<&mut Self>, next: &mut dyn Any) {
+        let this = self.project();
+        let Some(next) = next.downcast_mut::<Option<Next<A, M>>>() else {
+            return;
+        };
+        let address = next.as_ref().map(|next| next.service);
+        let same = |own: &mut Arc<S>| address == Some(address_of(own));
+        if let Some(service) = this.service.take_if(same)
+            && let Some(Next { arguments, .. }) = next.take()
+        {
+            let mut future = this.future;
+            future.set(Some((this.make)(service, arguments)));
         }
     }
+}
+
+#[inline]
+fn address_of<S>(service: &Arc<S>) -> *const () {
+    Arc::as_ptr(service).cast()
 }
 
 /// A future that answers by itself.
@@ -112,15 +135,16 @@ impl Handling for Answering {
         Poll::Ready((answered, None))
     }
 
-    fn become_next(self: Pin<&mut Self>, _: &mut dyn Any) {}
+    fn take_next(self: Pin<&mut Self>, _: &mut dyn Any) {}
 }
 
 /// What became of a request.
+#[derive(Clone, Copy)]
 pub(super) enum Dispatched {
-    /// Nothing yet. Here is one that was ready.
-    Spare(Task),
+    /// Nothing yet.
+    Not,
     /// The handler has to be polled.
-    Task(Task),
+    Made,
     /// It was answered without a handler.
     Answered(Answered),
 }
@@ -132,7 +156,9 @@ pub struct Incoming<'a> {
     /// The items behind the request.
     pub(super) items: Option<Box<Receiver>>,
     pub(super) responder: &'a Responder<'a>,
-    pub(super) dispatched: &'a mut Option<Dispatched>,
+    /// Where the handler is made; before, one may be there that is over.
+    pub(super) task: &'a mut Option<Task>,
+    pub(super) dispatched: &'a mut Dispatched,
 }
 
 impl Incoming<'_> {
@@ -143,47 +169,46 @@ impl Incoming<'_> {
         self.method
     }
 
-    /// Decodes the arguments and makes the future of the handler, which will answer.
+    /// Decodes the arguments and makes the future of the handler, which will answer. The future gives
+    /// the service back beside its outcome, for the next call.
     ///
     /// Undecodable arguments are answered with `InvalidArgument` and the handler does not run.
-    pub fn unary<A, R, F>(
+    pub fn unary<A, S, R, F>(
         self,
         method: &'static MethodDescriptor,
         code: fn(&R::Error) -> Code,
-        handler: impl FnOnce(A) -> F,
+        service: &Arc<S>,
+        handler: impl Fn(Arc<S>, A) -> F + Send + 'static,
     ) where
-        A: DecodeArguments,
+        A: DecodeArguments + 'static,
+        S: Send + Sync + 'static,
         R: Outcome,
-        F: Future<Output = R> + Send + 'static,
+        F: Future<Output = (R, Arc<S>)> + Send + 'static,
     {
         let names = method.argument_names;
         let limits = DecodeLimits::for_message(self.body.len());
         let codec = self.responder.codec;
-        let spare = match self.dispatched.take() {
-            Some(Dispatched::Spare(spare)) => Some(spare),
-            _ => None,
-        };
         let decoded = delivering(self.items.map(|items| items.of_request()), || {
             codec.decode_arguments(names, self.body, &limits)
         });
-        *self.dispatched = Some(match decoded {
+        *self.dispatched = match decoded {
             Ok(arguments) => {
-                let future = Some(handler(arguments));
-                Dispatched::Task(in_memory_of(spare, Handler { future, code }))
+                make(self.task, service, arguments, handler, code);
+                Dispatched::Made
             }
             Err(error) => {
                 let text = format!("the arguments of {method} could not be decoded: {error}");
                 let status = Status::invalid_argument(text).with_not_processed();
                 Dispatched::Answered(self.responder.fail(&status))
             }
-        });
+        };
     }
 
     /// Answers that the service has no such method.
     pub fn unknown_method(self) {
         let text = format!("no method has the id {}", self.method);
         let status = Status::unimplemented(text).with_not_processed();
-        *self.dispatched = Some(Dispatched::Answered(self.responder.fail(&status)));
+        *self.dispatched = Dispatched::Answered(self.responder.fail(&status));
     }
 }
 
@@ -192,6 +217,40 @@ impl fmt::Debug for Incoming<'_> {
         f.debug_struct("Incoming")
             .field("method", &self.method)
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes a handler in the place of the last, or in new memory.
+#[inline]
+fn make<S, A, R, F, M>(
+    place: &mut Option<Task>,
+    service: &Arc<S>,
+    arguments: A,
+    make: M,
+    code: fn(&R::Error) -> Code,
+) where
+    A: 'static,
+    S: Send + Sync + 'static,
+    R: Outcome,
+    F: Future<Output = (R, Arc<S>)> + Send + 'static,
+    M: Fn(Arc<S>, A) -> F + Send + 'static,
+{
+    let mut next = Some(Next {
+        arguments,
+        service: address_of(service),
+        make: PhantomData::<fn(M)>,
+    });
+    if let Some(task) = place {
+        task.as_mut().take_next(&mut next);
+    }
+    if let Some(Next { arguments, .. }) = next {
+        *place = Some(Box::pin(Handler {
+            future: Some(make(service.clone(), arguments)),
+            service: None,
+            make,
+            code,
+            arguments: PhantomData,
+        }));
     }
 }
 

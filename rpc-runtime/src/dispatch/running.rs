@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rpc_core::codec::sharing;
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Body;
-use rpc_core::{Codec, Status};
+use rpc_core::{Codec, Deadline, Status};
 use tokio::sync::oneshot;
 
 use self::deferred::Arguments;
@@ -29,14 +29,47 @@ pub(crate) struct CallStart<'a> {
     pub(crate) call: CallId,
     pub(crate) oneway: bool,
     pub(crate) codec: &'a Codec,
-    /// Moved out if the handler has to wait.
-    pub(crate) frame: &'a mut Frame,
+    pub(crate) surroundings: Surroundings<'a>,
     pub(crate) body: StartBody<'a>,
     /// The items behind the request.
     pub(crate) items: Option<Box<Receiver>>,
     pub(crate) respond: &'a Arc<dyn Respond>,
     /// Where its reply goes if it is ready at once; else it is for `respond`.
     pub(crate) collection: Option<Collection<'a>>,
+}
+
+/// The frame of a call, which is moved out if the handler has to wait.
+pub(crate) enum Surroundings<'a> {
+    /// To be put in place while the handler runs.
+    Apart(&'a mut Frame),
+    /// In place already: that of a call with this deadline.
+    Current(Option<Deadline>),
+}
+
+impl Surroundings<'_> {
+    #[inline]
+    const fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Self::Apart(frame) => frame.deadline(),
+            Self::Current(deadline) => *deadline,
+        }
+    }
+
+    /// Runs code of the user's there; a panic in it is a value.
+    #[inline]
+    fn contain<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String> {
+        match self {
+            Self::Apart(frame) => contained(frame, f),
+            Self::Current(_) => catch(f),
+        }
+    }
+
+    fn take(&mut self) -> Frame {
+        match self {
+            Self::Apart(frame) => std::mem::take(*frame),
+            Self::Current(_) => Frame::take_current(),
+        }
+    }
 }
 
 /// The encoded arguments.
@@ -74,7 +107,7 @@ impl Running {
     pub(crate) fn start<'a>(
         router: &Router,
         method: &'a Arc<Method>,
-        start: CallStart<'_>,
+        mut start: CallStart<'_>,
         shift: &mut Shift<'a>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Started {
@@ -90,7 +123,7 @@ impl Running {
             return Started::Over;
         }
         let timed = shift.begin(method);
-        if is_overdue(start.frame, shift.now()) {
+        if is_overdue(start.surroundings.deadline(), shift.now()) {
             shift.end(method, timed, expire(&responder));
             return Started::Over;
         }
@@ -98,24 +131,19 @@ impl Running {
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
         let (body, items) = (start.body, start.items);
-        let spare = shift.take_spare();
         // Out here, so that what panics is dropped apart from its panic.
-        let mut task = None;
-        let polled_or_panic = contained(start.frame, || {
-            let made = match prepare(router, method, &responder, body, items, spare) {
-                Ok(made) => task.insert(made),
-                Err(answered) => return Poll::Ready(answered),
-            };
-            let Some(cx) = cx else {
-                return Poll::Pending;
-            };
-            poll_task(made, &responder, cx)
+        let task = shift.place();
+        let polled_or_panic = start.surroundings.contain(|| {
+            if let Err(answered) = prepare(router, method, &responder, body, items, task) {
+                return Poll::Ready(answered);
+            }
+            match (task, cx) {
+                (Some(task), Some(cx)) => poll_task(task, &responder, cx),
+                _ => Poll::Pending,
+            }
         });
         match polled_or_panic {
-            Ok(Poll::Ready(answered)) => {
-                shift.keep_spare(task);
-                over(method, shift, timed, answered)
-            }
+            Ok(Poll::Ready(answered)) => over(method, shift, timed, answered),
             Ok(Poll::Pending) => {
                 let mut timing = Timing::new(shift.now());
                 if polled && timed {
@@ -123,11 +151,11 @@ impl Running {
                 }
                 timing.polled |= polled;
                 method.counters.start(1);
-                shift.hand_over();
+                let task = shift.hand_over();
                 Started::Waits(Self {
                     method: method.clone(),
                     responder: responder.keep(),
-                    frame: std::mem::take(start.frame),
+                    frame: start.surroundings.take(),
                     task,
                     timing,
                     queued,
@@ -135,7 +163,8 @@ impl Running {
             }
             Err(panic) => {
                 let answered = fail_panicked(method, &responder, &panic);
-                drop_contained(method, start.frame, task);
+                let task = shift.place().take();
+                log_drop(method, start.surroundings.contain(|| drop(task)));
                 over(method, shift, timed, answered)
             }
         }
@@ -151,7 +180,7 @@ impl Future for Running {
         let responder = this.responder.lend();
         if std::mem::take(&mut this.queued) {
             this.timing.turned_to = clock::now();
-            if is_overdue(&this.frame, this.timing.turned_to) {
+            if is_overdue(this.frame.deadline(), this.timing.turned_to) {
                 let answered = expire(&responder);
                 // Nothing was polled: that says nothing of how long it takes.
                 this.timing.polled = true;
@@ -241,10 +270,8 @@ impl Timing {
 }
 
 #[inline]
-fn is_overdue(frame: &Frame, now: Instant) -> bool {
-    frame
-        .deadline()
-        .is_some_and(|deadline| deadline.has_passed(now))
+fn is_overdue(deadline: Option<Deadline>, now: Instant) -> bool {
+    deadline.is_some_and(|deadline| deadline.has_passed(now))
 }
 
 /// Ends a call that did not have to wait.
@@ -278,12 +305,17 @@ fn contained<R>(frame: &mut Frame, f: impl FnOnce() -> R) -> Result<R, String> {
 
 #[cold]
 fn drop_contained(method: &Method, frame: &mut Frame, task: Option<Task>) {
-    if let Err(panic) = contained(frame, || drop(task)) {
+    log_drop(method, contained(frame, || drop(task)));
+}
+
+#[cold]
+fn log_drop(method: &Method, dropped: Result<(), String>) {
+    if let Err(panic) = dropped {
         tracing::error!(method = %method.path(), panic, "a handler's drop panicked");
     }
 }
 
-/// Makes the future of a call, or answers it.
+/// Makes the future of a call in its place, or answers the call.
 #[inline]
 fn prepare(
     router: &Router,
@@ -291,26 +323,27 @@ fn prepare(
     responder: &Responder<'_>,
     body: StartBody<'_>,
     items: Option<Box<Receiver>>,
-    spare: Option<Task>,
-) -> Result<Task, Answered> {
+    task: &mut Option<Task>,
+) -> Result<(), Answered> {
     let dispatched = match body {
-        StartBody::Whole(body) if router.interceptors.is_empty() => match &body {
+        StartBody::Whole(body) if !router.intercepts() => match &body {
             Body::Owned(bytes) => {
-                sharing(bytes, || dispatch(method, responder, bytes, items, spare))
+                sharing(bytes, || dispatch(method, responder, bytes, items, task))
             }
-            body => dispatch(method, responder, body, items, spare),
+            body => dispatch(method, responder, body, items, task),
         },
         body => {
             let interceptors = router.interceptors.clone();
             let arguments = Arguments::new(body, items);
             let deferred = deferred::run(interceptors, method.clone(), responder.keep(), arguments);
-            Some(Dispatched::Task(Answering::task(deferred)))
+            *task = Some(Answering::task(deferred));
+            Dispatched::Made
         }
     };
     match dispatched {
-        Some(Dispatched::Task(task)) => Ok(task),
-        Some(Dispatched::Answered(answered)) => Err(answered),
-        Some(Dispatched::Spare(_)) | None => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
+        Dispatched::Made => Ok(()),
+        Dispatched::Answered(answered) => Err(answered),
+        Dispatched::Not => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
     }
 }
 
@@ -320,14 +353,15 @@ fn dispatch(
     responder: &Responder<'_>,
     body: &[u8],
     items: Option<Box<Receiver>>,
-    spare: Option<Task>,
-) -> Option<Dispatched> {
-    let mut dispatched = spare.map(Dispatched::Spare);
+    task: &mut Option<Task>,
+) -> Dispatched {
+    let mut dispatched = Dispatched::Not;
     method.service.dispatch(Incoming {
         method: method.descriptor.id,
         body,
         items,
         responder,
+        task,
         dispatched: &mut dispatched,
     });
     dispatched

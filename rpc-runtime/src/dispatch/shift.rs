@@ -27,8 +27,8 @@ pub(crate) struct Shift<'a> {
     /// Nothing has run since.
     is_now: bool,
     ended: Option<Ended<'a>>,
-    /// The future of the last call, which is over: its memory may serve the next.
-    spare: Option<Task>,
+    /// The handler of the call that runs, or of the last.
+    task: Option<Task>,
 }
 
 /// Calls that have ended and are not counted yet, of one method.
@@ -55,7 +55,7 @@ impl<'a> Shift<'a> {
             now,
             is_now: true,
             ended: None,
-            spare: None,
+            task: None,
         }
     }
 
@@ -72,14 +72,10 @@ impl<'a> Shift<'a> {
         self.is_placed
     }
 
+    /// Where the handler of a call is made and polled. One that is over stays there, for the next.
     #[inline]
-    pub(super) const fn take_spare(&mut self) -> Option<Task> {
-        self.spare.take()
-    }
-
-    #[inline]
-    pub(super) fn keep_spare(&mut self, ready: Option<Task>) {
-        self.spare = ready;
+    pub(super) const fn place(&mut self) -> &mut Option<Task> {
+        &mut self.task
     }
 
     /// Turns to a call; true if it is to be timed.
@@ -131,11 +127,12 @@ impl<'a> Shift<'a> {
         Some(each)
     }
 
-    /// A call goes on by itself, and keeps the place.
-    pub(super) fn hand_over(&mut self) {
+    /// A call goes on by itself, and keeps its place among the running ones.
+    pub(super) fn hand_over(&mut self) -> Option<Task> {
         self.is_placed = false;
         self.is_now = false;
         self.count();
+        self.task.take()
     }
 
     fn count(&mut self) {

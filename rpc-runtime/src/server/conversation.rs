@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use rpc_core::connection::{
-    CallId, PlainRequest, PlainRequests, Replies, ServerEvent, ServerRequest,
-};
+use rpc_core::connection::{CallId, PlainRequests, Replies, ServerEvent, ServerRequest};
 use rpc_core::wire::Body;
-use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
+use rpc_core::{Codec, Deadline, MethodId, Status};
 
 use super::connection::ServerShared;
 use super::connections::Ticket;
@@ -17,6 +15,7 @@ use super::parked::{Parked, handle_stream_event};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{
     CallStart, Collect, Collection, Respond, Router, Running, Shift, StartBody, Started,
+    Surroundings,
 };
 
 /// What the driver keeps beside the services.
@@ -76,7 +75,7 @@ impl Conversation {
             call,
             oneway: request.oneway,
             codec: &self.codec,
-            frame: &mut self.frame,
+            surroundings: Surroundings::Apart(&mut self.frame),
             items: request.items.then(|| {
                 let parked = parked.get_or_insert_with(park);
                 parked.receive_items(shared, call, &self.codec)
@@ -109,44 +108,49 @@ impl Conversation {
         received: Instant,
         cx: &mut Context<'_>,
     ) {
-        while self.replies.get_mut().len() <= room
-            && let Some(request) = requests.next()
-        {
-            let PlainRequest {
-                id: call,
-                method,
-                timeout,
-                body,
-                ..
-            } = request;
-            let Some(method) = router.find(method) else {
-                shared.collect(call, self.replies.get_mut());
-                unknown_method(shared, call, method);
-                continue;
-            };
-            let deadline = timeout.map(|timeout| Deadline::after(received, timeout));
-            self.frame.renew(&self.origin, deadline, Metadata::new());
-            let start = CallStart {
-                call,
-                oneway: false,
-                codec: &self.codec,
-                frame: &mut self.frame,
-                items: None,
-                body: StartBody::Whole(Body::Borrowed(body)),
-                respond: &self.respond,
-                collection: Some(Collection {
-                    replies: &self.replies,
-                    connection: &**shared,
-                }),
-            };
-            match Running::start(router, method, start, shift, Some(cx)) {
-                Started::Over => self.frame.clear(),
-                Started::Waits(running) => {
-                    let parked = Parked::new(false, deadline.map(Deadline::instant));
-                    park(shared, call, parked, running);
+        let Self {
+            respond,
+            codec,
+            frame,
+            replies,
+            origin,
+            ..
+        } = self;
+        frame.enter(|| {
+            while replies.get_mut().len() <= room
+                && let Some(request) = requests.next()
+            {
+                let call = request.id;
+                let Some(method) = router.find(request.method) else {
+                    shared.collect(call, replies.get_mut());
+                    unknown_method(shared, call, request.method);
+                    continue;
+                };
+                let timeout = request.timeout;
+                let deadline = timeout.map(|timeout| Deadline::after(received, timeout));
+                Frame::renew_current(origin, deadline);
+                let start = CallStart {
+                    call,
+                    oneway: false,
+                    codec,
+                    surroundings: Surroundings::Current(deadline),
+                    items: None,
+                    body: StartBody::Whole(Body::Borrowed(request.body)),
+                    respond,
+                    collection: Some(Collection {
+                        replies,
+                        connection: &**shared,
+                    }),
+                };
+                match Running::start(router, method, start, shift, Some(cx)) {
+                    Started::Over => Frame::clear_current(),
+                    Started::Waits(running) => {
+                        let parked = Parked::new(false, deadline.map(Deadline::instant));
+                        park(shared, call, parked, running);
+                    }
                 }
             }
-        }
+        });
     }
 }
 

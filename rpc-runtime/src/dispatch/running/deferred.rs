@@ -89,19 +89,19 @@ async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments
             }
         },
     };
+    let mut task = None;
     let dispatched = sharing(&body, || {
-        dispatch(method, &responder.lend(), &body, arguments.items, None)
+        let (responder, items) = (responder.lend(), arguments.items);
+        dispatch(method, &responder, &body, items, &mut task)
     });
-    match dispatched {
-        Some(Dispatched::Task(mut task)) => {
+    match (dispatched, task) {
+        (Dispatched::Made, Some(mut task)) => {
             match poll_fn(|cx| task.as_mut().poll_answered(&responder.lend(), cx)).await {
                 (Answered::Items, Some(source)) => responder.send_items(source).await,
                 (answered, _) => answered,
             }
         }
-        Some(Dispatched::Answered(answered)) => answered,
-        Some(Dispatched::Spare(_)) | None => {
-            responder.lend().fail(&Status::internal(NOT_DISPATCHED))
-        }
+        (Dispatched::Answered(answered), _) => answered,
+        _ => responder.lend().fail(&Status::internal(NOT_DISPATCHED)),
     }
 }
