@@ -15,7 +15,7 @@ pub use rpc_core::codec::{
 use rpc_core::codec::encode_argument;
 
 use crate::balance::hash_key;
-use crate::client::{Answer, MethodRef, Tried, UnaryCall};
+use crate::client::{Answer, Arrived, MethodRef, Tried, UnaryCall};
 use crate::contain::catch;
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
@@ -140,14 +140,17 @@ pub fn unary<'a, A: EncodeArguments + Sync, R: Outcome>(
 
 /// What the caller of a method gets.
 #[inline]
-fn decode<R: Outcome>(channel: &Channel, method: &'static MethodDescriptor, answer: Answer) -> R {
-    R::from_result(match answer {
-        Ok(reply) => {
-            let decoded = channel.decode_reply(method.service, method.name, reply);
-            decoded.map_err(|status| channel.decode_error(status))
-        }
-        Err(failure) => Err(channel.decode_error(failure.status)),
-    })
+fn decode<R: Outcome>(
+    channel: &Channel,
+    method: &'static MethodDescriptor,
+    arrived: Arrived<'_>,
+) -> R {
+    let decoded = match arrived {
+        Arrived::Short(body) => channel.decode_short(method.service, method.name, body),
+        Arrived::Answer(Ok(reply)) => channel.decode_reply(method.service, method.name, reply),
+        Arrived::Answer(Err(failure)) => Err(failure.status),
+    };
+    R::from_result(decoded.map_err(|status| channel.decode_error(status)))
 }
 
 /// A call that does not go the short way, or has come to its end.

@@ -23,7 +23,7 @@ pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
 pub(crate) use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
 pub use pool::ConnectionPool;
-pub(crate) use slot::Answer;
+pub(crate) use slot::{Answer, Arrived};
 pub use stats::ConnectionStats;
 pub(crate) use unary::{Tried, UnaryCall};
 

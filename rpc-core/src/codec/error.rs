@@ -11,6 +11,12 @@ const MESSAGE_BYTES_MAX: usize = 512;
 /// of the argument. It may quote the input, but never more than 512 bytes of it.
 #[derive(Debug)]
 pub struct CodecError {
+    /// Behind one pointer, so that what went well stays in registers.
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     kind: Kind,
     message: Box<str>,
 }
@@ -44,7 +50,7 @@ impl CodecError {
     /// Whether a value could not be written: the fault of this side.
     #[must_use]
     pub fn is_encode(&self) -> bool {
-        self.kind == Kind::Encode
+        self.inner.kind == Kind::Encode
     }
 
     /// Whether bytes could not be read: the fault of the other side. True for limits too.
@@ -56,15 +62,15 @@ impl CodecError {
     /// Whether bytes could not be read because they exceed [`DecodeLimits`](super::DecodeLimits).
     #[must_use]
     pub fn is_limit(&self) -> bool {
-        self.kind == Kind::Limit
+        self.inner.kind == Kind::Limit
     }
 
     /// Says which value it was.
     #[cold]
     pub(super) fn about(self, value: &str) -> Self {
         let verb = if self.is_encode() { "encode" } else { "decode" };
-        let message = format!("cannot {verb} {value}: {}", self.message);
-        Self::new(self.kind, &message)
+        let message = format!("cannot {verb} {value}: {}", self.inner.message);
+        Self::new(self.inner.kind, &message)
     }
 
     #[cold]
@@ -78,16 +84,16 @@ impl CodecError {
             message.truncate(end);
             message.push('…');
         }
+        let message = message.into();
         Self {
-            kind,
-            message: message.into(),
+            inner: Box::new(Inner { kind, message }),
         }
     }
 }
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.inner.message)
     }
 }
 

@@ -93,12 +93,17 @@ impl<T> Slots<T> {
         let popped = self.free.pop();
         let index = self.index(id.wire());
         debug_assert_eq!(popped, Some(index as u32), "no other call began in between");
-        self.entries[index] = Some(Entry {
-            id,
-            open: true,
-            terms,
-            data,
-        });
+        let slot = &mut self.entries[index];
+        debug_assert!(slot.is_none(), "its index was free");
+        // Without this the compiler makes the entry elsewhere and copies it.
+        if slot.is_none() {
+            *slot = Some(Entry {
+                id,
+                open: true,
+                terms,
+                data,
+            });
+        }
         self.last = id.0;
         self.open += 1;
         if terms.deadline.is_some() {
@@ -193,6 +198,24 @@ impl<T> Slots<T> {
         self.free.push(index as u32);
         self.open -= usize::from(entry.open);
         Some((entry.data, entry.open))
+    }
+
+    /// Frees the slot of a call that is not open any more, without moving what it holds; false if
+    /// there is no such call.
+    #[inline]
+    pub(super) fn discard(&mut self, id: CallId) -> bool {
+        let index = self.index(id.wire());
+        let Some(slot) = self.entries.get_mut(index) else {
+            return false;
+        };
+        let is_over = slot
+            .as_ref()
+            .is_some_and(|entry| entry.id == id && !entry.open);
+        if is_over {
+            *slot = None;
+            self.free.push(index as u32);
+        }
+        is_over
     }
 
     /// Closes every open call with an id above `last`, in order of slots.

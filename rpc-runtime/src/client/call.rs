@@ -298,20 +298,28 @@ impl Channel {
         name: &str,
         mut reply: RawReply,
     ) -> Result<T, Status> {
-        let body = &reply.body;
-        let decoded = delivering(reply.items.take().map(|items| *items), || {
-            let limits = DecodeLimits::for_message(body.len());
-            let decode = || self.codec().decode(body, &limits);
-            match body {
-                ReplyBody::Shared(body) => sharing(body, decode),
-                ReplyBody::Inline { .. } => decode(),
-            }
-        });
-        decoded.map_err(|error| {
-            Status::internal(format!(
-                "the reply of {service}.{name} could not be decoded: {error}"
-            ))
-        })
+        let limits = DecodeLimits::for_message(reply.body.len());
+        let decode = || match &reply.body {
+            ReplyBody::Short(body) => self.codec().decode(body, &limits),
+            ReplyBody::Shared(body) => sharing(body, || self.codec().decode(body, &limits)),
+        };
+        let decoded = match reply.items.take() {
+            None => decode(),
+            Some(items) => delivering(*items, decode),
+        };
+        decoded.map_err(|error| undecodable(service, name, &error))
+    }
+
+    /// As [`decode_reply`](Self::decode_reply), of a short message with nothing beside it.
+    #[inline]
+    pub(crate) fn decode_short<T: DeserializeOwned + 'static>(
+        &self,
+        service: &str,
+        name: &str,
+        body: &[u8],
+    ) -> Result<T, Status> {
+        let decoded = self.codec().decode(body, &DecodeLimits::default());
+        decoded.map_err(|error| undecodable(service, name, &error))
     }
 
     /// The typed error that a status carries, or the status as such an error.
@@ -326,6 +334,13 @@ impl Channel {
         let decoded = self.codec().decode(body, &DecodeLimits::default());
         decoded.unwrap_or_else(|_| status.into())
     }
+}
+
+#[cold]
+fn undecodable(service: &str, name: &str, error: &CodecError) -> Status {
+    Status::internal(format!(
+        "the reply of {service}.{name} could not be decoded: {error}"
+    ))
 }
 
 /// Hands over the metadata of an answer, if anybody wants it.

@@ -20,6 +20,8 @@ const INLINE_BYTES: usize = 48;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) slot: Slot,
+    /// Meaningful with [`Slot::Short`].
+    pub(super) short: ShortReply,
     /// The streams of the call, if it has any.
     pub(super) streams: Option<Box<CallStreams>>,
 }
@@ -29,6 +31,8 @@ pub(super) struct Entry {
 pub(super) enum Slot {
     /// The caller to wake.
     Waiting(Waker),
+    /// A reply that is nothing but a short message.
+    Short,
     /// The answer.
     Answered(Answer),
     /// The answer was picked up, and items follow it.
@@ -62,6 +66,7 @@ impl Entry {
     pub(super) fn new(caller: Waker) -> Self {
         Self {
             slot: Slot::Waiting(caller),
+            short: ShortReply::EMPTY,
             streams: None,
         }
     }
@@ -72,15 +77,16 @@ impl Entry {
         if self.streams.is_some() {
             woken.extend(self.end(Ok(())));
         }
-        if let Slot::Waiting(_) = self.slot {
+        if message.len() > INLINE_BYTES {
             let reply = RawReply {
                 metadata: Metadata::new(),
-                body: Body::Borrowed(message).into(),
+                body: ReplyBody::Shared(Bytes::copy_from_slice(message)),
                 items: None,
             };
-            if let Slot::Waiting(caller) =
-                std::mem::replace(&mut self.slot, Slot::Answered(Ok(reply)))
-            {
+            woken.extend(self.answer(Ok(reply)));
+        } else if let Slot::Waiting(_) = self.slot {
+            self.short.put(message);
+            if let Slot::Waiting(caller) = std::mem::replace(&mut self.slot, Slot::Short) {
                 woken.push(caller);
             }
         }
@@ -94,7 +100,7 @@ impl Entry {
         }
         match std::mem::replace(&mut self.slot, Slot::Answered(answer)) {
             Slot::Waiting(caller) => Some(caller),
-            Slot::Answered(_) | Slot::Streaming => None,
+            Slot::Short | Slot::Answered(_) | Slot::Streaming => None,
         }
     }
 
@@ -122,13 +128,50 @@ impl Entry {
         let reader = self.streams.as_mut()?.reader.take()?;
         match std::mem::replace(&mut self.slot, Slot::Streaming) {
             Slot::Answered(answer) => Some((answer, reader)),
-            Slot::Waiting(_) | Slot::Streaming => None,
+            Slot::Waiting(_) | Slot::Short | Slot::Streaming => None,
         }
     }
 
     pub(super) fn streams(&mut self) -> &mut CallStreams {
         self.streams.get_or_insert_default()
     }
+}
+
+/// A reply that is nothing but a short message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShortReply {
+    /// length <= INLINE_BYTES
+    length: usize,
+    bytes: [u8; INLINE_BYTES],
+}
+
+impl ShortReply {
+    pub(super) const EMPTY: Self = Self {
+        length: 0,
+        bytes: [0; INLINE_BYTES],
+    };
+
+    /// Copies a message in, which is short enough.
+    #[inline]
+    fn put(&mut self, message: &[u8]) {
+        self.bytes[..message.len()].copy_from_slice(message);
+        self.length = message.len();
+    }
+}
+
+impl Deref for ShortReply {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// What a caller finds in its slot.
+pub(crate) enum Arrived<'a> {
+    Short(&'a ShortReply),
+    Answer(Answer),
 }
 
 /// The answer to a call, not yet decoded.
@@ -169,11 +212,7 @@ pub(crate) struct RawReply {
 /// The bytes of a reply.
 #[derive(Debug)]
 pub(crate) enum ReplyBody {
-    /// The first `length` bytes.
-    Inline {
-        length: u8,
-        bytes: [u8; INLINE_BYTES],
-    },
+    Short(ShortReply),
     Shared(Bytes),
 }
 
@@ -194,6 +233,16 @@ impl RawReply {
     }
 }
 
+impl From<ShortReply> for RawReply {
+    fn from(short: ShortReply) -> Self {
+        Self {
+            metadata: Metadata::new(),
+            body: ReplyBody::Short(short),
+            items: None,
+        }
+    }
+}
+
 impl From<Reply<'_>> for RawReply {
     #[inline]
     fn from(reply: Reply<'_>) -> Self {
@@ -211,19 +260,16 @@ impl From<Body<'_>> for ReplyBody {
         if body.len() > INLINE_BYTES {
             return Self::Shared(body.into_bytes());
         }
-        let mut bytes = [0; INLINE_BYTES];
-        bytes[..body.len()].copy_from_slice(&body);
-        Self::Inline {
-            length: body.len() as u8,
-            bytes,
-        }
+        let mut short = ShortReply::EMPTY;
+        short.put(&body);
+        Self::Short(short)
     }
 }
 
 impl ReplyBody {
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
-            Self::Inline { length, bytes } => Bytes::copy_from_slice(&bytes[..usize::from(length)]),
+            Self::Short(short) => Bytes::copy_from_slice(&short),
             Self::Shared(bytes) => bytes,
         }
     }
@@ -235,7 +281,7 @@ impl Deref for ReplyBody {
     #[inline]
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Inline { length, bytes } => &bytes[..usize::from(*length)],
+            Self::Short(short) => short,
             Self::Shared(bytes) => bytes,
         }
     }

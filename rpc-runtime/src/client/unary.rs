@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 use pin_project_lite::pin_project;
 use rpc_core::codec::EncodeArguments;
 use rpc_core::connection::{CallId, RequestHead, StartError};
-use rpc_core::{Deadline, MethodDescriptor};
+use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
 use super::attempt::{
-    Failed, Started, flush, give_up, name_missing_service, poll_answer, start, start_status,
+    Failed, Picked, Started, flush, give_up, name_missing_service, poll_answer, start, start_status,
 };
 use super::call::capture;
 use super::connection::Connection;
-use super::slot::{Answer, Failure};
+use super::slot::{Answer, Arrived, Failure, ShortReply};
 use super::{Channel, Route};
 use crate::clock;
 use crate::context::{self, Ambient};
@@ -101,7 +101,7 @@ where
     A: EncodeArguments + Sync,
     M: Fn(&'a Channel, &'static MethodDescriptor, &'a A, Option<Tried>) -> G,
     G: Future<Output = Answer>,
-    D: Fn(&Channel, &'static MethodDescriptor, Answer) -> R,
+    D: Fn(&Channel, &'static MethodDescriptor, Arrived<'_>) -> R,
 {
     type Output = R;
 
@@ -109,13 +109,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
         let mut this = self.project();
         let call = (*this.channel, *this.method);
-        let decode = |answer| (this.decode)(call.0, call.1, answer);
+        let decode = |answer| (this.decode)(call.0, call.1, Arrived::Answer(answer));
         let tried = match this.stage {
-            Stage::New => match send(call, *this.arguments, cx) {
-                Some(Ok(sent)) => {
-                    *this.stage = Stage::Sent(sent);
-                    return Poll::Pending;
-                }
+            Stage::New => match send(call, *this.arguments, this.stage, cx) {
+                Some(Ok(())) => return Poll::Pending,
                 Some(Err(error)) => {
                     *this.stage = Stage::Other;
                     let answer = Err(start_status(error).into());
@@ -128,21 +125,29 @@ where
                 let Some(id) = sent.call else {
                     return Poll::Pending;
                 };
-                let answer = ready!(poll_answer(&sent.connection, id, cx));
+                let mut short = ShortReply::EMPTY;
+                let picked = ready!(poll_answer(&sent.connection, id, cx, &mut short));
                 sent.call = None;
-                match answer {
-                    Ok(reply) => {
+                match picked {
+                    Picked::Short => {
+                        context::capture(&Metadata::new());
+                        let short = Arrived::Short(&short);
+                        return Poll::Ready((this.decode)(call.0, call.1, short));
+                    }
+                    Picked::Reply(reply) => {
                         context::capture(&reply.metadata);
                         return Poll::Ready(decode(Ok(reply)));
                     }
-                    Err((failure, deadline)) => match sent.fail(call.1, failure, deadline) {
-                        Ok(failure) => {
-                            let answer = Err(failure);
-                            capture(&answer);
-                            return Poll::Ready(decode(answer));
+                    Picked::Failure(failure, deadline) => {
+                        match sent.fail(call.1, failure, deadline) {
+                            Ok(failure) => {
+                                let answer = Err(failure);
+                                capture(&answer);
+                                return Poll::Ready(decode(answer));
+                            }
+                            Err(tried) => Some(tried),
                         }
-                        Err(tried) => Some(tried),
-                    },
+                    }
                 }
             }
             Stage::Other => return poll_other(this.other, cx).map(decode),
@@ -157,14 +162,15 @@ where
 /// Where a call goes, and what it asks for.
 type Call<'a> = (&'a Channel, &'static MethodDescriptor);
 
-/// Sends a request on the connection there is; `None`, without having done anything, if there is more
-/// to be thought of.
+/// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
+/// done anything, if there is more to be thought of.
 #[inline]
 fn send<A: EncodeArguments>(
     (channel, method): Call<'_>,
     arguments: &A,
+    stage: &mut Stage,
     cx: &Context<'_>,
-) -> Option<Result<Sent, StartError>> {
+) -> Option<Result<(), StartError>> {
     let Route::Remote(remote) = &channel.inner.route else {
         return None;
     };
@@ -183,18 +189,22 @@ fn send<A: EncodeArguments>(
     let started = start(&connection, client, head, encode, cx);
     flush(&connection, state, head.timeout.is_some());
     match started {
-        Ok(Started { call, has_items }) => Some(Ok(Sent {
-            connection,
-            call: Some(call),
-            has_items,
-        })),
+        Ok(Started { call, has_items }) => {
+            *stage = Stage::Sent(Sent {
+                connection,
+                call: Some(call),
+                has_items,
+            });
+            Some(Ok(()))
+        }
         Err(StartError::Closed) => None,
         Err(error) => Some(Err(error)),
     }
 }
 
-/// The head of a request, if there is time left for it and it belongs to no trace.
-#[inline]
+/// The head of a request, if there is time left for it and it belongs to no trace. Inlined, because
+/// to copy what was just written costs more than to write it.
+#[inline(always)]
 fn head<'a>(channel: &'a Channel, method: &'static MethodDescriptor) -> Option<RequestHead<'a>> {
     let head = RequestHead::new(method.id).with_metadata(Some(channel.options.metadata()));
     let timeout = channel.timeout(method.timeout);
@@ -209,6 +219,7 @@ fn head<'a>(channel: &'a Channel, method: &'static MethodDescriptor) -> Option<R
 }
 
 /// The head of a request that is part of another call.
+#[inline(never)]
 fn head_within<'a>(
     head: RequestHead<'a>,
     timeout: Option<Duration>,

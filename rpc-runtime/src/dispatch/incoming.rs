@@ -150,11 +150,14 @@ pub(super) enum Dispatched {
 }
 
 /// One request on its way to a handler.
-pub struct Incoming<'a> {
+pub struct Incoming<'a>(pub(super) &'a mut Arriving<'a>);
+
+/// What is known of it; lent, so that a pointer is all that goes from layer to layer.
+pub(super) struct Arriving<'a> {
     pub(super) method: MethodId,
     pub(super) body: &'a [u8],
     /// The items behind the request.
-    pub(super) items: Option<Box<Receiver>>,
+    pub(super) items: &'a mut Option<Box<Receiver>>,
     pub(super) responder: &'a Responder<'a>,
     /// Where the handler is made; before, one may be there that is over.
     pub(super) task: &'a mut Option<Task>,
@@ -166,7 +169,7 @@ impl Incoming<'_> {
     #[inline]
     #[must_use]
     pub const fn method_id(&self) -> MethodId {
-        self.method
+        self.0.method
     }
 
     /// Decodes the arguments and makes the future of the handler, which will answer. The future gives
@@ -186,36 +189,46 @@ impl Incoming<'_> {
         F: Future<Output = (R, Arc<S>)> + Send + 'static,
     {
         let names = method.argument_names;
-        let limits = DecodeLimits::for_message(self.body.len());
-        let codec = self.responder.codec;
-        let decoded = delivering(self.items.map(|items| items.of_request()), || {
-            codec.decode_arguments(names, self.body, &limits)
-        });
-        *self.dispatched = match decoded {
+        let Arriving {
+            body,
+            items,
+            responder,
+            task,
+            dispatched,
+            ..
+        } = self.0;
+        let limits = DecodeLimits::for_message(body.len());
+        let codec = responder.codec;
+        let decode = || codec.decode_arguments(names, body, &limits);
+        let decoded = match items.take() {
+            None => decode(),
+            Some(items) => delivering(items.of_request(), decode),
+        };
+        **dispatched = match decoded {
             Ok(arguments) => {
-                make(self.task, service, arguments, handler, code);
+                make(task, service, arguments, handler, code);
                 Dispatched::Made
             }
             Err(error) => {
                 let text = format!("the arguments of {method} could not be decoded: {error}");
                 let status = Status::invalid_argument(text).with_not_processed();
-                Dispatched::Answered(self.responder.fail(&status))
+                Dispatched::Answered(responder.fail(&status))
             }
         };
     }
 
     /// Answers that the service has no such method.
     pub fn unknown_method(self) {
-        let text = format!("no method has the id {}", self.method);
+        let text = format!("no method has the id {}", self.0.method);
         let status = Status::unimplemented(text).with_not_processed();
-        *self.dispatched = Dispatched::Answered(self.responder.fail(&status));
+        *self.0.dispatched = Dispatched::Answered(self.0.responder.fail(&status));
     }
 }
 
 impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
-            .field("method", &self.method)
+            .field("method", &self.0.method)
             .finish_non_exhaustive()
     }
 }

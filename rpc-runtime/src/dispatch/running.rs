@@ -16,7 +16,7 @@ use rpc_core::{Codec, Deadline, Status};
 use tokio::sync::oneshot;
 
 use self::deferred::Arguments;
-use super::incoming::{Answering, Dispatched, Incoming, OwnedResponder, Responder, Task};
+use super::incoming::{Answering, Arriving, Dispatched, Incoming, OwnedResponder, Responder, Task};
 use super::router::{Method, Router};
 use super::{Collection, Respond, Shift};
 use crate::clock;
@@ -103,8 +103,19 @@ pub(crate) enum Started {
 impl Running {
     /// Decodes the arguments and makes the handler's future. With a task at hand, the handler is
     /// polled at once, unless it is known to compute for long before it first waits.
-    #[inline]
     pub(crate) fn start<'a>(
+        router: &Router,
+        method: &'a Arc<Method>,
+        start: CallStart<'_>,
+        shift: &mut Shift<'a>,
+        cx: Option<&mut task::Context<'_>>,
+    ) -> Started {
+        Self::start_inlined(router, method, start, shift, cx)
+    }
+
+    /// As [`start`](Self::start), compiled for what the caller knows of most calls.
+    #[inline(always)]
+    pub(crate) fn start_inlined<'a>(
         router: &Router,
         method: &'a Arc<Method>,
         mut start: CallStart<'_>,
@@ -352,18 +363,18 @@ fn dispatch(
     method: &Method,
     responder: &Responder<'_>,
     body: &[u8],
-    items: Option<Box<Receiver>>,
+    mut items: Option<Box<Receiver>>,
     task: &mut Option<Task>,
 ) -> Dispatched {
     let mut dispatched = Dispatched::Not;
-    method.service.dispatch(Incoming {
+    method.service.dispatch(Incoming(&mut Arriving {
         method: method.descriptor.id,
         body,
-        items,
+        items: &mut items,
         responder,
         task,
         dispatched: &mut dispatched,
-    });
+    }));
     dispatched
 }
 

@@ -142,7 +142,7 @@ impl Conversation {
                         connection: &**shared,
                     }),
                 };
-                match Running::start(router, method, start, shift, Some(cx)) {
+                match Running::start_inlined(router, method, start, shift, Some(cx)) {
                     Started::Over => Frame::clear_current(),
                     Started::Waits(running) => {
                         let parked = Parked::new(false, deadline.map(Deadline::instant));

@@ -53,11 +53,8 @@ pub(super) fn leave(source: Box<dyn Source>) -> Result<(), &'static str> {
 
 /// Decodes a message of a call that came with items.
 #[inline]
-pub(crate) fn delivering<R>(receiver: Option<Receiver>, decode: impl FnOnce() -> R) -> R {
-    if receiver.is_none() {
-        return decode();
-    }
-    let _delivery = Delivery(RECEIVER.replace(receiver));
+pub(crate) fn delivering<R>(receiver: Receiver, decode: impl FnOnce() -> R) -> R {
+    let _delivery = Delivery(RECEIVER.replace(Some(receiver)));
     decode()
 }
 

@@ -9,7 +9,13 @@ use crate::wire::Follows;
 /// What an encoder left out of a buffer: byte strings that are large enough to be sent from where
 /// they are, and the places where they belong.
 #[derive(Debug, Default)]
-pub struct Parts(Vec<Part>);
+pub struct Parts {
+    /// Behind one pointer, as it goes with each message and is mostly empty; absent without parts.
+    list: Option<Box<List>>,
+}
+
+#[derive(Debug, Default)]
+struct List(Vec<Part>);
 
 #[derive(Debug)]
 struct Part {
@@ -22,35 +28,42 @@ impl Parts {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { list: None }
     }
 
     /// Adds one that belongs in front of this byte of the buffer, behind those before it.
     pub fn push(&mut self, at: usize, bytes: Bytes) {
-        self.0.push(Part { at, bytes });
+        let list = self.list.get_or_insert_default();
+        list.0.push(Part { at, bytes });
     }
 
     /// Adds those of a later part of the same buffer.
     pub fn append(&mut self, mut later: Self) {
-        self.0.append(&mut later.0);
+        if let Some(later) = &mut later.list {
+            self.list.get_or_insert_default().0.append(&mut later.0);
+        }
     }
 
     /// True if nothing was left out.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_none()
     }
 
     /// Bytes that were left out.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.iter().map(|part| part.bytes.len()).sum()
+        let Some(list) = &self.list else {
+            return 0;
+        };
+        list.0.iter().map(|part| part.bytes.len()).sum()
     }
 
     /// Takes note that so many bytes in front of all parts have gone from the buffer.
     pub(super) fn shift(&mut self, bytes: usize) {
-        for part in &mut self.0 {
+        for part in self.list.iter_mut().flat_map(|list| &mut list.0) {
             part.at -= bytes;
         }
     }
@@ -63,9 +76,10 @@ impl Parts {
         start: usize,
         before: usize,
     ) -> VecDeque<Bytes> {
-        let mut segments = VecDeque::with_capacity(2 * self.0.len() + 1);
+        let parts = self.list.map_or_else(Vec::new, |list| list.0);
+        let mut segments = VecDeque::with_capacity(2 * parts.len() + 1);
         let mut from = start;
-        for Part { at, bytes } in self.0 {
+        for Part { at, bytes } in parts {
             let at = at - before;
             if at > from {
                 segments.push_back(buffer.slice(from..at));
