@@ -14,6 +14,7 @@
 //! `untagged` and internally tagged enums cannot work with it.
 
 mod arguments;
+mod arrays;
 mod bincode;
 mod bytes;
 mod custom;
@@ -25,8 +26,11 @@ mod shared;
 use std::fmt;
 use std::sync::Arc;
 
+use ::bytes::Bytes;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
+
+use crate::wire::Parts;
 
 pub use arguments::{Argument, AsBytes, AsValue, DecodeArguments, EncodeArguments};
 pub use bytes::ByteString;
@@ -164,8 +168,34 @@ impl Codec {
         value: &T,
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
+        if let (Self::Bincode, Some(array)) = (self, arrays::as_bytes(value)) {
+            out.extend_from_slice(array);
+            return Ok(());
+        }
         self.append(&Whole(value), out)
             .map_err(|error| error.about(std::any::type_name::<T>()))
+    }
+
+    /// As [`encode`](Self::encode), for an item of a stream: gives what was left out of it to be sent
+    /// from where it is.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "what it gives is nothing for most types"
+    )]
+    pub fn encode_item<T: Serialize + 'static>(
+        &self,
+        item: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<Parts, CodecError> {
+        if !shared::can_leave_out::<T>() {
+            return self.encode(item, out).map(|()| Parts::new());
+        }
+        let (encoded, parts) = leaving_out(|| self.encode(item, out));
+        encoded.map(|()| parts)
     }
 
     /// Reads one value from the whole of `body`.
@@ -178,8 +208,45 @@ impl Codec {
         body: &[u8],
         limits: &DecodeLimits,
     ) -> Result<T, CodecError> {
+        if let (Self::Bincode, Some(array)) = (self, arrays::from_bytes(body)) {
+            return Ok(array);
+        }
         self.parse(WholeSeed::<T>::new(), body, &Budget::new(limits))
             .map_err(|error| error.about(std::any::type_name::<T>()))
+    }
+
+    /// As [`decode`](Self::decode), for an item of a stream, which is a part of `row` and may share its
+    /// memory.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_item<T: DeserializeOwned + 'static>(
+        &self,
+        row: &Bytes,
+        item: &[u8],
+    ) -> Result<T, CodecError> {
+        sharing(row, || {
+            self.decode(item, &DecodeLimits::for_message(item.len()))
+        })
+    }
+
+    /// As [`decode_item`](Self::decode_item), for the usual item: short, in the usual codec, and what it
+    /// should be. `None` if it is not, and is to be decoded by that.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
+    #[must_use]
+    pub fn decode_short<T: DeserializeOwned + 'static>(&self, item: &[u8]) -> Option<T> {
+        if !matches!(self, Self::Bincode) || shared::is_shared(item) {
+            return None;
+        }
+        if arrays::is_array::<T>() {
+            return arrays::from_bytes(item);
+        }
+        let budget = Budget::new(&DecodeLimits::default());
+        bincode::decode(WholeSeed::<T>::new(), item, &budget).ok()
     }
 
     /// Appends the arguments of a call, a tuple of references, to `out`. On failure `out` is as it was.

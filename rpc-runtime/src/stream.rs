@@ -7,6 +7,7 @@
 
 mod channel;
 mod inbox;
+mod local;
 mod passage;
 mod pump;
 mod receiver;
@@ -31,6 +32,8 @@ use rpc_core::wire::Follows;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use local::{Infallible, Local};
 
 /// What a message with or without a stream is followed by.
 #[inline]
@@ -60,11 +63,13 @@ pub struct Streaming<T> {
     inner: Mutex<Inner<T>>,
 }
 
-type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is looked into for each item, and there is one for each stream"
+)]
 enum Inner<T> {
     /// Made in this process.
-    Local(Boxed<T>),
+    Local(Pin<Box<dyn Local<T>>>),
     /// Came with a call.
     Received(Receiver),
     /// Given to a call.
@@ -75,10 +80,10 @@ enum Inner<T> {
 /// What was given to a call, until the call takes it; a call that has to be sent again finds it here.
 type Lent<T> = Arc<Mutex<Option<Inner<T>>>>;
 
-impl<T: Send + 'static> Streaming<T> {
+impl<T: Serialize + Send + 'static> Streaming<T> {
     /// A stream of values.
     pub fn new(stream: impl Stream<Item = T> + Send + 'static) -> Self {
-        Self::try_new(source::Infallible(Box::pin(stream)))
+        Self::try_new(Infallible::new(stream))
     }
 
     /// A stream that may end with an error, which its consumer gets behind the items before it.
@@ -126,26 +131,69 @@ impl<T> Streaming<T> {
 
 impl<T: DeserializeOwned + 'static> Streaming<T> {
     /// The next item; `None` after the end. Nothing is lost if the future is dropped.
+    #[inline]
     pub async fn next(&mut self) -> Option<Result<T, Status>> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+        Next { stream: self }.await
+    }
+}
+
+/// The next item of a stream.
+struct Next<'a, T> {
+    stream: &'a mut Streaming<T>,
+}
+
+impl<T: DeserializeOwned + 'static> Future for Next<'_, T> {
+    type Output = Option<Result<T, Status>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut *self.stream).poll_next(cx)
     }
 }
 
 impl<T: DeserializeOwned + 'static> Stream for Streaming<T> {
     type Item = Result<T, Status>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        inner.poll_next(cx)
+        if let Inner::Received(receiver) = inner
+            && let Some(item) = receiver.next_in_row()
+        {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        // What is written to memory there would be waited for here, for each item.
+        let mut place = None;
+        let end = match inner.poll_into(cx, &mut place) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(end) => end,
+        };
+        match (place, end) {
+            (Some(item), _) => Poll::Ready(Some(Ok(item))),
+            (None, Some(status)) => Poll::Ready(Some(Err(status))),
+            (None, None) => Poll::Ready(None),
+        }
     }
 }
 
 impl<T: DeserializeOwned + 'static> Inner<T> {
-    #[inline]
+    /// Puts the next item into its place; without one, the stream has ended, with an error or well.
+    #[inline(never)]
+    fn poll_into(&mut self, cx: &mut Context<'_>, place: &mut Option<T>) -> Poll<Option<Status>> {
+        self.poll_next(cx).map(|next| match next {
+            Some(Ok(item)) => {
+                *place = Some(item);
+                None
+            }
+            Some(Err(status)) => Some(status),
+            None => None,
+        })
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
         let polled = match self {
             Self::Received(receiver) => receiver.poll_next(cx),
-            Self::Local(stream) => stream.as_mut().poll_next(cx),
+            Self::Local(stream) => stream.as_mut().poll_item(cx),
             Self::Lent(_) => {
                 let status = Status::failed_precondition("this stream was given to a call");
                 Poll::Ready(Some(Err(status)))

@@ -1,6 +1,7 @@
 //! Byte strings that are not copied: those that arrive share the memory of their message, those that
 //! leave are sent from where they are.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
@@ -41,6 +42,12 @@ pub fn sharing<R>(message: &Bytes, decode: impl FnOnce() -> R) -> R {
     decode()
 }
 
+/// True if a value in these bytes may be a part of its message and no copy.
+#[inline]
+pub(super) const fn is_shared(part: &[u8]) -> bool {
+    part.len() >= SHARED_BYTES_MIN
+}
+
 /// Puts back what was shared before, also if decoding panics.
 struct Sharing(Option<Bytes>);
 
@@ -77,6 +84,12 @@ pub fn leaving_out<R>(encode: impl FnOnce() -> R) -> (R, Parts) {
         Out::Nothing | Out::Strings => Parts::new(),
     };
     (result, parts)
+}
+
+/// True if something can be left out of such a value.
+#[inline]
+pub(super) fn can_leave_out<T: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<Bytes>()
 }
 
 /// Puts back what could be left out before, also if encoding panics.

@@ -270,6 +270,12 @@ impl StreamTable {
         if entries.is_empty() {
             return Err(ConnectionError::Violation("a frame of no items"));
         }
+        let row = entries.len() as u64;
+        if window.admits_row(flow, row) {
+            check_row(entries, item_bytes_max)?;
+            window.fill(flow, row);
+            return Ok(());
+        }
         for length in entry_lengths(entries) {
             let length = checked(length, item_bytes_max)?;
             if !window.admits(flow, length.whole()) {
@@ -350,18 +356,24 @@ impl Streams<'_> {
             {
                 return Sent::AwaitsWriter;
             }
+            let whole = batch.len();
+            if whole <= CHUNK_BYTES && window.admits_row(flow, whole as u64) {
+                window.fill(flow, whole as u64);
+                self.outgoing.items(call.wire(), batch);
+                return Sent::All;
+            }
             let mut admitted = 0;
             // A row grows until it fills a frame. A long item may end it, which then goes in pieces.
             for size in batch.sizes() {
-                if admitted >= CHUNK_BYTES || !window.admits(flow, u64::from(size)) {
+                if admitted >= CHUNK_BYTES || !window.admits(flow, size as u64) {
                     break;
                 }
-                window.fill(flow, u64::from(size));
-                admitted += size as usize;
+                window.fill(flow, size as u64);
+                admitted += size;
             }
             match admitted {
                 0 => return Sent::AwaitsCredit,
-                _ if admitted == batch.len() => self.outgoing.items(call.wire(), batch),
+                _ if admitted == whole => self.outgoing.items(call.wire(), batch),
                 _ => {
                     let mut first = batch.split_to(admitted);
                     self.outgoing.items(call.wire(), &mut first);
@@ -378,14 +390,15 @@ impl Streams<'_> {
     }
 
     /// Notes that the consumer has taken items of so many bytes, lengths included, and tells the peer
-    /// when that is worth a frame.
-    pub fn consumed(&mut self, call: CallId, bytes: usize) {
+    /// when that is worth a frame. Gives how many more bytes the consumer may take until it is to say
+    /// so; sooner, if there is nothing left to take.
+    pub fn consumed(&mut self, call: CallId, bytes: usize) -> usize {
         let Half { window, flows, .. } = &mut self.table.receiving;
-        let Some(flow) = flows.get_mut(&call.wire()) else {
-            return;
-        };
-        if let Some(credit) = window.owe(flow, bytes as u64) {
+        if let Some(flow) = flows.get_mut(&call.wire())
+            && let Some(credit) = window.owe(flow, bytes as u64)
+        {
             put_credit(self.outgoing, call, credit);
         }
+        window.report_bytes() as usize
     }
 }

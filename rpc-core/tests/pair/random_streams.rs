@@ -198,7 +198,7 @@ impl Model {
         match way {
             TO_SERVER => self.pair.server.streams().consumed(id, bytes),
             _ => self.pair.client.streams().consumed(id, bytes),
-        }
+        };
     }
 
     fn end(&mut self, way: usize, which: u8) {

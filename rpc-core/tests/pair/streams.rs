@@ -594,7 +594,7 @@ fn a_million_items_come_in_order() {
             match side {
                 0 => pair.server.streams().consumed(call, bytes),
                 _ => pair.client.streams().consumed(call, bytes),
-            }
+            };
         }
     }
 }

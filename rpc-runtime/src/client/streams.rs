@@ -108,9 +108,9 @@ pub(super) fn receiver(
 }
 
 impl Downlink for Connection {
-    fn consumed(&self, call: CallId, bytes: usize) {
+    fn consumed(&self, call: CallId, bytes: usize) -> usize {
         self.shared
-            .say(call, |client| client.streams().consumed(call, bytes));
+            .say(call, |client| client.streams().consumed(call, bytes))
     }
 
     fn abandon(&self, call: CallId) {

@@ -80,9 +80,17 @@ impl<P: Carrier> Uplink for Shared<P> {
             Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
             _ => {}
         }
-        state.protocol.turns().come(call);
-        self.said(state, call);
+        let turns = state.protocol.turns();
+        turns.come(call);
+        // More may follow at once, unless somebody stands in line.
+        if sent != Sent::All || !turns.is_empty() {
+            self.said(state, call);
+        }
         sent
+    }
+
+    fn flush(&self, call: CallId) {
+        self.said(self.lock(), call);
     }
 
     fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()> {

@@ -33,6 +33,12 @@ impl Turns {
         self.called == Some(call) || self.called.is_none() && self.wakers.is_empty()
     }
 
+    /// True if nobody stands in line.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.wakers.is_empty()
+    }
+
     /// A stream does something, so that its turn is over.
     #[inline]
     pub(super) fn come(&mut self, call: CallId) {

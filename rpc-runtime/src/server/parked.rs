@@ -109,10 +109,10 @@ pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, 
 }
 
 impl Downlink for ServerShared {
-    fn consumed(&self, call: CallId, bytes: usize) {
+    fn consumed(&self, call: CallId, bytes: usize) -> usize {
         self.say(call, |serving: &mut Serving| {
-            serving.streams().consumed(call, bytes);
-        });
+            serving.streams().consumed(call, bytes)
+        })
     }
 
     fn abandon(&self, call: CallId) {

@@ -15,8 +15,10 @@ use super::{Source, Terms};
 /// The connection that items are sent over.
 pub(crate) trait Uplink: Send + Sync {
     /// Sends what can be sent of a batch now; if something is left, the task is woken when more can
-    /// be.
+    /// be. It need not be on its way before [`flush`](Self::flush).
     fn send(&self, call: CallId, batch: &mut Batch, cx: &mut Context<'_>) -> Sent;
+    /// Sees to it that what was sent gets on its way.
+    fn flush(&self, call: CallId);
     /// Ready once the end of the stream can be said.
     fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()>;
     /// The longest item that the peer accepts.
@@ -34,6 +36,8 @@ pub(crate) struct Pump {
     batch: Batch,
     /// Nothing more is ready: the source wakes the task.
     drained: bool,
+    /// What was sent is to be flushed.
+    unflushed: bool,
     end: Option<Result<(), Status>>,
 }
 
@@ -47,10 +51,10 @@ pub(crate) enum PumpEnd {
 }
 
 impl Pump {
-    /// What goes out at once.
-    const BATCH_BYTES: usize = 32 * 1024;
-    /// What one stream sends before others have their turn.
-    const TURN_BATCHES: usize = 4;
+    /// What is encoded at once, give or take an item: two batches of short items fill a frame.
+    const BATCH_BYTES: usize = 30 * 1024;
+    /// What one stream sends before others have their turn, in one write.
+    const TURN_BATCHES: usize = 2;
 
     pub(crate) fn new(
         link: Arc<dyn Uplink>,
@@ -70,6 +74,7 @@ impl Pump {
             terms,
             batch: Batch::new(),
             drained: false,
+            unflushed: false,
             end: None,
         }
     }
@@ -96,30 +101,42 @@ impl Drop for Pump {
     }
 }
 
-impl Future for Pump {
-    type Output = PumpEnd;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PumpEnd> {
-        let this = &mut *self;
-        this.drained = false;
+impl Pump {
+    /// Moves what one turn allows.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<PumpEnd> {
+        self.drained = false;
         for _ in 0..Self::TURN_BATCHES {
-            if !this.batch.is_empty() {
-                match this.link.send(this.call, &mut this.batch, cx) {
-                    Sent::All => {}
+            if !self.batch.is_empty() {
+                match self.link.send(self.call, &mut self.batch, cx) {
+                    Sent::All => self.unflushed = true,
                     Sent::Over => return Poll::Ready(PumpEnd::Over),
                     _ => return Poll::Pending,
                 }
             }
-            if this.end.is_some() {
-                std::task::ready!(this.link.poll_end(this.call, cx));
-                return Poll::Ready(PumpEnd::Ended(this.end.take().unwrap_or(Ok(()))));
+            if self.end.is_some() {
+                std::task::ready!(self.link.poll_end(self.call, cx));
+                // The end is said at once, and flushes what is before it.
+                self.unflushed = false;
+                return Poll::Ready(PumpEnd::Ended(self.end.take().unwrap_or(Ok(()))));
             }
-            if this.drained {
+            if self.drained {
                 return Poll::Pending;
             }
-            this.fill(cx);
+            self.fill(cx);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Future for Pump {
+    type Output = PumpEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<PumpEnd> {
+        let polled = self.poll_turn(cx);
+        if std::mem::take(&mut self.unflushed) {
+            self.link.flush(self.call);
+        }
+        polled
     }
 }

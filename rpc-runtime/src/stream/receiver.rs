@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
-use rpc_core::codec::sharing;
+use bytes::Bytes;
+use rpc_core::codec::CodecError;
 use rpc_core::connection::CallId;
 use rpc_core::wire::Batch;
-use rpc_core::{Code, Codec, DecodeLimits, Status};
+use rpc_core::{Code, Codec, Status};
 use serde::de::DeserializeOwned;
 
 use super::source::{Filled, fill_contained};
@@ -16,8 +16,9 @@ use super::{Inbox, Source, Terms};
 
 /// The connection that the items come from.
 pub(crate) trait Downlink: Send + Sync {
-    /// Items of so many bytes, lengths included, were consumed.
-    fn consumed(&self, call: CallId, bytes: usize);
+    /// Items of so many bytes, lengths included, were consumed. Gives how many more may be until the
+    /// next report, while there are more to consume.
+    fn consumed(&self, call: CallId, bytes: usize) -> usize;
     /// The consumer has gone: at the end of the stream, or before.
     fn abandon(&self, call: CallId);
 }
@@ -36,8 +37,16 @@ pub(crate) struct Receiver {
     undecodable: Code,
     /// The row of items that is being consumed.
     row: Bytes,
-    /// Bytes consumed of which the feed was not told.
-    consumed: usize,
+    /// Where the next item is in the row: at <= `row.len()`
+    at: usize,
+    /// Where the row ends, or the feed is to be told: at <= stop <= `row.len()`
+    stop: usize,
+    /// From where on the feed was not told of the row: told <= at
+    told: usize,
+    /// Bytes of rows before it that the feed was not told of.
+    untold: usize,
+    /// How much the feed may be left untold of while there is more.
+    report_bytes: usize,
     followers: Vec<Box<dyn Follower>>,
 }
 
@@ -55,9 +64,12 @@ enum Feed {
     },
 }
 
+/// Of the length in front of an item.
+const LENGTH_BYTES: usize = 4;
+
 impl Receiver {
-    /// The consumer reports at the latest when it has taken so much.
-    const REPORT_BYTES: usize = 16 * 1024;
+    /// The first report, which is answered with when the next is due.
+    const FIRST_REPORT_BYTES: usize = 16 * 1024;
 
     /// Items that a connection receives.
     pub(crate) const fn new(
@@ -87,7 +99,11 @@ impl Receiver {
             codec,
             undecodable: Code::Internal,
             row: Bytes::new(),
-            consumed: 0,
+            at: 0,
+            stop: 0,
+            told: 0,
+            untold: 0,
+            report_bytes: Self::FIRST_REPORT_BYTES,
             followers: Vec::new(),
         }
     }
@@ -110,20 +126,42 @@ impl Receiver {
         followers.into_iter().for_each(|one| one.ended(end));
     }
 
-    #[inline]
+    /// The next item, if it is here and nothing else is to be done.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over an item costs more than reading it"
+    )]
+    pub(super) fn next_in_row<T: DeserializeOwned + 'static>(&mut self) -> Option<T> {
+        if self.at >= self.stop {
+            return None;
+        }
+        let (length, items) = self.row.get(self.at..)?.split_first_chunk()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let item = self.codec.decode_short(items.get(..length)?)?;
+        self.at += LENGTH_BYTES + length;
+        Some(item)
+    }
+
+    /// The next item, whatever it takes.
     pub(super) fn poll_next<T: DeserializeOwned + 'static>(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<T, Status>>> {
-        while self.row.is_empty() {
-            self.report();
-            match std::task::ready!(self.feed.poll_row(cx)) {
-                Some(Ok(row)) => self.row = row,
-                Some(Err(status)) => {
+        self.report_if_due();
+        while self.at == self.row.len() {
+            self.set_row(Bytes::new());
+            match self.feed.poll_row(cx) {
+                Poll::Pending => {
+                    self.report();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(row))) => self.set_row(row),
+                Poll::Ready(Some(Err(status))) => {
                     self.end(Err(&status));
                     return Poll::Ready(Some(Err(status)));
                 }
-                None => {
+                Poll::Ready(None) => {
                     self.end(Ok(()));
                     return Poll::Ready(None);
                 }
@@ -132,34 +170,54 @@ impl Receiver {
         Poll::Ready(Some(self.decode_item()))
     }
 
-    #[inline]
-    fn decode_item<T: DeserializeOwned + 'static>(&mut self) -> Result<T, Status> {
-        const LENGTH_BYTES: usize = 4;
-        // The connection has checked the lengths.
-        let length = self.row.try_get_u32_le().unwrap_or(0) as usize;
-        let length = length.min(self.row.len());
-        let decoded = sharing(&self.row, || {
-            let limits = DecodeLimits::for_message(length);
-            self.codec.decode(&self.row[..length], &limits)
-        });
-        self.row.advance(length);
-        self.consumed += LENGTH_BYTES + length;
-        if self.consumed >= Self::REPORT_BYTES {
-            self.report();
-        }
-        decoded.map_err(|error| {
-            let text = format!("an item of the stream could not be decoded: {error}");
-            Status::new(self.undecodable, text)
-        })
+    fn set_row(&mut self, row: Bytes) {
+        self.untold += self.at - self.told;
+        (self.at, self.told) = (0, 0);
+        self.row = row;
+        self.set_stop();
     }
 
+    fn set_stop(&mut self) {
+        let left = self.report_bytes.saturating_sub(self.untold);
+        self.stop = self.row.len().min(self.told + left.max(1));
+    }
+
+    fn decode_item<T: DeserializeOwned + 'static>(&mut self) -> Result<T, Status> {
+        let rest = &self.row[self.at..];
+        // The connection has checked the lengths.
+        let (length, items) = rest
+            .split_first_chunk()
+            .unwrap_or((&[0; LENGTH_BYTES], &[]));
+        let length = u32::from_le_bytes(*length) as usize;
+        let item = items.get(..length).unwrap_or(items);
+        let decoded = self.codec.decode_item(&self.row, item);
+        self.at += rest.len() - items.len() + item.len();
+        self.report_if_due();
+        decoded.map_err(|error| self.undecodable(&error))
+    }
+
+    #[cold]
+    fn undecodable(&self, error: &CodecError) -> Status {
+        let text = format!("an item of the stream could not be decoded: {error}");
+        Status::new(self.undecodable, text)
+    }
+
+    fn report_if_due(&mut self) {
+        if self.untold + self.at - self.told >= self.report_bytes {
+            self.report();
+        }
+    }
+
+    /// Tells the feed what was consumed.
     fn report(&mut self) {
-        let consumed = std::mem::take(&mut self.consumed);
+        let consumed = std::mem::take(&mut self.untold) + self.at - self.told;
+        self.told = self.at;
         if let Feed::Connection { call, link, .. } = &self.feed
             && consumed > 0
         {
-            link.consumed(*call, consumed);
+            self.report_bytes = link.consumed(*call, consumed);
         }
+        self.set_stop();
     }
 }
 

@@ -4,16 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 
-use futures_core::Stream;
-use rpc_core::codec::leaving_out;
-use rpc_core::wire::{Batch, ItemError};
+use rpc_core::wire::Batch;
 use rpc_core::{Codec, Deadline, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep_until};
 
+use super::local::fill;
 use super::{Inner, Lent};
 use crate::contain::catch;
 
@@ -83,37 +82,15 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Source for FromLent<T> {
             let status = Status::failed_precondition("this stream was given to another call");
             return Filled::Ended(Err(status));
         };
-        while batch.len() < terms.batch_bytes && !batch.is_complete() {
-            match stream.poll_next(cx) {
-                Poll::Pending => return Filled::Pending,
-                Poll::Ready(None) => return Filled::Ended(Ok(())),
-                Poll::Ready(Some(Err(status))) => return Filled::Ended(Err(status)),
-                Poll::Ready(Some(Ok(item))) => {
-                    if let Err(status) = push(&item, terms, batch) {
-                        return Filled::Ended(Err(status));
-                    }
-                }
-            }
+        let filled = match &mut *stream {
+            Inner::Local(stream) => stream.as_mut().poll_fill(cx, terms, batch),
+            other => fill(cx, terms, batch, |cx| other.poll_next(cx)),
+        };
+        if matches!(filled, Filled::Ended(_)) {
+            *stream = Inner::Ended;
         }
-        Filled::Full
+        filled
     }
-}
-
-fn push<T: Serialize + 'static>(item: &T, terms: &Terms, batch: &mut Batch) -> Result<(), Status> {
-    let limit = terms.item_bytes_max;
-    let pushed = batch.push(limit, |out| {
-        let (encoded, parts) = leaving_out(|| terms.codec.encode(item, out));
-        encoded.map(|()| parts)
-    });
-    pushed.map_err(|error| match error {
-        ItemError::Encode(error) => {
-            Status::internal("an item could not be encoded").with_source(error)
-        }
-        ItemError::TooLarge(length) => Status::resource_exhausted(format!(
-            "an item has {length} bytes; the other side accepts {limit}"
-        )),
-        _ => Status::internal("an item could not be sent"),
-    })
 }
 
 /// A source that is polled in the context of the call that it belongs to.
@@ -185,16 +162,5 @@ impl Items {
 impl fmt::Debug for Items {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Items").finish_non_exhaustive()
-    }
-}
-
-/// A stream of values as a stream of results.
-pub(super) struct Infallible<S>(pub(super) Pin<Box<S>>);
-
-impl<S: Stream> Stream for Infallible<S> {
-    type Item = Result<S::Item, Status>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().poll_next(cx).map(|item| item.map(Ok))
     }
 }

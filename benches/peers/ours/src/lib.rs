@@ -2,6 +2,7 @@
 //! too. Its variants have more or less switched on.
 
 use std::future;
+use std::hint::black_box;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use peers_harness::{Client, Peer, Record, Result, Work};
 use rpc::{Channel, ChannelBuilder, Interceptor, Server, ServerBuilder, Streaming};
+use serde::de::DeserializeOwned;
 
 /// More than the 1,000 of one address that a server takes unless it is told.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -67,7 +69,11 @@ trait Bench {
     async fn record(&self, record: &Record) -> rpc::Result<Record>;
     async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes>;
     async fn items(&self, count: u32, payload: Bytes) -> rpc::Result<Streaming<Bytes>>;
+    async fn small(&self, count: u32, item: Small) -> rpc::Result<Streaming<Small>>;
 }
+
+/// A small item of a fixed size, by value.
+type Small = [u8; 32];
 
 struct Handlers;
 
@@ -84,6 +90,10 @@ impl Bench for Handlers {
     }
     async fn items(&self, count: u32, payload: Bytes) -> rpc::Result<Streaming<Bytes>> {
         let items = (0..count).map(move |_| payload.clone());
+        Ok(Streaming::new(stream::iter(items)))
+    }
+    async fn small(&self, count: u32, item: Small) -> rpc::Result<Streaming<Small>> {
+        let items = (0..count).map(move |_| black_box(item));
         Ok(Streaming::new(stream::iter(items)))
     }
 }
@@ -106,14 +116,20 @@ impl Client for Connection {
         Ok(self.client.work(which, micros, payload.clone()).await?)
     }
     async fn items(&self, count: u32, payload: &Bytes) -> Result<u32> {
-        let mut items = self.client.items(count, payload.clone()).await?;
-        let mut came = 0;
-        while let Some(item) = items.next().await {
-            item?;
-            came += 1;
+        match Small::try_from(&payload[..]) {
+            Ok(item) => count_items(self.client.small(count, item).await?).await,
+            Err(_) => count_items(self.client.items(count, payload.clone()).await?).await,
         }
-        Ok(came)
     }
+}
+
+async fn count_items<T: DeserializeOwned + 'static>(mut items: Streaming<T>) -> Result<u32> {
+    let mut came = 0;
+    while let Some(item) = items.next().await {
+        black_box(item?);
+        came += 1;
+    }
+    Ok(came)
 }
 
 pub struct Ours<S>(PhantomData<S>);

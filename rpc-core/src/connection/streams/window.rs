@@ -64,12 +64,23 @@ impl Window {
         )
     }
 
+    /// What a consumer takes before it says so, while there is more to take: a quarter of the window
+    /// arrives meanwhile, and the sender is not stopped.
+    pub(super) fn report_bytes(&self) -> u64 {
+        self.portion().max(u64::from(self.limits.stream_bytes / 4))
+    }
+
     /// True if an item of so many bytes may be sent.
     #[inline]
     pub(super) fn admits(&self, flow: &Flow, bytes: u64) -> bool {
-        flow.on_the_way < self.portion()
-            || flow.on_the_way + bytes <= u64::from(self.limits.stream_bytes)
-                && self.on_the_way + bytes <= u64::from(self.limits.connection_bytes)
+        flow.on_the_way < self.portion() || self.admits_row(flow, bytes)
+    }
+
+    /// True if items of so many bytes may be sent, however they are made up.
+    #[inline]
+    pub(super) fn admits_row(&self, flow: &Flow, bytes: u64) -> bool {
+        flow.on_the_way + bytes <= u64::from(self.limits.stream_bytes)
+            && self.on_the_way + bytes <= u64::from(self.limits.connection_bytes)
     }
 
     #[inline]

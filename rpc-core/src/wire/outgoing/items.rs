@@ -1,7 +1,5 @@
 //! Items of streams on their way out.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use super::{CHUNK_BYTES, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing, Parts};
@@ -15,10 +13,6 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// What was left out of the last entry.
     parts: Parts,
-    /// Bytes of each entry, with its length and its parts.
-    sizes: VecDeque<u32>,
-    /// The sum of `sizes`.
-    len: usize,
 }
 
 impl Batch {
@@ -28,30 +22,29 @@ impl Batch {
         Self {
             bytes: Vec::new(),
             parts: Parts::new(),
-            sizes: VecDeque::new(),
-            len: 0,
         }
     }
 
     /// Bytes of the items and their lengths.
     #[inline]
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.parts.len()
     }
 
     /// True if there are no items.
     #[inline]
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.bytes.is_empty()
     }
 
-    /// True if nothing more can be added: the last item has parts outside of the batch.
+    /// True if more can be added: the batch has less than so many bytes, and its last item no parts
+    /// outside of it.
     #[inline]
     #[must_use]
-    pub fn is_complete(&self) -> bool {
-        !self.parts.is_empty()
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.bytes.len() < bytes && self.parts.is_empty()
     }
 
     /// Adds one item that `encode` appends. If that fails or panics, the batch is as before.
@@ -65,16 +58,16 @@ impl Batch {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<P, E>,
     ) -> Result<(), ItemError<E>> {
         debug_assert!(
-            !self.is_complete(),
+            self.parts.is_empty(),
             "parts are behind all that is in the batch"
         );
         let entry = Entry::begin(&mut self.bytes);
         let parts = encode(entry.bytes).map_err(ItemError::Encode)?.into();
         let finished = entry.finish(parts.len(), item_bytes_max);
-        let length = finished.map_err(ItemError::TooLarge)?;
-        self.parts = parts;
-        self.sizes.push_back(length + LENGTH_BYTES as u32);
-        self.len += LENGTH_BYTES + length as usize;
+        finished.map_err(ItemError::TooLarge)?;
+        if !parts.is_empty() {
+            self.parts = parts;
+        }
         Ok(())
     }
 
@@ -84,23 +77,22 @@ impl Batch {
         self.parts.fill(self.bytes)
     }
 
-    /// What each item takes, in order.
-    pub(crate) fn sizes(&self) -> impl Iterator<Item = u32> {
-        self.sizes.iter().copied()
+    /// What each item takes with its length and its parts, in order.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let field = self.bytes.get(at..)?.first_chunk()?;
+            let size = LENGTH_BYTES + u32::from_le_bytes(*field) as usize;
+            at += size;
+            Some(size)
+        })
     }
 
     /// Splits off the first items, which have so many bytes; not all of them.
     pub(crate) fn split_to(&mut self, bytes: usize) -> Self {
         let mut first = Self::new();
-        while first.len < bytes
-            && let Some(size) = self.sizes.pop_front()
-        {
-            first.len += size as usize;
-            first.sizes.push_back(size);
-        }
         first.bytes.extend(self.bytes.drain(..bytes));
         self.parts.shift(bytes);
-        self.len -= bytes;
         first
     }
 
@@ -108,8 +100,6 @@ impl Batch {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.parts = Parts::new();
-        self.sizes.clear();
-        self.len = 0;
     }
 }
 
@@ -154,9 +144,9 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Gives the length of the item.
+    /// Fills in the length of the item, of which so many bytes are elsewhere.
     #[inline]
-    fn finish(mut self, parts: usize, item_bytes_max: usize) -> Result<u32, usize> {
+    fn finish(mut self, parts: usize, item_bytes_max: usize) -> Result<(), usize> {
         let body = self.start + LENGTH_BYTES;
         let length = self.bytes.len() - body + parts;
         let field = u32::try_from(length).map_err(|_| length)?;
@@ -165,7 +155,7 @@ impl<'a> Entry<'a> {
         }
         self.bytes[self.start..body].copy_from_slice(&field.to_le_bytes());
         self.finished = true;
-        Ok(field)
+        Ok(())
     }
 }
 
@@ -185,7 +175,7 @@ impl Outgoing {
         if batch.is_empty() {
             return;
         }
-        if batch.len() > COPIED_BYTES_MAX || batch.is_complete() {
+        if batch.len() > COPIED_BYTES_MAX || !batch.parts.is_empty() {
             return self.large_items(call, batch);
         }
         if let Some(frame) = self.open_items_frame(call, batch.len()) {
