@@ -80,10 +80,11 @@ impl<P: Carrier> Uplink for Shared<P> {
             Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
             _ => {}
         }
-        let turns = state.protocol.turns();
-        turns.come(call);
-        // More may follow at once, unless somebody stands in line.
-        if sent != Sent::All || !turns.is_empty() {
+        state.protocol.turns().come(call);
+        // More may follow at once, unless a long row has to be written first or somebody stands in
+        // line.
+        let more = sent == Sent::All && state.protocol.streams().can_end(call);
+        if !more || !state.protocol.turns().is_empty() {
             self.said(state, call);
         }
         sent

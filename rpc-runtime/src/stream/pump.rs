@@ -53,8 +53,8 @@ pub(crate) enum PumpEnd {
 impl Pump {
     /// What is encoded at once, give or take an item: two batches of short items fill a frame.
     const BATCH_BYTES: usize = 30 * 1024;
-    /// What one stream sends before others have their turn, in one write.
-    const TURN_BATCHES: usize = 2;
+    /// What one stream sends before others have their turn; short items in one write.
+    const TURN_BATCHES: usize = 4;
 
     pub(crate) fn new(
         link: Arc<dyn Uplink>,

@@ -150,7 +150,6 @@ impl Receiver {
     ) -> Poll<Option<Result<T, Status>>> {
         self.report_if_due();
         while self.at == self.row.len() {
-            self.set_row(Bytes::new());
             match self.feed.poll_row(cx) {
                 Poll::Pending => {
                     self.report();
