@@ -10,6 +10,8 @@ mod common;
 mod faults;
 #[path = "etcd/gate.rs"]
 mod gate;
+#[path = "etcd/peers.rs"]
+mod peers;
 
 use std::time::Duration;
 

@@ -12,10 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::common::unique;
+use super::peers::{CutOff, Peers};
 
 /// A cluster in a folder of its own; killed when it is dropped.
 pub(crate) struct Etcd {
     members: Vec<Member>,
+    peers: Peers,
     folder: PathBuf,
 }
 
@@ -23,7 +25,9 @@ struct Member {
     child: Option<Child>,
     name: String,
     client: String,
+    /// Where it listens to its peers, and where they find it.
     peer: String,
+    relay: String,
     initial: String,
 }
 
@@ -47,7 +51,7 @@ impl Etcd {
         }
         // A port that is free now may be taken a moment later.
         for _ in 0..3 {
-            let mut etcd = Self::new(members);
+            let mut etcd = Self::new(members).await;
             for number in 0..members {
                 etcd.restart(number);
             }
@@ -58,7 +62,7 @@ impl Etcd {
         panic!("etcd does not start");
     }
 
-    fn new(count: usize) -> Self {
+    async fn new(count: usize) -> Self {
         let listeners = (0..2 * count).map(|_| {
             // Not where connections come from: while a member is down, none takes its port.
             let apart = TcpListener::bind("127.0.0.2:0");
@@ -71,18 +75,24 @@ impl Etcd {
             .iter()
             .map(|l| l.local_addr().unwrap().to_string());
         let hosts: Vec<_> = hosts.collect();
-        let named = hosts.iter().enumerate().take(count);
-        let initial = named.map(|(number, peer)| format!("m{number}=http://{peer}"));
+        let (peers, mut relays) = (Peers::new(), Vec::new());
+        for (number, peer) in hosts.iter().enumerate().take(count) {
+            relays.push(peers.open(number, peer.clone()).await);
+        }
+        let named = relays.iter().enumerate();
+        let initial = named.map(|(number, relay)| format!("m{number}=http://{relay}"));
         let initial = initial.collect::<Vec<_>>().join(",");
         let members = (0..count).map(|number| Member {
             child: None,
             name: format!("m{number}"),
             peer: hosts[number].clone(),
+            relay: relays[number].clone(),
             client: hosts[count + number].clone(),
             initial: initial.clone(),
         });
         Self {
             members: members.collect(),
+            peers,
             folder: std::env::temp_dir().join(unique("rpc-etcd")),
         }
     }
@@ -140,6 +150,36 @@ impl Etcd {
     /// SIGCONT.
     pub(crate) fn thaw(&self, number: usize) {
         self.members[number].signal("-CONT");
+    }
+
+    /// Cuts a member off from the others, until it says that nobody leads; its clients reach it as
+    /// before.
+    pub(crate) async fn cut_off(&self, number: usize) {
+        let member = &self.members[number];
+        let status = async || {
+            let status = ask(&member.client, "/v3/maintenance/status", &json!({})).await;
+            status.expect("the member answers")
+        };
+        let id = status().await["header"]["member_id"]
+            .as_str()
+            .unwrap()
+            .parse();
+        let cut_off = CutOff {
+            number,
+            id: id.unwrap(),
+        };
+        self.peers.cut_off.send_replace(Some(cut_off));
+        for _ in 0..200 {
+            if !status().await["leader"].is_string() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("a member that is cut off has a leader");
+    }
+
+    pub(crate) fn heal(&self) {
+        self.peers.cut_off.send_replace(None);
     }
 
     pub(crate) fn host(&self, number: usize) -> &str {
@@ -235,6 +275,7 @@ impl Member {
     fn start(&mut self, folder: &Path) {
         let client = format!("http://{}", self.client);
         let peer = format!("http://{}", self.peer);
+        let relay = format!("http://{}", self.relay);
         let folder = folder.join(&self.name);
         let child = Command::new("etcd")
             .args(["--name", &self.name])
@@ -243,7 +284,7 @@ impl Member {
             .args(["--listen-client-urls", &client])
             .args(["--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer])
-            .args(["--initial-advertise-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &relay])
             .args(["--initial-cluster", &self.initial])
             .args(["--logger", "zap", "--log-level", "error"])
             .stdin(Stdio::null())

@@ -1,5 +1,6 @@
 //! F5, F6: what etcd may do to those who depend on it.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -179,13 +180,34 @@ async fn f6_nobody_is_lost_when_the_leader_is_killed() {
     load.end_without_a_failure().await;
 }
 
-/// F6: the leader is frozen, as one that is cut off: its connections do not end, and say nothing.
+/// F6: the leader is frozen: its connections do not end, and say nothing.
 #[tokio::test]
 async fn f6_a_frozen_leader_holds_nobody_up() {
     let Some(etcd) = Etcd::start(3).await else {
         return;
     };
     let leader = etcd.leader().await;
+    let frozen = || async { etcd.freeze(leader) };
+    assert_holds_nobody_up(&etcd, leader, frozen(), || etcd.thaw(leader)).await;
+}
+
+/// F6: the leader is cut off from the others: it answers, and knows nothing new.
+#[tokio::test]
+async fn f6_a_leader_that_is_cut_off_holds_nobody_up() {
+    let Some(etcd) = Etcd::start(3).await else {
+        return;
+    };
+    let leader = etcd.leader().await;
+    assert_holds_nobody_up(&etcd, leader, etcd.cut_off(leader), || etcd.heal()).await;
+}
+
+/// Whatever happens to the leader, no call fails, nobody who lives is lost, and changes are seen.
+async fn assert_holds_nobody_up(
+    etcd: &Etcd,
+    leader: usize,
+    fault: impl Future<Output = ()>,
+    repair: impl FnOnce(),
+) {
     let hosts = [0, 1, 2].map(|n| etcd.host((leader + n) % 3));
     // It is the first that everybody asks.
     let target = format!("etcd://{}/rpc", hosts.join(","));
@@ -194,20 +216,20 @@ async fn f6_a_frozen_leader_holds_nobody_up() {
     let _a = start(&target, "a", ttl).await;
     until(&mut watch, &["a"]).await;
     let load = Load::start(&target).await;
-    etcd.freeze(leader);
-    let frozen = Instant::now();
+    fault.await;
+    let began = Instant::now();
     let target = format!("etcd://{},{}/rpc", hosts[1], hosts[2]);
     let b = start(&target, "b", ttl).await;
     until(&mut watch, &["a", "b"]).await;
-    let took = frozen.elapsed();
-    println!("a change is seen {took:?} after the leader froze");
-    // 5 s of silence, a question of 1 s, a list that asks the frozen one first, an election.
+    let took = began.elapsed();
+    println!("a change is seen after {took:?}");
+    // 5 s of silence, a question of 1 s, a list that asks the leader first, an election.
     assert!(took <= seconds(15), "{took:?}");
-    while frozen.elapsed() < ttl + seconds(2) {
+    while began.elapsed() < ttl + seconds(2) {
         assert_eq!(versions(&watch.snapshot().unwrap()), ["a", "b"]);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    etcd.thaw(leader);
+    repair();
     b.shutdown().await;
     until(&mut watch, &["a"]).await;
     load.end_without_a_failure().await;
