@@ -9,6 +9,7 @@ mod cancels;
 mod client;
 mod guard;
 mod ids;
+mod landing;
 mod liveness;
 mod pace;
 mod server;
@@ -16,6 +17,7 @@ mod slots;
 mod streams;
 
 pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};
+pub use landing::{Arriving, Behind, Landing};
 pub use liveness::KeepAlive;
 pub use server::{
     Answered, PlainRequest, PlainRequests, Replies, ServerConfig, ServerConnection, ServerEvent,

@@ -25,6 +25,7 @@ use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use rpc_core::connection::Arriving;
 use rpc_core::wire::Outgoing;
 use tokio::io::AsyncWrite;
 
@@ -34,6 +35,8 @@ use self::lock::Mutex;
 pub(crate) trait Protocol: Send + 'static {
     /// What waits to be written.
     fn outgoing(&mut self) -> &mut Outgoing;
+    /// What has arrived of a frame that is not complete.
+    fn arriving(&mut self) -> Arriving<'_>;
     /// Starts the timeouts that wait to be told the time.
     fn anchor(&mut self) {}
     /// When the driver has to act because of the time.

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use bytes::{Bytes, BytesMut};
 
 use super::ConnectionError;
+use super::landing::Landing;
 use crate::Metadata;
 use crate::wire::{Body, CHUNK_BYTES, Header};
 
@@ -90,25 +91,58 @@ impl Assemblies {
 
     /// Adds a piece to the message of its call.
     pub(super) fn add(&mut self, call: u32, piece: &[u8]) -> Result<Added, ConnectionError> {
+        self.arrived(call, piece.len(), |assembly| {
+            let missing = assembly.missing;
+            if let Some(bytes) = &mut assembly.bytes {
+                make_room(bytes, piece.len(), missing);
+                bytes.extend_from_slice(piece);
+            }
+        })
+    }
+
+    /// Notes that so many bytes of a piece are among the bytes of its message.
+    pub(super) fn landed(&mut self, call: u32, count: usize) -> Result<Added, ConnectionError> {
+        self.arrived(call, count, |_| {})
+    }
+
+    /// The message of a call as far as it has arrived, with room for more of it; nothing if nobody
+    /// wants it, or so much of a piece is more than it misses.
+    pub(super) fn take(&mut self, call: u32, piece: usize) -> Option<BytesMut> {
+        let assembly = self.begun.get_mut(&call)?;
+        let missing = assembly.missing;
+        let bytes = assembly.bytes.as_mut().filter(|_| piece <= missing)?;
+        // Part of a piece is better than a large allocation before it is here.
+        make_room(bytes, piece.min(CHUNK_BYTES / 4), missing);
+        Some(std::mem::take(bytes))
+    }
+
+    /// Gives back what was taken; it is dropped if nobody wants it any more.
+    pub(super) fn put_back(&mut self, call: u32, bytes: BytesMut) {
+        let assembly = self.begun.get_mut(&call);
+        if let Some(place) = assembly.and_then(|assembly| assembly.bytes.as_mut()) {
+            *place = bytes;
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        call: u32,
+        count: usize,
+        put: impl FnOnce(&mut Assembly),
+    ) -> Result<Added, ConnectionError> {
         let Entry::Occupied(mut entry) = self.begun.entry(call) else {
             return Ok(Added::Unknown);
         };
         let assembly = entry.get_mut();
-        let rest = assembly.missing.checked_sub(piece.len());
-        assembly.missing = rest
-            .filter(|_| !piece.is_empty())
+        let rest = assembly.missing.checked_sub(count);
+        let rest = rest
+            .filter(|_| count > 0)
             .ok_or(ConnectionError::Violation(
                 "a piece beyond the end of its message",
             ))?;
-        if let Some(bytes) = &mut assembly.bytes {
-            if bytes.capacity() - bytes.len() < piece.len() {
-                // Grows with what has arrived, not with what was announced.
-                let ahead = bytes.len().max(CHUNK_BYTES).min(assembly.missing);
-                bytes.reserve(piece.len() + ahead);
-            }
-            bytes.extend_from_slice(piece);
-        }
-        if assembly.missing > 0 {
+        put(assembly);
+        assembly.missing = rest;
+        if rest > 0 {
             return Ok(Added::Part);
         }
         let whole = entry.remove();
@@ -139,5 +173,14 @@ impl Assemblies {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Makes room for `more` bytes of a message of which so much is missing, and for what is read behind
+/// it. Grows with what has arrived, not with what was announced.
+fn make_room(bytes: &mut BytesMut, more: usize, missing: usize) {
+    if bytes.capacity() - bytes.len() < more + Landing::BEHIND_BYTES {
+        let trusted = bytes.len().max(CHUNK_BYTES);
+        bytes.reserve(missing.min(trusted).max(more) + Landing::BEHIND_BYTES);
     }
 }

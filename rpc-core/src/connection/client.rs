@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::assembly::Assemblies;
 use super::cancels::Cancels;
+use super::landing::Arriving;
 use super::liveness::{Check, Liveness, earlier};
 use super::pace::TokenBucket;
 use super::slots::{Slots, Terms};
@@ -111,10 +112,14 @@ impl<T> ClientConnection<T> {
         &mut self.outgoing
     }
 
-    /// Where the rest of a large reply can be read to; see [`Decoder::direct`].
+    /// What has arrived of a frame that is not complete: its rest can be read to where it belongs.
     #[inline]
-    pub fn decoder(&mut self) -> &mut Decoder {
-        &mut self.decoder
+    pub fn arriving(&mut self) -> Arriving<'_> {
+        Arriving {
+            decoder: &mut self.decoder,
+            assemblies: &mut self.assemblies,
+            progress: None,
+        }
     }
 
     /// Calls that wait for an answer.
@@ -301,6 +306,7 @@ impl<T> ClientConnection<T> {
             let event = match frame {
                 Frame::Whole(header, body) => self.handle_frame(header, body)?,
                 Frame::Oversized(header) => self.handle_oversized(header)?,
+                Frame::Landed(header) => self.handle_landed(header)?,
             };
             if event.is_some() {
                 return Ok(event);

@@ -18,6 +18,7 @@ use std::time::Instant;
 use super::assembly::Assemblies;
 use super::guard::{FloodGuard, Progress};
 use super::ids::RisingIds;
+use super::landing::Arriving;
 use super::liveness::{Check, Liveness, earlier};
 use super::streams::StreamTable;
 use super::{CallId, ConnectionError, go_away_body, ping};
@@ -122,10 +123,14 @@ impl<T> ServerConnection<T> {
         &mut self.outgoing
     }
 
-    /// Where the rest of a large request can be read to; see [`Decoder::direct`].
+    /// What has arrived of a frame that is not complete: its rest can be read to where it belongs.
     #[inline]
-    pub fn decoder(&mut self) -> &mut Decoder {
-        &mut self.decoder
+    pub fn arriving(&mut self) -> Arriving<'_> {
+        Arriving {
+            decoder: &mut self.decoder,
+            assemblies: &mut self.assemblies,
+            progress: Some(&mut self.progress),
+        }
     }
 
     /// The longest reply, and the longest item of one, that the client accepts.
@@ -256,6 +261,7 @@ impl<T> ServerConnection<T> {
             let event = match frame {
                 Frame::Whole(header, body) => self.handle_frame(header, body)?,
                 Frame::Oversized(header) => self.handle_oversized(header)?,
+                Frame::Landed(header) => self.handle_landed(header)?,
             };
             if self.progress.is_watching() && !self.is_within_message() {
                 self.progress.note_frame();

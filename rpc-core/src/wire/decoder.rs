@@ -1,7 +1,6 @@
 //! From a byte stream, cut anywhere, to frames.
 
-use bytes::buf::Limit;
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
 use super::{Body, CHUNK_BYTES_MAX, WireError};
@@ -14,6 +13,8 @@ pub enum Frame<'a> {
     Whole(Header, Body<'a>),
     /// A frame whose body is over the limit; the body will be skipped.
     Oversized(Header),
+    /// As much of a piece as this header says was read to where it belongs, and is not here.
+    Landed(Header),
 }
 
 /// Cuts a byte stream into frames.
@@ -29,6 +30,8 @@ pub struct Decoder {
     skip: usize,
     /// The piece of a message of which more is to come: it is handed on as it arrives.
     piece: Option<Header>,
+    /// Bytes of the piece that have landed and were not told: 0 <= landed <= piece.length
+    landed: u32,
 }
 
 impl Decoder {
@@ -47,6 +50,7 @@ impl Decoder {
             partial: BytesMut::new(),
             skip: 0,
             piece: None,
+            landed: 0,
         }
     }
 
@@ -80,21 +84,34 @@ impl Decoder {
         Some((header, body, rest))
     }
 
-    /// Where the rest of a large body can be read to directly; call [`next`](Self::next) afterwards.
-    ///
-    /// `None` unless at least `worthwhile` bytes of one body are still to come.
-    pub fn direct(&mut self, worthwhile: usize) -> Option<Limit<&mut BytesMut>> {
-        let missing = self.missing()?;
-        if missing < worthwhile {
-            return None;
-        }
-        // Grows with what has arrived, not with what was announced.
-        let trusted = self.partial.len().max(Self::TRUSTED_BYTES_MAX);
+    /// The piece of which more is to come, and that much.
+    pub(crate) fn piece(&self) -> Option<(u32, usize)> {
+        let piece = self.piece.filter(|_| self.landed == 0)?;
+        Some((piece.call, piece.length as usize))
+    }
+
+    /// Notes that so many bytes of the piece were read to where they belong.
+    pub(crate) fn piece_landed(&mut self, bytes: usize) {
+        let length = self.piece.map_or(0, |piece| piece.length);
+        // At most the length, which is a `u32`.
+        self.landed = bytes.min(length as usize) as u32;
+    }
+
+    /// The frame that is not complete, with room for more of it, and how much is missing: at least so
+    /// much.
+    pub(crate) fn take_partial(&mut self, worthwhile: usize) -> Option<(BytesMut, usize)> {
+        let missing = self.missing().filter(|missing| *missing >= worthwhile)?;
         if self.partial.capacity() == self.partial.len() {
+            // Grows with what has arrived, not with what was announced.
+            let trusted = self.partial.len().max(Self::TRUSTED_BYTES_MAX);
             self.partial.reserve(missing.min(trusted));
         }
-        let room = self.partial.capacity() - self.partial.len();
-        Some((&mut self.partial).limit(missing.min(room)))
+        Some((std::mem::take(&mut self.partial), missing))
+    }
+
+    /// Gives back what was taken, and what has arrived of it meanwhile.
+    pub(crate) fn put_partial(&mut self, partial: BytesMut) {
+        self.partial = partial;
     }
 
     /// True between two frames: the stream may end here.
@@ -102,6 +119,12 @@ impl Decoder {
     #[must_use]
     pub fn is_at_boundary(&self) -> bool {
         self.partial.is_empty() && self.skip == 0 && self.piece.is_none()
+    }
+
+    /// How much memory is held for a frame that is not complete.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity()
     }
 
     /// How many bytes of a frame that is not complete are kept.
@@ -117,6 +140,11 @@ impl Decoder {
             return Ok(None);
         }
         if let Some(piece) = self.piece {
+            let landed = std::mem::take(&mut self.landed);
+            if landed > 0 {
+                let header = self.advance_piece(piece, landed);
+                return Ok(Some(Frame::Landed(header)));
+            }
             return Ok(self.next_of_piece(piece, input));
         }
         let Some(header) = self.partial_header(input) else {
@@ -147,14 +175,18 @@ impl Decoder {
     /// As much of a piece as there is, as a piece of its own.
     fn next_of_piece<'a>(&mut self, piece: Header, input: &mut &'a [u8]) -> Option<Frame<'a>> {
         let part = take(input, piece.length as usize);
-        let length = part.len() as u32;
+        let header = self.advance_piece(piece, part.len() as u32);
+        (!part.is_empty()).then_some(Frame::Whole(header, Body::Borrowed(part)))
+    }
+
+    /// Splits so much off the piece.
+    fn advance_piece(&mut self, piece: Header, length: u32) -> Header {
         let missing = piece.length - length;
         self.piece = (missing > 0).then_some(Header {
             length: missing,
             ..piece
         });
-        let header = Header { length, ..piece };
-        (length > 0).then_some(Frame::Whole(header, Body::Borrowed(part)))
+        Header { length, ..piece }
     }
 
     /// Completes the header of the partial frame.
@@ -223,6 +255,7 @@ mod tests {
             match frame {
                 Frame::Whole(header, body) => frames.push((header.call, body.to_vec())),
                 Frame::Oversized(header) => frames.push((header.call, b"oversized".to_vec())),
+                Frame::Landed(header) => panic!("nothing has landed: {header:?}"),
             }
         }
         assert!(input.is_empty(), "the decoder takes all it is given");
@@ -260,9 +293,14 @@ mod tests {
         };
         assert!(decode(&mut decoder, &header.to_bytes()).is_empty());
         assert!(decode(&mut decoder, &[0]).is_empty());
-        assert!(decoder.partial.capacity() <= Decoder::TRUSTED_BYTES_MAX + HEADER_BYTES);
-        let room = decoder.direct(1).unwrap().remaining_mut();
-        assert!(room <= Decoder::TRUSTED_BYTES_MAX, "{room}");
+        assert!(decoder.held_bytes() <= Decoder::TRUSTED_BYTES_MAX + HEADER_BYTES);
+        let (partial, missing) = decoder.take_partial(1).unwrap();
+        assert_eq!(missing, (4 << 20) - 1);
+        let capacity = partial.capacity();
+        assert!(
+            capacity <= Decoder::TRUSTED_BYTES_MAX + HEADER_BYTES,
+            "{capacity}"
+        );
     }
 
     #[test]
@@ -280,20 +318,5 @@ mod tests {
                 "{length}"
             );
         }
-    }
-
-    #[test]
-    fn a_large_body_can_be_read_in_place() {
-        let stream = frame(Kind::Response, 1, &[9; 300_000]);
-        let mut decoder = Decoder::new(1 << 20);
-        let (head, mut rest) = stream.split_at(1000);
-        assert!(decode(&mut decoder, head).is_empty());
-        while let Some(mut room) = decoder.direct(1) {
-            let part = rest.len().min(room.remaining_mut());
-            room.put_slice(&rest[..part]);
-            rest = &rest[part..];
-        }
-        let frames = decode(&mut decoder, rest);
-        assert_eq!(frames, [(1, vec![9; 300_000])]);
     }
 }

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::BufMut;
 use rpc_core::connection::{
-    CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, RequestHead,
+    CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, Landing, RequestHead,
     ServerConfig, ServerConnection, ServerEvent,
 };
-use rpc_core::wire::Decoder;
 use rpc_core::{Code, Metadata, MethodId, Status};
 
 /// Replies with the body and the metadata of the request.
@@ -170,7 +169,7 @@ pub(crate) struct Pair {
     to_server: Direction,
     to_client: Direction,
     pub(super) now: Instant,
-    /// Read the rest of a cut body through [`Decoder::direct`], as a runtime does.
+    /// Read the rest of a frame to where it belongs, as a runtime does.
     in_place: bool,
 }
 
@@ -278,8 +277,15 @@ impl Pair {
     pub(crate) fn server_reads(&mut self, mut piece: &[u8]) -> Result<(), ConnectionError> {
         self.server.handle_receipt(self.now, piece.len());
         if self.in_place {
-            read_in_place(self.server.decoder(), &mut piece);
+            let landing = self.server.arriving().landing(1);
+            let landing = landing.map(|landing| land(landing, &mut piece));
+            let behind = landing.map(|landing| self.server.arriving().land(landing));
+            self.server_reads_next(&behind.unwrap_or_default())?;
         }
+        self.server_reads_next(piece)
+    }
+
+    fn server_reads_next(&mut self, mut piece: &[u8]) -> Result<(), ConnectionError> {
         while let Some(event) = self.server.handle_input(&mut piece)? {
             self.serve(event);
         }
@@ -291,8 +297,15 @@ impl Pair {
     pub(crate) fn client_reads(&mut self, mut piece: &[u8]) -> Result<(), ConnectionError> {
         self.client.handle_receipt(self.now);
         if self.in_place {
-            read_in_place(self.client.decoder(), &mut piece);
+            let landing = self.client.arriving().landing(1);
+            let landing = landing.map(|landing| land(landing, &mut piece));
+            let behind = landing.map(|landing| self.client.arriving().land(landing));
+            self.client_reads_next(&behind.unwrap_or_default())?;
         }
+        self.client_reads_next(piece)
+    }
+
+    fn client_reads_next(&mut self, mut piece: &[u8]) -> Result<(), ConnectionError> {
         while let Some(event) = self.client.handle_input(&mut piece)? {
             let saw = note(&mut self.client, event);
             self.client_saw.push(saw);
@@ -326,7 +339,7 @@ impl Pair {
         self.client.open_calls() == 0
             && self.server.is_idle()
             && self.client.outgoing().is_empty()
-            && self.client.decoder().is_at_boundary()
+            && !self.client.arriving().is_within_frame()
     }
 
     /// A call still gets its reply.
@@ -344,14 +357,22 @@ impl Pair {
 
     /// How much memory the server holds for a body that is not complete.
     pub(crate) fn server_buffer(&mut self) -> usize {
-        let rest = self.server.decoder().direct(1);
-        rest.map_or(0, |rest| rest.get_ref().capacity())
+        let landing = self.server.arriving().landing(1);
+        landing.map_or(0, |landing| {
+            let held = landing.capacity();
+            self.server.arriving().land(landing);
+            held
+        })
     }
 
     /// How much memory the client holds for a body that is not complete.
     pub(crate) fn client_buffer(&mut self) -> usize {
-        let rest = self.client.decoder().direct(1);
-        rest.map_or(0, |rest| rest.get_ref().capacity())
+        let landing = self.client.arriving().landing(1);
+        landing.map_or(0, |landing| {
+            let held = landing.capacity();
+            self.client.arriving().land(landing);
+            held
+        })
     }
 
     fn serve(&mut self, event: ServerEvent<'_, u64>) {
@@ -532,15 +553,13 @@ pub(crate) fn entries(mut row: &[u8]) -> Vec<Vec<u8>> {
     items
 }
 
-fn read_in_place(decoder: &mut Decoder, piece: &mut &[u8]) {
-    while !piece.is_empty() {
-        let Some(mut room) = decoder.direct(1) else {
-            return;
-        };
-        let (part, rest) = piece.split_at(piece.len().min(room.remaining_mut()));
-        room.put_slice(part);
-        *piece = rest;
-    }
+/// Reads so much of what has arrived as there is room for.
+fn land(mut landing: Landing, arrived: &mut &[u8]) -> Landing {
+    let mut room = landing.room();
+    let (part, rest) = arrived.split_at(arrived.len().min(room.remaining_mut()));
+    room.put_slice(part);
+    *arrived = rest;
+    landing
 }
 
 /// What waits to be written, written.

@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use rpc_core::connection::{
-    CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, Streams,
+    Arriving, CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, Streams,
 };
 use rpc_core::wire::Outgoing;
 use rpc_core::{Codec, Status};
@@ -152,11 +152,8 @@ impl Connection {
     /// True if the server has said what services it has, and this is not among them.
     pub(super) fn lacks_service(&self, name: &str) -> bool {
         let state = self.shared.lock();
-        let services = state
-            .protocol
-            .core
-            .peer()
-            .map_or(&[][..], |ack| &ack.services);
+        let peer = state.protocol.core.peer();
+        let services = peer.map_or(&[][..], |ack| &ack.services);
         // An empty list says nothing: one that is too long is not sent.
         !services.is_empty() && services.iter().all(|service| service != name)
     }
@@ -236,6 +233,11 @@ impl Protocol for Client {
     #[inline]
     fn outgoing(&mut self) -> &mut Outgoing {
         self.core.outgoing()
+    }
+
+    #[inline]
+    fn arriving(&mut self) -> Arriving<'_> {
+        self.core.arriving()
     }
 
     #[inline]

@@ -8,13 +8,13 @@ mod ending;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rpc_core::connection::ConnectionError;
-use tokio::io::{AsyncRead, ReadBuf};
+use rpc_core::connection::{ConnectionError, Landing};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Sleep;
 
 use self::ending::Ending;
@@ -29,7 +29,8 @@ pub(crate) trait Side: Send + Unpin + 'static {
     /// server's back-pressure. The client has to go on reading, or both could wait for ever.
     const READS_ONLY_WHEN_FLUSHED: bool;
 
-    /// Acts on bytes that arrived. Leaves input over only to have a full outgoing buffer flushed.
+    /// Acts on bytes that arrived, and on those that have landed. Leaves input over only to have a full
+    /// outgoing buffer flushed.
     fn process(
         &mut self,
         shared: &Arc<Shared<Self::Protocol>>,
@@ -95,6 +96,10 @@ pub(crate) struct Driver<S: Side> {
     yielded: bool,
     /// Input that waits because the outgoing buffer is full.
     stash: Vec<u8>,
+    /// The rest of a frame is still to come, as was seen before the last flush.
+    within_frame: bool,
+    /// What was read last landed where it belongs: what comes next is likely to be of its kind.
+    landed: bool,
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing of what waits to be written.
     stall: Option<Stall>,
@@ -111,6 +116,10 @@ struct Stall {
 }
 
 impl<S: Side> Driver<S> {
+    /// So much of a frame has to be missing to be read to where it belongs.
+    const LANDING_BYTES_MIN: usize = 4 * 1024;
+    /// What is read behind something that landed: the headers of what is next, and little of its body.
+    const HEAD_BYTES: usize = 512;
     /// How long the peer may take nothing of what waits to be written.
     const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
@@ -125,6 +134,8 @@ impl<S: Side> Driver<S> {
             reader,
             yielded: false,
             stash: Vec::new(),
+            within_frame: false,
+            landed: false,
             timer: None,
             stall: None,
             ending: None,
@@ -201,6 +212,7 @@ impl<S: Side> Driver<S> {
     /// Writes all there is. Ready with true if the connection is to end now.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut state = self.shared.lock();
+        self.within_frame = state.protocol.arriving().is_within_frame();
         state.driver_is_due = false;
         state.protocol.anchor();
         loop {
@@ -256,17 +268,56 @@ impl<S: Side> Driver<S> {
             let stash = std::mem::take(&mut self.stash);
             return Poll::Ready(self.process(&stash, cx));
         }
+        if let Some(landing) = self.landing() {
+            return self.poll_landing(landing, cx);
+        }
+        // What lies behind a long message is more often than not the head of the next.
+        let most = if self.landed {
+            Self::HEAD_BYTES
+        } else {
+            buffer::READ_BYTES
+        };
         buffer::with(|buffer| {
-            let mut read = ReadBuf::new(buffer);
+            let mut read = ReadBuf::new(&mut buffer[..most]);
             match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
                 Poll::Ready(Ok(())) if read.filled().is_empty() => {
                     Poll::Ready(Err(Closed::EndOfStream))
                 }
-                Poll::Ready(Ok(())) => Poll::Ready(self.process(read.filled(), cx)),
+                Poll::Ready(Ok(())) => {
+                    self.landed = false;
+                    Poll::Ready(self.process(read.filled(), cx))
+                }
             }
         })
+    }
+
+    fn landing(&self) -> Option<Landing> {
+        if !self.within_frame {
+            return None;
+        }
+        let mut state = self.shared.lock();
+        state.protocol.arriving().landing(Self::LANDING_BYTES_MIN)
+    }
+
+    /// Reads once to where the bytes belong, and processes that.
+    fn poll_landing(
+        &mut self,
+        mut landing: Landing,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Progress, Closed>> {
+        let read = pin!(self.reader.read_buf(&mut landing.room())).poll(cx);
+        let behind = self.shared.lock().protocol.arriving().land(landing);
+        match read {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::EndOfStream)),
+            Poll::Ready(Ok(_)) => {
+                self.landed = true;
+                Poll::Ready(self.process(&behind, cx))
+            }
+        }
     }
 
     fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<Progress, Closed> {

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{
-    Answered, CallId, ConnectionError, Replies, ServerConfig, ServerConnection, ServerEvent,
-    Streams, Unended,
+    Answered, Arriving, CallId, ConnectionError, Replies, ServerConfig, ServerConnection,
+    ServerEvent, Streams, Unended,
 };
 use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Metadata, Status};
@@ -201,6 +201,11 @@ impl Protocol for Serving {
     }
 
     #[inline]
+    fn arriving(&mut self) -> Arriving<'_> {
+        self.core.arriving()
+    }
+
+    #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
         self.core.poll_timeout()
     }
@@ -292,8 +297,9 @@ impl Side for ServerSide {
         state.protocol.core.handle_receipt(now, input.len());
         loop {
             let serving = &mut state.protocol;
-            let waiting = serving.core.outgoing().len();
-            let Some(room) = Self::OUTGOING_BYTES_MAX.checked_sub(waiting) else {
+            // What has landed is not in the input: nobody would come back for it.
+            let room = Self::OUTGOING_BYTES_MAX.checked_sub(serving.core.outgoing().len());
+            let Some(room) = room.or(input.is_empty().then_some(0)) else {
                 return Ok(Progress::default());
             };
             if !self.router.intercepts() {

@@ -109,7 +109,25 @@ impl<T> ClientConnection<T> {
         call: u32,
         piece: &[u8],
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
-        match self.assemblies.add(call, piece)? {
+        let added = self.assemblies.add(call, piece)?;
+        self.handle_added(call, added)
+    }
+
+    /// A piece, or a part of one, of which the bytes are where they belong.
+    pub(super) fn handle_landed<'a>(
+        &mut self,
+        piece: Header,
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        let added = self.assemblies.landed(piece.call, piece.length as usize)?;
+        self.handle_added(piece.call, added)
+    }
+
+    fn handle_added<'a>(
+        &mut self,
+        call: u32,
+        added: Added,
+    ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        match added {
             Added::Part => Ok(None),
             Added::Unknown if self.calls.is_used(call) => Ok(None),
             Added::Unknown => Err(NO_SUCH_CALL),

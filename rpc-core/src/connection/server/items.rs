@@ -139,7 +139,25 @@ impl<T> ServerConnection<T> {
         wire: u32,
         piece: &[u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
-        let (head, bytes) = match self.assemblies.add(wire, piece)? {
+        let added = self.assemblies.add(wire, piece)?;
+        self.handle_added(wire, added)
+    }
+
+    /// A piece, or a part of one, of which the bytes are where they belong.
+    pub(super) fn handle_landed<'a>(
+        &mut self,
+        piece: Header,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        let added = self.assemblies.landed(piece.call, piece.length as usize)?;
+        self.handle_added(piece.call, added)
+    }
+
+    fn handle_added<'a>(
+        &mut self,
+        wire: u32,
+        added: Added,
+    ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        let (head, bytes) = match added {
             Added::Part => return Ok(None),
             Added::Unknown => return self.skip_late(wire),
             Added::Whole(head, bytes) => (head, bytes.unwrap_or_default()),
