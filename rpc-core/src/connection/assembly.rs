@@ -1,5 +1,7 @@
 //! Messages that arrive in pieces: `[frame.pieces]`.
 
+mod spare;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -82,7 +84,7 @@ impl Assemblies {
         };
         vacant.insert(Assembly {
             head,
-            bytes: wanted.then(BytesMut::new),
+            bytes: wanted.then(|| spare::take(length + Landing::BEHIND_BYTES)),
             missing: length,
         });
         self.unwanted += usize::from(!wanted);
@@ -147,7 +149,7 @@ impl Assemblies {
         }
         let whole = entry.remove();
         self.unwanted -= usize::from(whole.bytes.is_none());
-        Ok(Added::Whole(whole.head, whole.bytes.map(BytesMut::freeze)))
+        Ok(Added::Whole(whole.head, whole.bytes.map(spare::keep)))
     }
 
     /// Another message of this call is here, or the end of its stream: none may be incomplete.
