@@ -1,7 +1,7 @@
 //! What this project wants to reach, and whether it does.
 
 use crate::metric::Metric;
-use crate::peers::{BARE, OURS, OURS_OFF, OURS_ON, Peer};
+use crate::peers::{BARE, OURS, OURS_OFF, OURS_ON, OURS_POOL, Peer, VOLO_POOL};
 use crate::placement::Placement;
 use crate::results::Table;
 
@@ -69,8 +69,14 @@ const GOALS: &[Goal] = &[
     goal("record", OneCore, Rate, TimesBest(10.0, &["tarpc"])),
     goal("record", TwoCores, Rate, Times(3.0, "tarpc")),
     goal("pending", OneCore, Rate, Times(5.0, "tarpc")),
+    // On one connection against the best of all, however many connections that has; and like with
+    // like.
     goal("64KiB", OneCore, Bandwidth, TimesBest(1.0, &[])),
     goal("1MiB", OneCore, Bandwidth, TimesBest(1.0, &[])),
+    goal("64KiB", OneCore, Bandwidth, Times(1.0, VOLO_POOL)).of(OURS_POOL),
+    goal("1MiB", OneCore, Bandwidth, Times(1.0, VOLO_POOL)).of(OURS_POOL),
+    goal("64KiB", OneCore, Bandwidth, TimesBest(1.0, &[VOLO_POOL])),
+    goal("1MiB", OneCore, Bandwidth, TimesBest(1.0, &[VOLO_POOL])),
     goal("open12k", OneCore, P50, Times(1.1, BARE)),
     goal("open12k", OneCore, P99, Times(1.3, BARE)),
     goal("open12k", OneCore, P999, Times(2.0, BARE)),
@@ -107,9 +113,13 @@ impl Goal {
                 let others = others.filter(|peer| Peer::is_other(peer) && !but.contains(peer));
                 let figures = others.filter_map(|peer| Some((of(peer)?, peer)));
                 let (best, peer) = figures.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+                let but = match but {
+                    [] => String::new(),
+                    but => format!(" but {}", but.join(", ")),
+                };
                 Some((
                     factor * best,
-                    format!("{factor} × {peer}, the best of the others"),
+                    format!("{factor} × {peer}, the best of the others{but}"),
                 ))
             }
             Most(limit) => Some((limit * MEASURING, "a number".to_owned())),

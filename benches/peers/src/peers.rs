@@ -33,15 +33,19 @@ pub(crate) const OURS: &str = "ours";
 /// This project with other settings; measured only where a workload asks for them.
 pub(crate) const OURS_OFF: &str = "ours-off";
 pub(crate) const OURS_ON: &str = "ours-on";
+pub(crate) const OURS_POOL: &str = "ours-pool";
+/// Of the others, the one that has several connections.
+pub(crate) const VOLO_POOL: &str = "volo-pool";
+const VARIANTS: [&str; 3] = [OURS_OFF, OURS_ON, OURS_POOL];
 
 impl Peer {
     pub(crate) fn is_variant(self) -> bool {
-        [OURS_OFF, OURS_ON].contains(&self.name)
+        VARIANTS.contains(&self.name)
     }
 
     /// Neither the yardstick nor this project.
     pub(crate) fn is_other(name: &str) -> bool {
-        ![BARE, OURS, OURS_OFF, OURS_ON].contains(&name)
+        ![BARE, OURS].contains(&name) && !VARIANTS.contains(&name)
     }
 }
 
@@ -75,6 +79,13 @@ pub(crate) const PEERS: &[Peer] = &[
         hello: None,
     },
     Peer {
+        name: OURS_POOL,
+        what: "this project with a connection for each call in flight, as volo-pool",
+        program: rust("peer-ours", "peer-ours-pool"),
+        packages: &[],
+        hello: None,
+    },
+    Peer {
         name: "tarpc",
         what: "bincode over TCP",
         program: rust("peer-tarpc", "peer-tarpc"),
@@ -96,7 +107,7 @@ pub(crate) const PEERS: &[Peer] = &[
         hello: None,
     },
     Peer {
-        name: "volo-pool",
+        name: VOLO_POOL,
         what: "Thrift, a connection for each call in flight",
         program: rust("peer-volo", "peer-volo-pool"),
         packages: &["volo-thrift", "pilota"],

@@ -3,7 +3,7 @@
 use peers_harness::{Load, Operation, Work};
 
 use crate::metric::Metric;
-use crate::peers::{BARE, OURS, OURS_OFF, OURS_ON, Peer};
+use crate::peers::{BARE, OURS, OURS_OFF, OURS_ON, OURS_POOL, Peer};
 use crate::placement::Placement;
 
 /// A payload of this many bytes, where its size is not the question.
@@ -20,6 +20,8 @@ pub(crate) struct Workload {
     pub(crate) counted: bool,
     /// Who is measured, if not everybody.
     only: &'static [&'static str],
+    /// Variants of this project that are measured besides everybody.
+    also: &'static [&'static str],
     /// Where it is measured, if it matters.
     placements: &'static [Placement],
 }
@@ -38,7 +40,9 @@ impl Workload {
     pub(crate) fn is_for(&self, peer: Peer) -> bool {
         match self.kind {
             Kind::Build => peer.hello.is_some(),
-            Kind::Calls(_) if self.only.is_empty() => !peer.is_variant(),
+            Kind::Calls(_) if self.only.is_empty() => {
+                !peer.is_variant() || self.also.contains(&peer.name)
+            }
             Kind::Calls(_) => self.only.contains(&peer.name),
         }
     }
@@ -87,6 +91,7 @@ pub(crate) fn all() -> Vec<Workload> {
         metrics: RATE,
         counted: false,
         only: &[],
+        also: &[],
         placements: &[],
     };
     let bulk = |name, what, bytes, in_flight| Workload {
@@ -95,6 +100,7 @@ pub(crate) fn all() -> Vec<Workload> {
             ..load(1, in_flight)
         }),
         metrics: BULK,
+        also: &[OURS_POOL],
         ..closed(name, what, 1, in_flight)
     };
     let working = |name, what, in_flight, work| Workload {

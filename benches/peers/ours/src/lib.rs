@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use peers_harness::{Client, Peer, Record, Result, Work};
-use rpc::{Channel, ChannelBuilder, Interceptor, Server, ServerBuilder, Streaming};
+use rpc::{Channel, ChannelBuilder, ConnectionPool, Interceptor, Server, ServerBuilder, Streaming};
 use serde::de::DeserializeOwned;
 
 /// More than the 1,000 of one address that a server takes unless it is told.
@@ -56,6 +56,18 @@ impl Switches for On {
     }
     fn channel(channel: ChannelBuilder) -> ChannelBuilder {
         channel.default_timeout(TIMEOUT).interceptor(Idle)
+    }
+}
+
+/// What it promises, on as many connections as there are calls in flight.
+pub struct Pooled;
+
+impl Switches for Pooled {
+    fn channel(channel: ChannelBuilder) -> ChannelBuilder {
+        let pool = ConnectionPool::new()
+            .with_max_connections(CONNECTIONS_MAX)
+            .with_calls_per_connection_max(1);
+        channel.default_timeout(TIMEOUT).connection_pool(pool)
     }
 }
 
