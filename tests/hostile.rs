@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use common::{Exchange, Wires, process, raw, soon};
-use rpc::{Channel, MethodId, Server, ServerBuilder};
+use rpc::{Channel, MethodId, Server, ServerBuilder, Streaming};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -33,6 +33,14 @@ trait Work {
     async fn take(&self, bytes: &[u8]) -> rpc::Result<u64>;
     /// Never answers.
     async fn wait(&self) -> rpc::Result<()>;
+    /// Items of 64 KiB without end.
+    async fn flow(&self) -> rpc::Result<Streaming<Vec<u8>>>;
+    /// Reads all items.
+    async fn fill(&self, items: Streaming<Vec<u8>>) -> rpc::Result<()>;
+}
+
+fn endless() -> Streaming<Vec<u8>> {
+    Streaming::new(futures_util::stream::repeat_with(|| vec![7; 64 * 1024]))
 }
 
 #[derive(Clone, Default)]
@@ -72,6 +80,15 @@ impl Work for Worker {
         let _leave = Leave(&self.waiting);
         self.waiting_most.fetch_max(waiting, SeqCst);
         std::future::pending().await
+    }
+    async fn flow(&self) -> rpc::Result<Streaming<Vec<u8>>> {
+        Ok(endless())
+    }
+    async fn fill(&self, mut items: Streaming<Vec<u8>>) -> rpc::Result<()> {
+        while let Some(item) = items.next().await {
+            item?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 /// What passes.
@@ -57,13 +57,30 @@ pub(crate) struct Relay {
 impl Relay {
     /// A way to `server`, a host and a port, which need not listen yet.
     pub(crate) async fn open(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::over(
+            TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            server,
+            |_| (),
+        )
+    }
+
+    /// The same, in which the kernel has next to no room for what waits.
+    pub(crate) async fn open_narrow(server: &str) -> Self {
+        let narrow = |socket: &TcpSocket| socket.set_recv_buffer_size(4096).unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        narrow(&socket);
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::over(socket.listen(64).unwrap(), server, narrow)
+    }
+
+    fn over(listener: TcpListener, server: &str, set: fn(&TcpSocket)) -> Self {
         let host = listener.local_addr().unwrap().to_string();
         let passes = watch::Sender::new(Passes::Everything);
         let (server, subscribed) = (server.to_owned(), passes.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, server.clone(), subscribed.subscribe()));
+                let passes = subscribed.subscribe();
+                tokio::spawn(relay(client, server.clone(), set, passes));
             }
         });
         Self {
@@ -86,14 +103,21 @@ impl Drop for Relay {
 }
 
 /// Between one client and the server.
-async fn relay(mut client: TcpStream, server: String, mut passes: watch::Receiver<Passes>) {
+async fn relay(
+    mut client: TcpStream,
+    server: String,
+    set: fn(&TcpSocket),
+    mut passes: watch::Receiver<Passes>,
+) {
     let there = |passes: &Passes| matches!(passes, Passes::Everything | Passes::Reset);
     let passed = passes.wait_for(there).await.map(|passed| *passed);
     if !passed.is_ok_and(|passed| passed == Passes::Everything) {
         return reset(&client);
     }
     // Whom nobody serves is hung up on.
-    let Ok(mut server) = TcpStream::connect(&server).await else {
+    let socket = TcpSocket::new_v4().unwrap();
+    set(&socket);
+    let Ok(mut server) = socket.connect(server.parse().unwrap()).await else {
         return;
     };
     let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());

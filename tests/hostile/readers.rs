@@ -1,14 +1,20 @@
-//! F13: a client that asks for much and reads nothing, and what that costs the server's memory.
+//! F13: peers that ask for much, or are sent much, and read nothing; and what that costs in memory.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use rpc::Streaming;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::common::process::{Process, Role};
-use crate::common::{raw, soon};
-use crate::{Work, WorkClient, method, open};
+use crate::common::process::{self, Process, Role};
+use crate::common::relay::{Passes, Relay};
+use crate::common::{raw, soon, until};
+use crate::{Work, WorkClient, Worker, builder, endless, method, open, served};
 
 const CALLS: u32 = 10_000;
 /// 65,536 as bincode writes it.
@@ -26,6 +32,17 @@ async fn p99(client: &WorkClient) -> Duration {
     times[495]
 }
 
+/// By how much the memory of a process grows within half a second, in KiB.
+async fn grown(process: &Process, before: usize) -> usize {
+    let mut grown = 0;
+    for _ in 0..10 {
+        sleep(Duration::from_millis(50)).await;
+        grown = grown.max(process.resident_kib().saturating_sub(before));
+    }
+    grown
+}
+
+/// What a client that asks for so much costs the server, which answers others meanwhile.
 async fn growth(name: &str) -> usize {
     let mut server = Process::start(&Role {
         test: "serving",
@@ -54,11 +71,7 @@ async fn growth(name: &str) -> usize {
     }
     // The server may stop reading long before the end.
     let _ = timeout(Duration::from_secs(1), stream.write_all(&requests)).await;
-    let mut grown = 0;
-    for _ in 0..10 {
-        sleep(Duration::from_millis(50)).await;
-        grown = grown.max(server.resident_kib().saturating_sub(before));
-    }
+    let grown = grown(&server, before).await;
     let disturbed = p99(&canary).await;
     println!("{name}: + {grown} KiB; p99 of another connection {quiet:?}, then {disturbed:?}");
     assert!(
@@ -80,4 +93,94 @@ async fn f13_answers_that_nobody_reads_take_little_memory() {
 async fn f13_handlers_that_run_already_hold_at_most_an_answer_each() {
     let grown = growth("later").await;
     assert!(grown <= (1024 * 64 * 5) / 4, "{grown} KiB");
+}
+
+const STREAMS: usize = 20;
+/// Of the 4 MiB a connection may cost. Each of the streams wants megabytes.
+const STREAMS_KIB_MAX: usize = 4 * 1024;
+
+/// Streams that flowed for a moment, so that a process has what it needs for them.
+async fn let_flow(client: &WorkClient) -> Vec<Streaming<Vec<u8>>> {
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let mut stream = client.flow().await.unwrap();
+        for _ in 0..3 {
+            stream.next().await.unwrap().unwrap();
+        }
+        streams.push(stream);
+    }
+    streams
+}
+
+/// The consumer takes all there is, and the way to it is closed: the server has no more than the
+/// windows in its hands.
+#[tokio::test]
+async fn f13_streams_to_a_client_that_reads_nothing_take_little_memory() {
+    let mut server = Process::start(&Role {
+        test: "serving",
+        target: "tcp://127.0.0.1:0",
+        ..Role::default()
+    });
+    let uri = server.wait_for("listening");
+    let relay = Relay::open_narrow(uri.strip_prefix("tcp://").unwrap()).await;
+    let canary = WorkClient::connect(&uri).await.unwrap();
+    drop(let_flow(&canary).await);
+    let quiet = p99(&canary).await;
+    let before = server.resident_kib();
+
+    let client = WorkClient::connect(format!("tcp://{}", relay.host)).await;
+    let mut streams = let_flow(&client.unwrap()).await;
+    relay.let_pass(Passes::ToServer);
+    let mut consuming = JoinSet::new();
+    for mut stream in streams.drain(..) {
+        consuming.spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
+    }
+    let grown = grown(&server, before).await;
+    let disturbed = p99(&canary).await;
+    println!("F13: + {grown} KiB; p99 of another connection {quiet:?}, then {disturbed:?}");
+    assert!(grown <= STREAMS_KIB_MAX, "{grown} KiB");
+    assert!(
+        disturbed <= 3 * quiet + Duration::from_millis(50),
+        "{disturbed:?}"
+    );
+}
+
+/// The same with the sides changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f13_uploads_to_a_server_that_reads_nothing_take_little_memory() {
+    let (_server, address) = served(builder(&Worker::default())).await;
+    let relay = Relay::open_narrow(&address).await;
+    let mut client = Process::start(&Role {
+        test: "readers::uploading",
+        target: &format!("tcp://{}", relay.host),
+        ..Role::default()
+    });
+    client.wait_for("flows");
+    let before = client.resident_kib();
+    relay.let_pass(Passes::ToClient);
+    let grown = grown(&client, before).await;
+    println!("F13: + {grown} KiB");
+    assert!(grown <= STREAMS_KIB_MAX, "{grown} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a child of the other tests"]
+async fn uploading() {
+    let Some((target, _)) = process::role() else {
+        return;
+    };
+    let client = WorkClient::connect(target).await.unwrap();
+    let made = Arc::<AtomicU64>::default();
+    let mut uploads = JoinSet::new();
+    for _ in 0..STREAMS {
+        let (client, made) = (client.clone(), made.clone());
+        let items = endless().inspect(move |_| {
+            made.fetch_add(1, SeqCst);
+        });
+        let items = Streaming::try_new(items);
+        uploads.spawn(async move { client.fill(items).await });
+    }
+    until(|| made.load(SeqCst) >= 2 * STREAMS as u64).await;
+    println!("flows");
+    process::parent_gone().await;
 }
