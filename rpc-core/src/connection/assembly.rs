@@ -96,7 +96,9 @@ impl Assemblies {
         self.arrived(call, piece.len(), |assembly| {
             let missing = assembly.missing;
             if let Some(bytes) = &mut assembly.bytes {
-                make_room(bytes, piece.len(), missing);
+                if room(bytes) < piece.len() {
+                    grow(bytes, piece.len(), missing);
+                }
                 bytes.extend_from_slice(piece);
             }
         })
@@ -113,8 +115,10 @@ impl Assemblies {
         let assembly = self.begun.get_mut(&call)?;
         let missing = assembly.missing;
         let bytes = assembly.bytes.as_mut().filter(|_| piece <= missing)?;
-        // Part of a piece is better than a large allocation before it is here.
-        make_room(bytes, piece.min(CHUNK_BYTES / 4), missing);
+        // Part of a piece is better than much memory before it is here.
+        if room(bytes) < piece.min(CHUNK_BYTES / 4) {
+            grow(bytes, 0, missing);
+        }
         Some(std::mem::take(bytes))
     }
 
@@ -178,11 +182,14 @@ impl Assemblies {
     }
 }
 
-/// Makes room for `more` bytes of a message of which so much is missing, and for what is read behind
-/// it. Grows with what has arrived, not with what was announced.
-fn make_room(bytes: &mut BytesMut, more: usize, missing: usize) {
-    if bytes.capacity() - bytes.len() < more + Landing::BEHIND_BYTES {
-        let trusted = bytes.len().max(CHUNK_BYTES);
-        bytes.reserve(missing.min(trusted).max(more) + Landing::BEHIND_BYTES);
-    }
+/// How much fits in, with what is read behind it.
+fn room(bytes: &BytesMut) -> usize {
+    (bytes.capacity() - bytes.len()).saturating_sub(Landing::BEHIND_BYTES)
+}
+
+/// Makes room for so many bytes that have arrived, of so many that are missing, and for more of them:
+/// that grows with what has arrived, not with what was announced.
+fn grow(bytes: &mut BytesMut, arrived: usize, missing: usize) {
+    let ahead = bytes.len().max(CHUNK_BYTES).min(missing - arrived);
+    bytes.reserve(arrived + ahead + Landing::BEHIND_BYTES);
 }
