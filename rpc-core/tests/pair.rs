@@ -19,6 +19,7 @@ mod pair {
     mod keep_alive;
     mod opening;
     mod pieces;
+    mod plain;
     mod progress;
     mod random;
     mod random_life;

@@ -5,8 +5,10 @@ mod balanced;
 mod call;
 mod connection;
 mod dialer;
+mod near;
 mod opening;
 mod options;
+mod pickup;
 mod pool;
 mod pooled;
 mod remote;
@@ -40,6 +42,7 @@ use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
 use balanced::{Balanced, Endpoint};
+use near::Near;
 use pooled::Pooled;
 use remote::Remote;
 
@@ -54,6 +57,7 @@ use remote::Remote;
 pub struct Channel {
     inner: Arc<Inner>,
     options: Arc<CallOptions>,
+    near: Near,
 }
 
 /// What all clones of a channel share.
@@ -106,6 +110,7 @@ impl Channel {
         Self {
             inner: Arc::new(Inner { route, settings }),
             options: Arc::new(options),
+            near: Near::default(),
         }
     }
 
@@ -164,6 +169,7 @@ impl Channel {
                 settings: self.inner.settings.clone(),
             }),
             options: self.options.clone(),
+            near: Near::default(),
         };
         Ok(endpoints.map(one).collect())
     }
@@ -190,6 +196,7 @@ impl Channel {
         Self {
             inner: self.inner.clone(),
             options: Arc::new(options),
+            near: self.near.clone(),
         }
     }
 

@@ -12,7 +12,9 @@ mod trace;
 
 pub(crate) use capture::capture;
 pub use capture::capture_metadata;
-pub(crate) use frame::{Ambient, Frame, ambient, replace_metadata, take_response_metadata};
+pub(crate) use frame::{
+    Ambient, Frame, ambient, is_present, replace_metadata, take_response_metadata,
+};
 pub(crate) use origin::Origin;
 pub use trace::TraceParent;
 pub(crate) use trace::{TRACEPARENT, TRACESTATE};

@@ -17,7 +17,7 @@ pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Router, RouterBuilder};
-pub(crate) use running::{CallStart, Running, StartBody, Started, Surroundings};
+pub(crate) use running::{CallStart, Running, Started, Surroundings};
 pub(crate) use shift::Shift;
 pub use stats::{Latency, MethodStats};
 
@@ -70,7 +70,6 @@ pub(crate) trait Respond: Send + Sync + 'static {
 }
 
 /// Where the replies of calls go that are run one after the other, until all are handed over.
-#[derive(Clone, Copy)]
 pub(crate) struct Collection<'a> {
     pub(crate) replies: &'a RefCell<Replies>,
     pub(crate) connection: &'a dyn Collect,

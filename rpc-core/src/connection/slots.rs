@@ -88,7 +88,7 @@ impl<T> Slots<T> {
     }
 
     /// Opens the call that [`next_id`](Self::next_id) announced.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, id: CallId, terms: Terms, data: T) {
         let popped = self.free.pop();
         let index = self.index(id.wire());

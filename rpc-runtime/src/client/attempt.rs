@@ -14,7 +14,8 @@ use rpc_core::{Deadline, MethodId, Status};
 
 use super::call::Outbound;
 use super::connection::{Client, Connection};
-use super::slot::{Answer, Entry, Failure, RawReply, ShortReply, Slot};
+use super::pickup::{Picked, poll_answer};
+use super::slot::{Answer, Entry, Failure, RawReply, ShortReply};
 use super::streams;
 use super::waiters::Ticket;
 use crate::clock;
@@ -283,99 +284,6 @@ pub(super) fn flush(
     } else {
         connection.shared.flush_with_others(state);
     }
-}
-
-/// What a caller took out of its slot.
-pub(super) enum Picked {
-    /// A short message, which was copied out.
-    Short,
-    Reply(RawReply),
-    /// With the deadline that the call was held to.
-    Failure(Failure, Option<Instant>),
-}
-
-/// Takes the answer to a call, which is over then.
-#[inline]
-pub(super) fn poll_answer(
-    connection: &Arc<Connection>,
-    call: CallId,
-    cx: &Context<'_>,
-    short: &mut ShortReply,
-) -> Poll<Picked> {
-    let mut state = connection.shared.lock();
-    let client = &mut state.protocol;
-    match client.core.data(call) {
-        Some(Entry {
-            slot: Slot::Waiting(waker),
-            ..
-        }) => {
-            waker.clone_from(cx.waker());
-            return Poll::Pending;
-        }
-        Some(Entry {
-            slot: Slot::Short,
-            short: message,
-            streams: None,
-        }) => *short = *message,
-        _ => return poll_long_answer(connection, state, call, short),
-    }
-    client.core.discard(call);
-    let next = client.next_waiter();
-    drop(state);
-    if let Some(next) = next {
-        next.wake();
-    }
-    Poll::Ready(Picked::Short)
-}
-
-/// Takes an answer that is more than a short message.
-fn poll_long_answer(
-    connection: &Arc<Connection>,
-    mut state: MutexGuard<'_, State<Client>>,
-    call: CallId,
-    short: &mut ShortReply,
-) -> Poll<Picked> {
-    let client = &mut state.protocol;
-    let mut deadline = None;
-    if let Some(entry) = client.core.data(call) {
-        if entry.streams.is_some()
-            && let Some((answer, inbox)) = entry.take_streaming_reply()
-        {
-            drop(state);
-            let items = streams::receiver(connection, call, inbox);
-            return Poll::Ready(match answer {
-                Ok(reply) => Picked::Reply(reply.with_items(items)),
-                Err(failure) => Picked::Failure(failure, None),
-            });
-        }
-        if let Slot::Answered(Err(_)) = entry.slot {
-            deadline = client.core.deadline(call);
-        }
-    }
-    let entry = client.core.release(call);
-    let next = client.next_waiter();
-    drop(state);
-    if let Some(next) = next {
-        next.wake();
-    }
-    Poll::Ready(match entry {
-        Some(entry) => match entry.slot {
-            Slot::Answered(Ok(reply)) => Picked::Reply(reply),
-            Slot::Answered(Err(failure)) => Picked::Failure(failure, deadline),
-            Slot::Short => {
-                *short = entry.short;
-                Picked::Short
-            }
-            Slot::Waiting(_) | Slot::Streaming => gone(),
-        },
-        None => gone(),
-    })
-}
-
-#[cold]
-fn gone() -> Picked {
-    let status = Status::internal("the slot of the call is gone");
-    Picked::Failure(status.into(), None)
 }
 
 /// Gives up a call that was sent, or a place in line.

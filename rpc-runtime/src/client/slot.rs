@@ -20,6 +20,8 @@ const INLINE_BYTES: usize = 48;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) slot: Slot,
+    /// Whom to wake; present while the slot waits.
+    pub(super) caller: Option<Waker>,
     /// Meaningful with [`Slot::Short`].
     pub(super) short: ShortReply,
     /// The streams of the call, if it has any.
@@ -29,8 +31,8 @@ pub(super) struct Entry {
 /// Where a call stands.
 #[derive(Debug)]
 pub(super) enum Slot {
-    /// The caller to wake.
-    Waiting(Waker),
+    /// There is no answer yet.
+    Waiting,
     /// A reply that is nothing but a short message.
     Short,
     /// The answer.
@@ -65,7 +67,8 @@ impl Drop for Upload {
 impl Entry {
     pub(super) fn new(caller: Waker) -> Self {
         Self {
-            slot: Slot::Waiting(caller),
+            slot: Slot::Waiting,
+            caller: Some(caller),
             short: ShortReply::EMPTY,
             streams: None,
         }
@@ -84,24 +87,19 @@ impl Entry {
                 items: None,
             };
             woken.extend(self.answer(Ok(reply)));
-        } else if let Slot::Waiting(_) = self.slot {
+        } else if let Some(caller) = self.caller.take() {
             self.short.put(message);
-            if let Slot::Waiting(caller) = std::mem::replace(&mut self.slot, Slot::Short) {
-                woken.push(caller);
-            }
+            self.slot = Slot::Short;
+            woken.push(caller);
         }
     }
 
     /// Puts the answer in, and gives the caller to wake.
     #[inline]
     pub(super) fn answer(&mut self, answer: Answer) -> Option<Waker> {
-        if !matches!(self.slot, Slot::Waiting(_)) {
-            return None;
-        }
-        match std::mem::replace(&mut self.slot, Slot::Answered(answer)) {
-            Slot::Waiting(caller) => Some(caller),
-            Slot::Short | Slot::Answered(_) | Slot::Streaming => None,
-        }
+        let caller = self.caller.take()?;
+        self.slot = Slot::Answered(answer);
+        Some(caller)
     }
 
     /// Ends the call and its streams; gives whom to wake.
@@ -128,7 +126,7 @@ impl Entry {
         let reader = self.streams.as_mut()?.reader.take()?;
         match std::mem::replace(&mut self.slot, Slot::Streaming) {
             Slot::Answered(answer) => Some((answer, reader)),
-            Slot::Waiting(_) | Slot::Short | Slot::Streaming => None,
+            Slot::Waiting | Slot::Short | Slot::Streaming => None,
         }
     }
 

@@ -17,15 +17,15 @@ use rpc_core::codec::EncodeArguments;
 use rpc_core::connection::{CallId, RequestHead, StartError};
 use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
-use super::attempt::{
-    Failed, Picked, Started, flush, give_up, name_missing_service, poll_answer, start, start_status,
-};
+use super::attempt::{Failed, Started, flush, give_up, name_missing_service, start, start_status};
 use super::call::capture;
 use super::connection::Connection;
+use super::near::Held;
+use super::pickup::{Picked, poll_answer};
 use super::slot::{Answer, Arrived, Failure, ShortReply};
 use super::{Channel, Route};
 use crate::clock;
-use crate::context::{self, Ambient};
+use crate::context;
 
 /// A first attempt that failed with its connection.
 pub(crate) struct Tried {
@@ -40,7 +40,7 @@ pin_project! {
         channel: &'a Channel,
         method: &'static MethodDescriptor,
         arguments: &'a A,
-        stage: Stage,
+        stage: Stage<'a>,
         general: M,
         #[pin]
         other: Option<G>,
@@ -48,22 +48,22 @@ pin_project! {
     }
 }
 
-enum Stage {
+enum Stage<'a> {
     New,
-    Sent(Sent),
+    Sent(Sent<'a>),
     /// On the other way.
     Other,
 }
 
 /// A request that was sent. Dropping it is giving it up.
-struct Sent {
-    connection: Arc<Connection>,
+struct Sent<'a> {
+    connection: Held<'a>,
     /// Absent once it is answered.
     call: Option<CallId>,
     has_items: bool,
 }
 
-impl Drop for Sent {
+impl Drop for Sent<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.call.is_some() {
@@ -165,10 +165,10 @@ type Call<'a> = (&'a Channel, &'static MethodDescriptor);
 /// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
 /// done anything, if there is more to be thought of.
 #[inline]
-fn send<A: EncodeArguments>(
-    (channel, method): Call<'_>,
+fn send<'a, A: EncodeArguments>(
+    (channel, method): Call<'a>,
     arguments: &A,
-    stage: &mut Stage,
+    stage: &mut Stage<'a>,
     cx: &Context<'_>,
 ) -> Option<Result<(), StartError>> {
     let Route::Remote(remote) = &channel.inner.route else {
@@ -177,54 +177,54 @@ fn send<A: EncodeArguments>(
     if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
         return None;
     }
-    let head = head(channel, method)?;
-    let connection = remote.current()?;
-    let mut state = connection.shared.lock();
-    let client = &mut state.protocol;
-    if client.closed.is_some() || !client.waiters.is_next(None) || !client.has_room() {
-        return None;
-    }
-    let (codec, names) = (&connection.codec, method.argument_names);
-    let encode = |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-    let started = start(&connection, client, head, encode, cx);
-    flush(&connection, state, head.timeout.is_some());
-    match started {
-        Ok(Started { call, has_items }) => {
-            *stage = Stage::Sent(Sent {
-                connection,
-                call: Some(call),
-                has_items,
-            });
-            Some(Ok(()))
-        }
-        Err(StartError::Closed) => None,
-        Err(error) => Some(Err(error)),
-    }
-}
-
-/// The head of a request, if there is time left for it and it belongs to no trace. Inlined, because
-/// to copy what was just written costs more than to write it.
-#[inline(always)]
-fn head<'a>(channel: &'a Channel, method: &'static MethodDescriptor) -> Option<RequestHead<'a>> {
-    let head = RequestHead::new(method.id).with_metadata(Some(channel.options.metadata()));
     let timeout = channel.timeout(method.timeout);
-    if let Some(ambient) = context::ambient() {
-        return head_within(head, timeout, &ambient);
-    }
-    match timeout {
-        None => Some(head),
-        Some(Duration::ZERO) => None,
-        Some(timeout) => Some(head.with_timeout_anchored_later(timeout)),
+    let metadata = channel.options.metadata();
+    let head = if context::is_present() {
+        head_within(RequestHead::of_call(method.id, metadata, None), timeout)?
+    } else if timeout == Some(Duration::ZERO) {
+        return None;
+    } else {
+        RequestHead::of_call(method.id, metadata, timeout)
+    };
+    let codec = remote.codec();
+    let encode = |out: &mut Vec<u8>| codec.encode_arguments(method.argument_names, arguments, out);
+    let mut connection = Held::Near(channel.near.get(remote)?);
+    loop {
+        let mut state = connection.shared.lock();
+        let client = &mut state.protocol;
+        if client.closed.is_some() {
+            drop(state);
+            match connection {
+                Held::Near(_) => connection = Held::Own(remote.current()?),
+                Held::Own(_) => return None,
+            }
+            continue;
+        }
+        if !client.waiters.is_next(None) || !client.has_room() {
+            return None;
+        }
+        let started = start(&connection, client, head, encode, cx);
+        flush(&connection, state, head.timeout.is_some());
+        return match started {
+            Ok(Started { call, has_items }) => {
+                *stage = Stage::Sent(Sent {
+                    connection,
+                    call: Some(call),
+                    has_items,
+                });
+                Some(Ok(()))
+            }
+            Err(StartError::Closed) => None,
+            Err(error) => Some(Err(error)),
+        };
     }
 }
 
-/// The head of a request that is part of another call.
+/// The head of a request that is part of another call, if there is time left for it and it belongs
+/// to no trace.
 #[inline(never)]
-fn head_within<'a>(
-    head: RequestHead<'a>,
-    timeout: Option<Duration>,
-    ambient: &Ambient,
-) -> Option<RequestHead<'a>> {
+fn head_within(head: RequestHead<'_>, timeout: Option<Duration>) -> Option<RequestHead<'_>> {
+    let ambient = context::ambient().unwrap_or_default();
     if ambient.trace.is_some() {
         return None;
     }
@@ -240,7 +240,7 @@ fn head_within<'a>(
     Some(head.with_deadline(deadline, now))
 }
 
-impl Sent {
+impl Sent<'_> {
     /// Why the call failed, if its connection goes on; else the attempt, after which another may be
     /// made.
     #[cold]

@@ -192,6 +192,12 @@ pub(crate) struct Ambient {
     pub(crate) trace_state: Option<String>,
 }
 
+/// True if a call made now is part of another.
+#[inline]
+pub(crate) fn is_present() -> bool {
+    PRESENT.get()
+}
+
 /// What a call made now inherits, if it is part of another.
 #[inline]
 pub(crate) fn ambient() -> Option<Ambient> {

@@ -8,7 +8,6 @@ use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
-use super::running::StartBody;
 use super::{CallStart, Respond, Router, Running, Shift, Started, Surroundings};
 use crate::clock;
 use crate::context::Frame;
@@ -58,7 +57,8 @@ impl Invoke for InProcess {
             respond: &respond,
             collection: None,
             surroundings: Surroundings::Apart(&mut Frame::new(deadline, request.metadata)),
-            body: StartBody::Whole(Body::Owned(request.body)),
+            body: &Body::Owned(request.body),
+            later: None,
             items: source.map(items),
         };
         let mut shift = Shift::new(&self.router, now);

@@ -30,13 +30,14 @@ pub(super) type Task = Pin<Box<dyn Handling>>;
 /// It is lent the right to answer with each poll: a handler that is ready at once needs no handle of
 /// its own.
 pub(super) trait Handling: Send {
-    /// Ready when the call is answered; with the source of the stream in its reply, which is to be
+    /// Ready when the call is answered; leaves the `source` of the stream in its reply, which is to be
     /// sent then. Nothing of the user's is left in it then.
     fn poll_answered(
         self: Pin<&mut Self>,
         responder: &Responder<'_>,
+        source: &mut Option<Box<dyn Source>>,
         cx: &mut task::Context<'_>,
-    ) -> Poll<(Answered, Option<Box<dyn Source>>)>;
+    ) -> Poll<Answered>;
 
     /// Takes a call out of `next`, an `Option` of a [`Next`], if it is one of its own method and
     /// service: the memory of a handler that was ready serves the next call.
@@ -77,8 +78,9 @@ where
     fn poll_answered(
         self: Pin<&mut Self>,
         responder: &Responder<'_>,
+        source: &mut Option<Box<dyn Source>>,
         cx: &mut task::Context<'_>,
-    ) -> Poll<(Answered, Option<Box<dyn Source>>)> {
+    ) -> Poll<Answered> {
         let mut this = self.project();
         let Some(future) = this.future.as_mut().as_pin_mut() else {
             return Poll::Pending;
@@ -87,7 +89,7 @@ where
         *this.service = Some(service);
         // Before the answer: dropping it may panic.
         this.future.set(None);
-        Poll::Ready(responder.finish(outcome, *this.code))
+        Poll::Ready(responder.finish(outcome, *this.code, source))
     }
 
     #[inline]
@@ -125,14 +127,15 @@ impl Handling for Answering {
     fn poll_answered(
         mut self: Pin<&mut Self>,
         _: &Responder<'_>,
+        _: &mut Option<Box<dyn Source>>,
         cx: &mut task::Context<'_>,
-    ) -> Poll<(Answered, Option<Box<dyn Source>>)> {
+    ) -> Poll<Answered> {
         let Some(future) = &mut self.0 else {
             return Poll::Pending;
         };
         let answered = ready!(future.as_mut().poll(cx));
         self.0 = None;
-        Poll::Ready((answered, None))
+        Poll::Ready(answered)
     }
 
     fn take_next(self: Pin<&mut Self>, _: &mut dyn Any) {}
@@ -272,7 +275,7 @@ fn make<S, A, R, F, M>(
 pub(super) struct Responder<'a> {
     pub(super) respond: &'a Arc<dyn Respond>,
     /// Where its reply goes, if it is collected with others.
-    pub(super) collection: Option<Collection<'a>>,
+    pub(super) collection: Option<&'a Collection<'a>>,
     pub(super) codec: &'a Codec,
     pub(super) call: CallId,
     pub(super) oneway: bool,
@@ -328,40 +331,47 @@ impl Responder<'_> {
         }
     }
 
-    /// Answers with what the handler returned; gives the source of the stream in its reply.
+    /// Answers with what the handler returned; leaves the source of the stream in its reply.
     #[inline]
     fn finish<R: Outcome>(
         &self,
         outcome: R,
         code: fn(&R::Error) -> Code,
-    ) -> (Answered, Option<Box<dyn Source>>) {
+        source: &mut Option<Box<dyn Source>>,
+    ) -> Answered {
         match outcome.into_result() {
-            Ok(reply) => self.reply(&reply),
+            Ok(reply) => self.reply(&reply, source),
             Err(error) => {
                 let status = match (&error as &dyn Any).downcast_ref::<Status>() {
                     Some(status) => from_handler(status),
                     None => self.typed(&error, code(&error), error.to_string()),
                 };
-                (self.fail(&status), None)
+                self.fail(&status)
             }
         }
     }
 
     #[inline]
-    fn reply<T: Serialize + 'static>(&self, reply: &T) -> (Answered, Option<Box<dyn Source>>) {
+    fn reply<T: Serialize + 'static>(
+        &self,
+        reply: &T,
+        source: &mut Option<Box<dyn Source>>,
+    ) -> Answered {
         if self.oneway {
             self.respond.finish_oneway(self.call);
-            return (Answered::Reply, None);
+            return Answered::Reply;
         }
         let metadata = context::take_response_metadata();
-        let mut source = None;
         let mut body = |out: &mut Vec<u8>| {
             let encode = || capturing(|| encode(self.codec, reply, out));
             let ((encoded, captured), parts) = leaving_out(encode);
-            source = captured;
-            encoded.map(|()| Encoded::new(follows(source.is_some()), parts))
+            let has_items = captured.is_some();
+            if has_items {
+                *source = captured;
+            }
+            encoded.map(|()| Encoded::new(follows(has_items), parts))
         };
-        let answered = match self.collection {
+        match self.collection {
             Some(collection) => {
                 let mut replies = collection.replies.borrow_mut();
                 let collected = replies.reply(self.call, &metadata, body);
@@ -371,8 +381,7 @@ impl Responder<'_> {
                 })
             }
             None => self.respond.reply(self.call, &metadata, &mut body),
-        };
-        (answered, source)
+        }
     }
 
     /// What cannot be collected is for the connection, behind what was collected.

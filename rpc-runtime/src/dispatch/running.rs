@@ -30,12 +30,14 @@ pub(crate) struct CallStart<'a> {
     pub(crate) oneway: bool,
     pub(crate) codec: &'a Codec,
     pub(crate) surroundings: Surroundings<'a>,
-    pub(crate) body: StartBody<'a>,
+    /// The encoded arguments, unless they come `later`.
+    pub(crate) body: &'a Body<'a>,
+    pub(crate) later: Option<oneshot::Receiver<Bytes>>,
     /// The items behind the request.
     pub(crate) items: Option<Box<Receiver>>,
     pub(crate) respond: &'a Arc<dyn Respond>,
     /// Where its reply goes if it is ready at once; else it is for `respond`.
-    pub(crate) collection: Option<Collection<'a>>,
+    pub(crate) collection: Option<&'a Collection<'a>>,
 }
 
 /// The frame of a call, which is moved out if the handler has to wait.
@@ -70,13 +72,6 @@ impl Surroundings<'_> {
             Self::Current(_) => Frame::take_current(),
         }
     }
-}
-
-/// The encoded arguments.
-pub(crate) enum StartBody<'a> {
-    Whole(Body<'a>),
-    /// On their way.
-    Later(oneshot::Receiver<Bytes>),
 }
 
 /// The future of a call that could not be answered at once. Dropping it stops the handler; somebody
@@ -118,34 +113,45 @@ impl Running {
     pub(crate) fn start_inlined<'a>(
         router: &Router,
         method: &'a Arc<Method>,
-        mut start: CallStart<'_>,
+        start: CallStart<'_>,
         shift: &mut Shift<'a>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Started {
+        // Taken apart, so that the compiler need not put it together in memory.
+        let CallStart {
+            call,
+            oneway,
+            codec,
+            mut surroundings,
+            body,
+            later,
+            items,
+            respond,
+            collection,
+        } = start;
         let responder = Responder {
-            respond: start.respond,
-            collection: start.collection,
-            codec: start.codec,
-            call: start.call,
-            oneway: start.oneway,
+            respond,
+            collection,
+            codec,
+            call,
+            oneway,
         };
         if !shift.enter() {
             refuse(method, &responder);
             return Started::Over;
         }
         let timed = shift.begin(method);
-        if is_overdue(start.surroundings.deadline(), shift.now()) {
+        if is_overdue(surroundings.deadline(), shift.now()) {
             shift.end(method, timed, expire(&responder));
             return Started::Over;
         }
         let queued = cx.is_some() && method.counters.first_poll_is_slow();
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
-        let (body, items) = (start.body, start.items);
         // Out here, so that what panics is dropped apart from its panic.
         let task = shift.place();
-        let polled_or_panic = start.surroundings.contain(|| {
-            if let Err(answered) = prepare(router, method, &responder, body, items, task) {
+        let polled_or_panic = surroundings.contain(|| {
+            if let Err(answered) = prepare(router, method, &responder, body, later, items, task) {
                 return Poll::Ready(answered);
             }
             match (task, cx) {
@@ -166,7 +172,7 @@ impl Running {
                 Started::Waits(Self {
                     method: method.clone(),
                     responder: responder.keep(),
-                    frame: start.surroundings.take(),
+                    frame: surroundings.take(),
                     task,
                     timing,
                     queued,
@@ -175,7 +181,7 @@ impl Running {
             Err(panic) => {
                 let answered = fail_panicked(method, &responder, &panic);
                 let task = shift.place().take();
-                log_drop(method, start.surroundings.contain(|| drop(task)));
+                log_drop(method, surroundings.contain(|| drop(task)));
                 over(method, shift, timed, answered)
             }
         }
@@ -332,24 +338,21 @@ fn prepare(
     router: &Router,
     method: &Arc<Method>,
     responder: &Responder<'_>,
-    body: StartBody<'_>,
+    body: &Body<'_>,
+    later: Option<oneshot::Receiver<Bytes>>,
     items: Option<Box<Receiver>>,
     task: &mut Option<Task>,
 ) -> Result<(), Answered> {
-    let dispatched = match body {
-        StartBody::Whole(body) if !router.intercepts() => match &body {
-            Body::Owned(bytes) => {
-                sharing(bytes, || dispatch(method, responder, bytes, items, task))
-            }
-            body => dispatch(method, responder, body, items, task),
-        },
-        body => {
-            let interceptors = router.interceptors.clone();
-            let arguments = Arguments::new(body, items);
-            let deferred = deferred::run(interceptors, method.clone(), responder.keep(), arguments);
-            *task = Some(Answering::task(deferred));
-            Dispatched::Made
-        }
+    let dispatched = if router.intercepts() || later.is_some() {
+        let interceptors = router.interceptors.clone();
+        let arguments = Arguments::new(body, later, items);
+        let deferred = deferred::run(interceptors, method.clone(), responder.keep(), arguments);
+        *task = Some(Answering::task(deferred));
+        Dispatched::Made
+    } else if let Body::Owned(bytes) = body {
+        sharing(bytes, || dispatch(method, responder, bytes, items, task))
+    } else {
+        dispatch(method, responder, body, items, task)
     };
     match dispatched {
         Dispatched::Made => Ok(()),
@@ -385,13 +388,13 @@ fn poll_task(
     responder: &Responder<'_>,
     cx: &mut task::Context<'_>,
 ) -> Poll<Answered> {
-    let (answered, source) = ready!(task.as_mut().poll_answered(responder, cx));
+    let mut source = None;
+    let answered = ready!(task.as_mut().poll_answered(responder, &mut source, cx));
     let (Answered::Items, Some(source)) = (answered, source) else {
         return Poll::Ready(answered);
     };
     *task = Answering::task(responder.keep().send_items(source));
-    let sent = task.as_mut().poll_answered(responder, cx);
-    sent.map(|(answered, _)| answered)
+    task.as_mut().poll_answered(responder, &mut None, cx)
 }
 
 const HANDLER_PANICKED: &str = "the handler panicked";

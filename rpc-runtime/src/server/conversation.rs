@@ -14,8 +14,7 @@ use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{
-    CallStart, Collect, Collection, Respond, Router, Running, Shift, StartBody, Started,
-    Surroundings,
+    CallStart, Collect, Collection, Respond, Router, Running, Shift, Started, Surroundings,
 };
 
 /// What the driver keeps beside the services.
@@ -80,11 +79,10 @@ impl Conversation {
                 let parked = parked.get_or_insert_with(park);
                 parked.receive_items(shared, call, &self.codec)
             }),
-            body: if request.more {
-                StartBody::Later(parked.get_or_insert_with(park).receive_body())
-            } else {
-                StartBody::Whole(request.body)
-            },
+            body: &request.body,
+            later: request
+                .more
+                .then(|| parked.get_or_insert_with(park).receive_body()),
             respond: &self.respond,
             collection: None,
         };
@@ -116,13 +114,17 @@ impl Conversation {
             origin,
             ..
         } = self;
+        let collection = Collection {
+            replies,
+            connection: &**shared,
+        };
         frame.enter(|| {
-            while replies.get_mut().len() <= room
+            while replies.borrow().len() <= room
                 && let Some(request) = requests.next()
             {
                 let call = request.id;
                 let Some(method) = router.find(request.method) else {
-                    shared.collect(call, replies.get_mut());
+                    shared.collect(call, &mut replies.borrow_mut());
                     unknown_method(shared, call, request.method);
                     continue;
                 };
@@ -135,12 +137,10 @@ impl Conversation {
                     codec,
                     surroundings: Surroundings::Current(deadline),
                     items: None,
-                    body: StartBody::Whole(Body::Borrowed(request.body)),
+                    body: &Body::Borrowed(request.body),
+                    later: None,
                     respond,
-                    collection: Some(Collection {
-                        replies,
-                        connection: &**shared,
-                    }),
+                    collection: Some(&collection),
                 };
                 match Running::start_inlined(router, method, start, shift, Some(cx)) {
                     Started::Over => Frame::clear_current(),

@@ -63,6 +63,24 @@ impl<'a> RequestHead<'a> {
         self
     }
 
+    /// As [`with_timeout_anchored_later`](Self::with_timeout_anchored_later), if there is a timeout;
+    /// all at once, as most requests begin.
+    #[inline]
+    #[must_use]
+    pub const fn of_call(
+        method: MethodId,
+        metadata: &'a Metadata,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            method,
+            timeout,
+            deadline: None,
+            anchored_later: timeout.is_some(),
+            metadata: Some(metadata),
+        }
+    }
+
     /// Adds metadata.
     #[must_use]
     pub const fn with_metadata(mut self, metadata: Option<&'a Metadata>) -> Self {

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use rpc_core::Status;
 use rpc_core::codec::sharing;
 use rpc_core::connection::Answered;
+use rpc_core::wire;
 use tokio::sync::oneshot;
 
-use super::{HANDLER_PANICKED, NOT_DISPATCHED, StartBody, dispatch, log_panic};
+use super::{HANDLER_PANICKED, NOT_DISPATCHED, dispatch, log_panic};
 use crate::contain::contain;
 use crate::context::{self, Context};
 use crate::dispatch::incoming::{Dispatched, OwnedResponder};
@@ -30,11 +31,13 @@ enum Body {
 }
 
 impl Arguments {
-    pub(super) fn new(body: StartBody<'_>, items: Option<Box<Receiver>>) -> Self {
-        let body = match body {
-            StartBody::Whole(body) => Body::Here(body.into_bytes()),
-            StartBody::Later(later) => Body::Later(later),
-        };
+    pub(super) fn new(
+        body: &wire::Body<'_>,
+        later: Option<oneshot::Receiver<Bytes>>,
+        items: Option<Box<Receiver>>,
+    ) -> Self {
+        let here = || Body::Here(body.clone().into_bytes());
+        let body = later.map_or_else(here, Body::Later);
         Self { body, items }
     }
 }
@@ -96,7 +99,12 @@ async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments
     });
     match (dispatched, task) {
         (Dispatched::Made, Some(mut task)) => {
-            match poll_fn(|cx| task.as_mut().poll_answered(&responder.lend(), cx)).await {
+            let mut source = None;
+            let answered = poll_fn(|cx| {
+                let responder = responder.lend();
+                task.as_mut().poll_answered(&responder, &mut source, cx)
+            });
+            match (answered.await, source) {
                 (Answered::Items, Some(source)) => responder.send_items(source).await,
                 (answered, _) => answered,
             }
