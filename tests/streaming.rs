@@ -4,6 +4,7 @@
 mod common;
 
 mod streaming {
+    mod company;
     mod contract;
     mod doubles;
     mod endings;

@@ -178,6 +178,21 @@ const LONG_FRAME: ConnectionError =
 const NO_SUCH_CALL: ConnectionError =
     ConnectionError::Violation("a frame of a call that never was");
 
+/// The peer has read pieces; true if it says so in less than reasonable portions.
+fn read_report(
+    outgoing: &mut Outgoing,
+    body: &[u8],
+    now: Instant,
+) -> Result<bool, ConnectionError> {
+    let bytes = <[u8; 4]>::try_from(body).map(u32::from_le_bytes);
+    let known = bytes
+        .ok()
+        .and_then(|bytes| outgoing.pieces_read(bytes, now));
+    known.ok_or(ConnectionError::Violation(
+        "a report of pieces that were not sent",
+    ))
+}
+
 /// Frames of this many unknown kinds are skipped before the connection is closed.
 const UNKNOWN_FRAMES_MAX: u32 = 1000;
 

@@ -4,10 +4,12 @@
 //! where the test says. The ids in brackets are those of `docs/protocol.md`.
 
 mod pair {
+    mod ahead;
     mod cancels;
     mod clock;
     mod conversation;
     mod deadlines;
+    mod distance;
     mod drain;
     mod endings;
     mod floods;

@@ -30,6 +30,7 @@ use rpc_core::wire::Outgoing;
 use tokio::io::AsyncWrite;
 
 use self::lock::Mutex;
+use crate::clock;
 
 /// A protocol state machine, of either end.
 pub(crate) trait Protocol: Send + 'static {
@@ -152,7 +153,7 @@ impl<P: Protocol> Shared<P> {
             let Some(mut writer) = state.writer.take() else {
                 return (state, AloneFlush::Left);
             };
-            let mut outgoing = state.protocol.outgoing().take();
+            let mut outgoing = state.take_turn();
             let taken = state.protocol.handle_taken();
             drop(state);
             if let Some(taken) = taken {
@@ -179,6 +180,10 @@ impl<P: Protocol> Shared<P> {
                 state.armed = false;
                 let waiters = state.protocol.handle_flushed();
                 return (state, AloneFlush::Done(waiters));
+            }
+            if !state.protocol.outgoing().has_turn() {
+                // The driver goes on when the peer has read more.
+                break;
             }
         }
         (state, AloneFlush::Left)
@@ -228,6 +233,16 @@ impl<P: Protocol> State<P> {
         if !self.driver_is_due {
             self.protocol.anchor();
         }
+    }
+
+    /// What is to be written now.
+    #[inline]
+    fn take_turn(&mut self) -> Outgoing {
+        let outgoing = self.protocol.outgoing();
+        if outgoing.has_chunks() {
+            outgoing.note_time(clock::now());
+        }
+        outgoing.take()
     }
 
     /// True if the driver's timer would come too late; the driver is to be woken then.

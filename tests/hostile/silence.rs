@@ -82,6 +82,41 @@ async fn f13_a_client_that_does_not_read_is_closed_after_thirty_seconds() {
     assert!(closed >= Duration::from_secs(25), "{closed:?}");
 }
 
+/// The client reads all that comes and answers pings, but never reports what it has read, although it
+/// said that it would: for the server it is one that does not read.
+#[tokio::test(start_paused = true)]
+async fn f13_a_client_that_never_reports_what_it_reads_is_closed_after_thirty_seconds() {
+    // [frame.ahead]
+    let (wires, exchange) = network(|_, ends| ends);
+    let server = builder(&Worker::default()).serve(exchange).unwrap();
+    let mut stream = wires.dial().await;
+    let mut hello = raw::hello(1, 1);
+    hello[8] = 1;
+    stream.write_all(&hello).await.unwrap();
+    let (ack, _) = raw::read_ack(&mut stream).await;
+    assert_eq!((ack[5], ack[8]), (0, 1));
+    let size = [&[252][..], &4_000_000_u32.to_le_bytes()].concat();
+    let request = [raw::request(1, 0, method("many"), 5), size].concat();
+    stream.write_all(&request).await.unwrap();
+    let begin = Instant::now();
+    let mut count = 0;
+    let mut head = [0; 16];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let mut body = vec![0; u32::from_le_bytes(head[..4].try_into().unwrap()) as usize];
+        stream.read_exact(&mut body).await.unwrap();
+        count += body.len();
+        if head[8] == crate::PING {
+            let pong = [crate::header(crate::PONG, 0, 8), body].concat();
+            stream.write_all(&pong).await.unwrap();
+        }
+    }
+    let closed = begin.elapsed();
+    until(|| server.connection_count() == 0).await;
+    assert!(closed >= Duration::from_secs(25), "{closed:?}");
+    assert!(closed <= Duration::from_secs(35), "{closed:?}");
+    assert!(count < 1_000_000, "{count} bytes are ahead of a reader");
+}
+
 /// A server that accepts and then reads nothing: callers that write learn it in time, and what
 /// waits to be written is bounded.
 #[tokio::test(start_paused = true)]

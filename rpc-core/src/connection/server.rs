@@ -103,7 +103,7 @@ impl<T> ServerConnection<T> {
             idle_look: None,
             assemblies: Assemblies::default(),
             decoder: Decoder::new(config.message_bytes_max as usize),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::that_stops_reading(),
             unknown_frames: 0,
             refused: 0,
             reply_bytes_max: 0,

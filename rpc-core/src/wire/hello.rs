@@ -7,7 +7,7 @@ pub(crate) use ack::read_ack;
 pub use ack::{Ack, Verdict};
 
 use super::WireError;
-use block::{Block, Entries, number, read_block, stream_limits};
+use block::{Block, Entries, features, number, read_block, stream_limits};
 
 use crate::StreamLimits;
 
@@ -19,6 +19,9 @@ pub const VERSION: u8 = 1;
 pub const HELLO_BYTES: usize = 16;
 /// The longest extension block.
 pub const EXTENSION_BYTES_MAX: usize = 16 * 1024;
+
+/// Feature bit: its sender reports what it reads of pieces.
+const REPORTS: u32 = 1;
 
 mod extension {
     pub(super) const MESSAGE_BYTES_MAX: u16 = 1;
@@ -48,6 +51,8 @@ pub struct Hello {
     pub message_bytes_max: u32,
     /// How much of streams the client takes.
     pub stream_limits: StreamLimits,
+    /// The client says what it reads of pieces, and knows what to make of it if the server does.
+    pub reports: bool,
 }
 
 impl Hello {
@@ -61,13 +66,15 @@ impl Hello {
             compression: 0,
             message_bytes_max,
             stream_limits: StreamLimits::SHIPPED,
+            reports: true,
         }
     }
 
     /// Appends the bytes of `[open.hello]`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let versions = [self.version_max, self.version_min];
-        let mut block = Block::begin(out, versions, self.codec, self.compression);
+        let features = if self.reports { REPORTS } else { 0 };
+        let mut block = Block::begin(out, versions, self.codec, self.compression, features);
         let limit = self.message_bytes_max.to_le_bytes();
         block.entry(extension::MESSAGE_BYTES_MAX, &limit);
         block.stream_limits(self.stream_limits);
@@ -90,6 +97,7 @@ pub(crate) fn read_hello(
         compression: fixed[7],
         message_bytes_max: u32::MAX,
         stream_limits: StreamLimits::SHIPPED,
+        reports: features(fixed) & REPORTS != 0,
     };
     for entry in Entries(entries) {
         let (kind, value) = entry?;
@@ -117,7 +125,7 @@ mod tests {
         let mut bytes = Vec::new();
         Hello::new(1, 4 << 20).encode(&mut bytes);
         let golden = [
-            0x93, b'r', b'p', b'c', 1, 1, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0, // fixed part
+            0x93, b'r', b'p', b'c', 1, 1, 1, 0, 1, 0, 0, 0, 8, 0, 0, 0, // fixed part
             1, 0, 4, 0, 0x00, 0x00, 0x40, 0x00, // entry: message limit
         ];
         assert_eq!(bytes, golden);
@@ -171,7 +179,7 @@ mod tests {
         // [open.extension]
         let with = |kind: u16| {
             let mut bytes = Vec::new();
-            let mut block = Block::begin(&mut bytes, [1, 1], 1, 0);
+            let mut block = Block::begin(&mut bytes, [1, 1], 1, 0, 0);
             block.entry(kind, b"?");
             block.finish();
             read_hello(&mut Vec::new(), &mut &bytes[..])

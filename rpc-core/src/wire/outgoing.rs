@@ -1,9 +1,13 @@
 //! Bytes on their way out.
 
+mod ahead;
 mod frame;
 mod items;
 mod large;
 mod parts;
+mod path;
+mod reading;
+mod turn;
 
 pub(crate) use items::LENGTH_BYTES;
 pub use items::{Batch, ItemError};
@@ -12,8 +16,10 @@ pub use parts::{Encoded, Parts};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use self::ahead::Ahead;
 use self::frame::Unfinished;
 use self::large::Large;
+use self::reading::Reading;
 use super::body::put_metadata;
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
 use super::{CHUNK_BYTES, Follows};
@@ -48,6 +54,12 @@ pub struct Outgoing {
     away: Option<Away>,
     /// The frame of items that ends the buffer, if one does.
     items: Option<ItemsFrame>,
+    /// How far pieces run ahead of their reader.
+    ahead: Ahead,
+    /// Whoever owns this stops reading while it [`is_backlogged`](Self::is_backlogged).
+    stops_reading: bool,
+    /// What this side has read of the pieces of the other.
+    reading: Reading,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +83,15 @@ struct ItemsFrame {
 impl Outgoing {
     /// Memory kept for the next batch.
     const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+    /// One whose owner stops reading while it [`is_backlogged`](Self::is_backlogged). It would not learn
+    /// then that the peer has read more, so nothing is held back for that.
+    pub(crate) fn that_stops_reading() -> Self {
+        Self {
+            stops_reading: true,
+            ..Self::default()
+        }
+    }
 
     /// True when nothing waits.
     #[inline]
@@ -102,41 +123,6 @@ impl Outgoing {
         self.buffered() + large.sum::<usize>()
     }
 
-    /// Takes a turn out to be written; what is appended meanwhile follows it. What is left of it has
-    /// to come back, with [`prepend`](Self::prepend), before the next.
-    #[must_use]
-    pub fn take(&mut self) -> Self {
-        let due = self.due();
-        self.due = None;
-        let turn = Self {
-            base: self.base,
-            buffer: std::mem::take(&mut self.buffer),
-            written: std::mem::take(&mut self.written),
-            due: Some(due),
-            large: self.take_large(),
-            is_turn: true,
-            ..Self::default()
-        };
-        self.base = turn.end();
-        self.items = None;
-        turn
-    }
-
-    #[inline]
-    fn take_large(&mut self) -> VecDeque<Large> {
-        let Some(mut first) = self.large.pop_front() else {
-            return VecDeque::new();
-        };
-        first.commit();
-        self.away = Some(Away {
-            call: first.call(),
-            is_message: first.is_message(),
-            is_last: first.is_last_piece(),
-            cut: false,
-        });
-        VecDeque::from([first])
-    }
-
     /// Where the next byte that is appended lies in the stream.
     #[inline]
     pub(crate) const fn end(&self) -> u64 {
@@ -148,6 +134,12 @@ impl Outgoing {
     #[must_use]
     pub const fn written(&self) -> u64 {
         self.base + self.written as u64
+    }
+
+    /// Rises whenever the writer gets on, also with large bodies.
+    #[must_use]
+    pub const fn progress(&self) -> u64 {
+        self.written() + self.ahead.taken()
     }
 
     /// The bytes to write next.
@@ -194,6 +186,10 @@ impl Outgoing {
                 break;
             };
             if large.is_within_piece() || in_front == 0 {
+                if !large.is_counted() {
+                    // Written without a turn.
+                    self.ahead.take(large.count_piece(None));
+                }
                 count = large.advance(count);
                 if large.is_piece_written() {
                     self.end_piece();
@@ -235,37 +231,8 @@ impl Outgoing {
             self.base += self.written as u64;
             self.written = 0;
             self.items = None;
+            self.reading.forget_last();
         }
-    }
-
-    /// Gives back a turn: what is left of it goes first.
-    pub fn prepend(&mut self, mut turn: Self) {
-        if !turn.large.is_empty() || turn.rest.is_some() || self.away.is_some() {
-            self.give_back_large(&mut turn);
-        }
-        if turn.written == turn.buffer.len() {
-            // Of two empty or one filled buffer, keep the one with the bytes or the memory.
-            if self.buffer.is_empty() && turn.buffer.capacity() > self.buffer.capacity() {
-                turn.buffer.clear();
-                self.buffer = turn.buffer;
-            }
-            return;
-        }
-        turn.buffer.extend_from_slice(&self.buffer[self.written..]);
-        self.buffer = turn.buffer;
-        self.written = turn.written;
-        self.base = turn.base;
-        self.items = None;
-    }
-
-    fn give_back_large(&mut self, turn: &mut Self) {
-        let cut = self.away.take().is_some_and(|away| away.cut);
-        let keep = |large: Large| if cut { large.cut() } else { Some(large) };
-        if let Some(large) = turn.large.pop_front().and_then(keep) {
-            self.large.push_front(large);
-            self.due = turn.due;
-        }
-        self.large.extend(turn.rest.take().and_then(keep));
     }
 
     /// True if the large body of this call's request or response cannot have been written to its end:
@@ -303,8 +270,9 @@ impl Outgoing {
                 self.due = None;
             }
             let bodies = std::mem::take(&mut self.large).into_iter();
+            let ahead = &mut self.ahead;
             let kept = bodies.filter_map(|large| match large.call() == call {
-                true => large.cut(),
+                true => large.cut(ahead),
                 false => Some(large),
             });
             self.large = kept.collect();
@@ -361,6 +329,7 @@ impl Outgoing {
             return Ok(follows);
         }
         frame.finish().map_err(FrameError::TooLarge)?;
+        self.ahead.note_small();
         Ok(follows)
     }
 
@@ -401,6 +370,7 @@ impl Outgoing {
         self.buffer.clear();
         self.written = 0;
         self.items = None;
+        self.reading.forget_last();
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
     }
 }

@@ -49,12 +49,12 @@ fn s1_8_hello_and_ack() {
     pair.server_reads(&hello).unwrap();
     assert_bytes(
         hello,
-        "93 72 70 63  01 01 01 00  00 00 00 00  08 00 00 00
+        "93 72 70 63  01 01 01 00  01 00 00 00  08 00 00 00
          01 00  04 00  00 94 01 00", // messages up to 101 KiB
     );
     assert_bytes(
         server_writes(&mut pair),
-        "93 72 70 63  01 00 01 00  00 00 00 00  2f 00 00 00
+        "93 72 70 63  01 00 01 00  01 00 00 00  2f 00 00 00
          01 00  04 00  00 94 01 00
          02 00  04 00  00 04 00 00
          04 00  0f 00  01 07 62 69 6e 63 6f 64 65  02 04 6a 73 6f 6e
@@ -231,12 +231,15 @@ fn a_message_in_pieces() {
     pair.call_with(head(ECHO), 1, &body);
     pair.carry_to_server().unwrap();
     let written = server_writes(&mut pair);
+    // [frame.ahead]: what it has read, between the first frame of its reply and the others.
     assert_bytes(
-        written[..28].to_vec(),
+        written[..48].to_vec(),
         "0c 00 00 00  10 00 00 00  02 21 00 00  00 00 00 00
-         06 00  01 74  02 00 61 62  01 40 01 00",
+         06 00  01 74  02 00 61 62  01 40 01 00
+         04 00 00 00  00 00 00 00  07 00 00 00  00 00 00 00
+         01 40 01 00",
     );
-    assert_eq!(written[28..], *chunks);
+    assert_eq!(written[48..], *chunks);
 }
 
 #[test]

@@ -290,6 +290,7 @@ impl Pair {
             self.serve(event);
         }
         assert!(piece.is_empty(), "the server takes all it is given");
+        self.server.outgoing().report_reading();
         Ok(())
     }
 
@@ -311,6 +312,7 @@ impl Pair {
             self.client_saw.push(saw);
         }
         assert!(piece.is_empty(), "the client takes all it is given");
+        self.client.outgoing().report_reading();
         Ok(())
     }
 

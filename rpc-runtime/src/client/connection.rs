@@ -193,7 +193,7 @@ impl Client {
     #[inline]
     pub(super) fn has_room(&mut self) -> bool {
         self.core.in_flight() < self.core.calls_max()
-            && self.core.outgoing().len() < Self::OUTGOING_BYTES_MAX
+            && self.core.outgoing().backlog() < Self::OUTGOING_BYTES_MAX
     }
 
     /// The caller to wake because there is room.
@@ -403,14 +403,14 @@ impl Side for ClientSide {
             }
         }
         self.woken.extend(client.next_waiter());
-        let woke_many = self.woken.len() > 1;
+        let (woke, woke_many) = (!self.woken.is_empty(), self.woken.len() > 1);
         if woke_many {
             // The driver flushes after them, so they need not wake it.
             state.arm();
         }
         drop(state);
         self.woken.drain(..).for_each(Waker::wake);
-        Ok(Progress { woke_many })
+        Ok(Progress { woke_many, woke })
     }
 
     fn handle_timeout(

@@ -58,6 +58,21 @@ pub(crate) trait Side: Send + Unpin + 'static {
 pub(crate) struct Progress {
     /// More than one waiting task was woken: worth letting them run before the next write.
     pub(crate) woke_many: bool,
+    /// One was: worth it if there is more to read, or it would wait for all of that.
+    pub(crate) woke: bool,
+}
+
+/// How far the driver got with writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flushed {
+    /// Everything is written.
+    All,
+    /// Everything but large bodies, of which some is written.
+    Part,
+    /// Everything but large bodies, which wait until the peer has read more of them.
+    Held,
+    /// Everything is written, and the connection is to end now.
+    Finished,
 }
 
 /// Why a connection is over.
@@ -110,8 +125,8 @@ pub(crate) struct Driver<S: Side> {
 }
 
 struct Stall {
-    /// How far the stream was written when the timer was set.
-    written: u64,
+    /// How far the writer was when the timer was set.
+    progress: u64,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -122,6 +137,10 @@ impl<S: Side> Driver<S> {
     const HEAD_BYTES: usize = 512;
     /// How long the peer may take nothing of what waits to be written.
     const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+    /// Pieces that are written in a row while nothing small is about.
+    const QUIET_TURNS: u32 = 4;
+    /// Behind a read of so many bytes, more is likely to wait.
+    const LONG_READ_BYTES: usize = 16 * 1024;
 
     pub(crate) fn new(
         shared: Arc<Shared<S::Protocol>>,
@@ -166,15 +185,17 @@ impl<S: Side> Driver<S> {
         }
         loop {
             let flushed = match self.poll_flush(cx) {
-                Poll::Ready(Ok(finished)) if finished => return Poll::Ready(Closed::Finished),
-                Poll::Ready(Ok(_)) => true,
+                Poll::Ready(Ok(Flushed::Finished)) => return Poll::Ready(Closed::Finished),
+                Poll::Ready(Ok(flushed)) => Some(flushed),
                 Poll::Ready(Err(error)) => return Poll::Ready(Closed::Io(error)),
-                Poll::Pending => false,
+                Poll::Pending => None,
             };
-            if !flushed && self.poll_stall(cx).is_ready() {
+            let waits = matches!(flushed, None | Some(Flushed::Held));
+            if waits && self.poll_stall(cx).is_ready() {
                 return Poll::Ready(Closed::Io(io::ErrorKind::TimedOut.into()));
             }
-            let reads = flushed || !S::READS_ONLY_WHEN_FLUSHED;
+            let more = flushed == Some(Flushed::Part);
+            let reads = flushed.is_some() || !S::READS_ONLY_WHEN_FLUSHED;
             let input = if reads {
                 self.poll_input(cx)
             } else {
@@ -185,20 +206,29 @@ impl<S: Side> Driver<S> {
                 // finds the answers in its socket before it finds its timers expired.
                 Poll::Pending => match self.poll_timer(cx) {
                     Ok(true) => {}
+                    Ok(false) if reads && self.reports() => {}
+                    Ok(false) if more => return self.yield_to_all(cx),
                     Ok(false) => return Poll::Pending,
                     Err(error) => return Poll::Ready(Closed::Protocol(error)),
                 },
-                Poll::Ready(Ok(progress)) if progress.woke_many => return self.yield_now(cx),
+                // Between two pieces, and two long reads, others have their turn.
+                Poll::Ready(Ok(_)) if more => return self.yield_to_all(cx),
+                Poll::Ready(Ok(true)) => return self.yield_now(cx),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(why)) => return Poll::Ready(why),
             }
         }
     }
 
+    /// True if the peer is to be told now what was read of its pieces.
+    fn reports(&self) -> bool {
+        self.shared.lock().protocol.outgoing().report_reading()
+    }
+
     /// True if somebody appended and others may be about to.
     fn has_flush_to_share(&self) -> bool {
         let mut state = self.shared.lock();
-        state.armed && state.writer.is_some() && !state.protocol.outgoing().is_empty()
+        state.armed && state.writer.is_some() && state.protocol.outgoing().has_turn()
     }
 
     /// Goes to the back of the run queue once; whoever appends meanwhile wakes nobody.
@@ -209,20 +239,37 @@ impl<S: Side> Driver<S> {
         Poll::Pending
     }
 
-    /// Writes all there is. Ready with true if the connection is to end now.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// As [`yield_now`](Self::yield_now), and whoever waits for a stream is asked first: a run queue that
+    /// is never empty is worked off for long before that.
+    fn yield_to_all(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        self.shared.lock().arm();
+        self.yielded = true;
+        // It puts the waker aside until then.
+        let mut yielding = std::pin::pin!(tokio::task::yield_now());
+        let _ = yielding.as_mut().poll(cx);
+        Poll::Pending
+    }
+
+    /// Writes all there is, but no more than a piece of large bodies, or a few if nothing small is about.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Flushed>> {
         let mut state = self.shared.lock();
         self.within_frame = state.protocol.arriving().is_within_frame();
         state.driver_is_due = false;
         state.protocol.anchor();
+        let mut turns = 0;
         loop {
-            let nothing = !state.unflushed && state.protocol.outgoing().is_empty();
-            if nothing || state.writer.is_none() {
-                self.stall = None;
+            let waits = !state.unflushed && !state.protocol.outgoing().has_turn();
+            if waits || state.writer.is_none() {
+                let nothing = waits && state.protocol.outgoing().is_empty();
+                let held = waits && !nothing;
+                if !held {
+                    self.stall = None;
+                }
                 // Without a writer, the caller that has it writes the rest or wakes this task.
-                state.armed = !nothing;
+                state.armed = !waits;
                 state.register(cx);
-                let finished = nothing && state.protocol.is_finished();
+                let finished = nothing && state.protocol.is_finished()
+                    || held && state.protocol.is_abandoned();
                 let waiters = nothing.then(|| state.protocol.handle_flushed());
                 drop(state);
                 waiters
@@ -230,12 +277,16 @@ impl<S: Side> Driver<S> {
                     .flatten()
                     .flatten()
                     .for_each(Waker::wake);
-                return Poll::Ready(Ok(finished));
+                return Poll::Ready(Ok(match finished {
+                    true => Flushed::Finished,
+                    false if held => Flushed::Held,
+                    false => Flushed::All,
+                }));
             }
             let Some(mut writer) = state.writer.take() else {
                 continue;
             };
-            let mut outgoing = state.protocol.outgoing().take();
+            let mut outgoing = state.take_turn();
             let taken = state.protocol.handle_taken();
             drop(state);
             if let Some(taken) = taken {
@@ -247,14 +298,24 @@ impl<S: Side> Driver<S> {
             state.unflushed = written.is_pending();
             state.protocol.outgoing().prepend(outgoing);
             match written {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) if state.protocol.is_abandoned() => {
+                    return Poll::Ready(Ok(Flushed::Finished));
+                }
+                Poll::Ready(Ok(())) => {
+                    let outgoing = state.protocol.outgoing();
+                    turns += 1;
+                    let pauses = turns == Self::QUIET_TURNS || !outgoing.is_quiet();
+                    if pauses && outgoing.has_chunks() && outgoing.has_turn() {
+                        return Poll::Ready(Ok(Flushed::Part));
+                    }
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     // The stream wakes this task; appending alone is enough until then.
                     state.armed = true;
                     state.register(cx);
                     if state.protocol.is_abandoned() {
-                        return Poll::Ready(Ok(true));
+                        return Poll::Ready(Ok(Flushed::Finished));
                     }
                     return Poll::Pending;
                 }
@@ -262,8 +323,8 @@ impl<S: Side> Driver<S> {
         }
     }
 
-    /// Processes what waits, or reads once and processes that.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, Closed>> {
+    /// Processes what waits, or reads once and processes that; as [`process`](Self::process).
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Closed>> {
         if !self.stash.is_empty() {
             let stash = std::mem::take(&mut self.stash);
             return Poll::Ready(self.process(&stash, cx));
@@ -306,7 +367,7 @@ impl<S: Side> Driver<S> {
         &mut self,
         mut landing: Landing,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Progress, Closed>> {
+    ) -> Poll<Result<bool, Closed>> {
         let read = pin!(self.reader.read_buf(&mut landing.room())).poll(cx);
         let behind = self.shared.lock().protocol.arriving().land(landing);
         match read {
@@ -320,11 +381,14 @@ impl<S: Side> Driver<S> {
         }
     }
 
-    fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<Progress, Closed> {
+    /// True if those who were woken are to run before anything else is done.
+    fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<bool, Closed> {
         let now = clock::now();
+        let is_long = self.landed || input.len() >= Self::LONG_READ_BYTES;
         let progress = self.side.process(&self.shared, &mut input, now, cx);
         self.stash.extend_from_slice(input);
-        progress.map_err(Closed::Protocol)
+        let progress = progress.map_err(Closed::Protocol)?;
+        Ok(progress.woke_many || progress.woke && is_long)
     }
 
     /// Keeps the timer at what the protocol asks for, and tells it when that moment has come; true
@@ -359,13 +423,13 @@ impl<S: Side> Driver<S> {
     /// Ready when the peer has taken nothing for too long.
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
-        let written = state.protocol.outgoing().written();
+        let progress = state.protocol.outgoing().progress();
         let stall = self.stall.get_or_insert_with(|| Stall {
-            written,
+            progress,
             timer: Box::pin(tokio::time::sleep(Self::WRITE_STALL_MAX)),
         });
-        if written > stall.written {
-            stall.written = written;
+        if progress > stall.progress {
+            stall.progress = progress;
             let now = clock::now();
             // While much is written to it, a peer may have nothing to say, or nobody listens.
             state.protocol.handle_progress(now);

@@ -274,8 +274,6 @@ struct ServerSide {
 }
 
 impl ServerSide {
-    /// Answers in the outgoing buffer before no further request is started.
-    const OUTGOING_BYTES_MAX: usize = 256 * 1024;
     /// Calls that are admitted together: so many wait at the most for one another's replies.
     const TOGETHER_MAX: usize = 64;
 }
@@ -293,14 +291,15 @@ impl Side for ServerSide {
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
         let mut shift = Shift::new(&self.router, now);
+        let mut progress = Progress::default();
         let mut state = shared.lock();
         state.protocol.core.handle_receipt(now, input.len());
         loop {
             let serving = &mut state.protocol;
             // What has landed is not in the input: nobody would come back for it.
-            let room = Self::OUTGOING_BYTES_MAX.checked_sub(serving.core.outgoing().len());
+            let room = serving.core.outgoing().room();
             let Some(room) = room.or(input.is_empty().then_some(0)) else {
-                return Ok(Progress::default());
+                return Ok(progress);
             };
             if !self.router.intercepts() {
                 let conversation = &mut self.conversation;
@@ -333,9 +332,9 @@ impl Side for ServerSide {
                         self.router.admission().note_refused(refused);
                     }
                     let Some(event) = event else {
-                        return Ok(Progress::default());
+                        return Ok(progress);
                     };
-                    self.conversation.act(shared, event);
+                    progress.woke |= self.conversation.act(shared, event);
                     shift.pause();
                     state = shared.lock();
                     continue;

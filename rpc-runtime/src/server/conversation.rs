@@ -32,9 +32,9 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// Acts on whatever else than a request has come.
+    /// Acts on whatever else than a request has come; true if a task was woken.
     #[cold]
-    pub(super) fn act(&mut self, shared: &ServerShared, event: ServerEvent<'_, Parked>) {
+    pub(super) fn act(&mut self, shared: &ServerShared, event: ServerEvent<'_, Parked>) -> bool {
         match event {
             ServerEvent::Cancelled(parked) => parked.stop(),
             ServerEvent::Opened { codec } => {
@@ -43,8 +43,9 @@ impl Conversation {
                 // The protocol accepts only what the server offers.
                 self.codec = chosen.cloned().unwrap_or_default();
             }
-            event => handle_stream_event(shared, event),
+            event => return handle_stream_event(shared, event),
         }
+        false
     }
 
     /// Runs a call.

@@ -76,8 +76,8 @@ impl Parked {
     }
 }
 
-/// Acts on what the client has sent or taken of a call that is parked.
-pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, Parked>) {
+/// Acts on what the client has sent or taken of a call that is parked; true if its task was woken.
+pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, Parked>) -> bool {
     let woken = {
         let core = &mut shared.lock().protocol.core;
         match event {
@@ -103,9 +103,11 @@ pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, 
             _ => None,
         }
     };
+    let woke = woken.is_some();
     if let Some(woken) = woken {
         woken.wake();
     }
+    woke
 }
 
 impl Downlink for ServerShared {

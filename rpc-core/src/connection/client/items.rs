@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{ClientConnection, ClientEvent};
 use crate::connection::assembly::{Head, announced_length};
 use crate::connection::streams::{check_row, item_batch_bytes_max, put_end};
-use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
+use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams, read_report};
 use crate::wire::{Body, Flags, Header};
 use crate::{Metadata, Status};
 
@@ -109,6 +109,12 @@ impl<T> ClientConnection<T> {
         wire: u32,
         body: &[u8],
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
+        if wire == 0 {
+            if read_report(&mut self.outgoing, body, self.now)? {
+                self.note_control()?;
+            }
+            return Ok(None);
+        }
         if self.streams.credited(wire, body)? {
             self.note_control()?;
         }

@@ -37,6 +37,7 @@ impl<T> ClientConnection<T> {
         }
         self.request_bytes_max = ack.message_bytes_max as usize;
         self.streams.set_peer_limits(ack.stream_limits);
+        self.outgoing.begin_reports(ack.reports);
         self.state = State::Open(Box::new(ack));
         Ok(())
     }

@@ -109,6 +109,7 @@ impl<T> ClientConnection<T> {
         call: u32,
         piece: &[u8],
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        self.outgoing.note_read(piece.len());
         let added = self.assemblies.add(call, piece)?;
         self.handle_added(call, added)
     }
@@ -118,6 +119,7 @@ impl<T> ClientConnection<T> {
         &mut self,
         piece: Header,
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        self.outgoing.note_read(piece.length as usize);
         let added = self.assemblies.landed(piece.call, piece.length as usize)?;
         self.handle_added(piece.call, added)
     }

@@ -48,11 +48,13 @@ impl<T> ServerConnection<T> {
         ack.message_bytes_max = self.config.message_bytes_max;
         ack.calls_max = self.config.calls_max;
         ack.stream_limits = self.config.stream_limits;
+        ack.reports = hello.reports;
         ack.codecs.clone_from(&self.config.codecs);
         ack.services.clone_from(&self.config.services);
         ack.encode(self.outgoing.raw());
         self.reply_bytes_max = hello.message_bytes_max as usize;
         self.streams.set_peer_limits(hello.stream_limits);
+        self.outgoing.begin_reports(hello.reports);
         let opening = std::mem::replace(&mut self.state, State::Open);
         if let State::Opening {
             drain: Some(reason),

@@ -3,7 +3,7 @@
 use super::{Answered, ServerConnection, ServerEvent, ServerRequest};
 use crate::connection::assembly::{Added, Head, announced_length};
 use crate::connection::streams::{Rest, check_row, item_batch_bytes_max, put_credit, read_end};
-use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams};
+use crate::connection::{CallId, ConnectionError, LONG_FRAME, NO_SUCH_CALL, Streams, read_report};
 use crate::wire::{Body, Flags, Header, Kind};
 use crate::{Metadata, Status};
 
@@ -139,6 +139,7 @@ impl<T> ServerConnection<T> {
         wire: u32,
         piece: &[u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        self.outgoing.note_read(piece.len());
         let added = self.assemblies.add(wire, piece)?;
         self.handle_added(wire, added)
     }
@@ -148,6 +149,7 @@ impl<T> ServerConnection<T> {
         &mut self,
         piece: Header,
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        self.outgoing.note_read(piece.length as usize);
         let added = self.assemblies.landed(piece.call, piece.length as usize)?;
         self.handle_added(piece.call, added)
     }
@@ -236,6 +238,12 @@ impl<T> ServerConnection<T> {
         wire: u32,
         body: &[u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        if wire == 0 {
+            if read_report(&mut self.outgoing, body, self.now)? {
+                self.floods.note_control(self.now)?;
+            }
+            return Ok(None);
+        }
         if self.streams.credited(wire, body)? {
             self.floods.note_control(self.now)?;
         }

@@ -1,7 +1,7 @@
 //! What a server answers to a hello.
 
-use super::block::{Block, Entries, names, number, read_block, stream_limits, text};
-use super::{VERSION, extension};
+use super::block::{Block, Entries, features, names, number, read_block, stream_limits, text};
+use super::{REPORTS, VERSION, extension};
 use crate::StreamLimits;
 use crate::wire::{WireError, cut_at_char};
 
@@ -66,6 +66,8 @@ pub struct Ack {
     pub calls_max: u32,
     /// How much of streams the server takes.
     pub stream_limits: StreamLimits,
+    /// Client and server say what they read of pieces.
+    pub reports: bool,
     /// The wire names of the services here; empty also if they are too many for an ack.
     pub services: Vec<String>,
     /// The codecs supported, by id and name.
@@ -88,6 +90,7 @@ impl Ack {
             message_bytes_max: 0,
             calls_max: 0,
             stream_limits: StreamLimits::SHIPPED,
+            reports: false,
             services: Vec::new(),
             codecs: Vec::new(),
             versions: None,
@@ -98,7 +101,8 @@ impl Ack {
     /// Appends the bytes of `[open.ack]`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let head = [self.version, self.verdict.number()];
-        let mut block = Block::begin(out, head, self.codec, self.compression);
+        let features = if self.reports { REPORTS } else { 0 };
+        let mut block = Block::begin(out, head, self.codec, self.compression, features);
         block.entry(
             extension::MESSAGE_BYTES_MAX,
             &self.message_bytes_max.to_le_bytes(),
@@ -141,6 +145,7 @@ pub(crate) fn read_ack(buffer: &mut Vec<u8>, input: &mut &[u8]) -> Result<Option
     };
     let mut ack = Ack::new(Verdict::from_number(fixed[5]), fixed[6], fixed[7]);
     ack.version = fixed[4];
+    ack.reports = features(fixed) & REPORTS != 0;
     // A limit that is not announced does not limit.
     ack.message_bytes_max = u32::MAX;
     ack.calls_max = u32::MAX;

@@ -11,12 +11,19 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn begin(out: &'a mut Vec<u8>, head: [u8; 2], codec: u8, compression: u8) -> Self {
+    pub(super) fn begin(
+        out: &'a mut Vec<u8>,
+        head: [u8; 2],
+        codec: u8,
+        compression: u8,
+        features: u32,
+    ) -> Self {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&head);
         out.extend_from_slice(&[codec, compression]);
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&features.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
         Self { out, start }
     }
 
@@ -50,6 +57,11 @@ impl<'a> Block<'a> {
 
 /// The fixed part and the extension block.
 pub(super) type Parts<'b> = (&'b [u8; HELLO_BYTES], &'b [u8]);
+
+/// The feature bits of the fixed part.
+pub(super) const fn features(fixed: &[u8; HELLO_BYTES]) -> u32 {
+    u32::from_le_bytes([fixed[8], fixed[9], fixed[10], fixed[11]])
+}
 
 /// Collects the fixed part and the extension block in `buffer`.
 pub(super) fn read_block<'b>(

@@ -5,8 +5,9 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use super::ahead::Ahead;
+use crate::wire::CHUNK_BYTES;
 use crate::wire::header::{HEADER_BYTES, Header, Kind};
-use crate::wire::{CHUNK_BYTES, CHUNK_BYTES_MAX};
 
 /// What is left of one body; its next piece is ready to be written.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Large {
     is_message: bool,
     /// Its last piece was in a turn: what was appended since may rely on it.
     committed: bool,
+    /// The piece was in a turn, and counts as on its way.
+    counted: bool,
     /// Of the piece: written <= `HEADER_BYTES`
     header: [u8; HEADER_BYTES],
     header_written: usize,
@@ -44,13 +47,14 @@ impl Large {
             call,
             is_message,
             committed: false,
+            counted: false,
             header: [0; HEADER_BYTES],
             header_written: 0,
             segments,
             piece: 0,
             left,
         };
-        large.begin_piece();
+        large.begin_piece(CHUNK_BYTES);
         large
     }
 
@@ -75,6 +79,20 @@ impl Large {
     /// True if nothing is left but the piece.
     pub(super) const fn is_last_piece(&self) -> bool {
         self.piece == self.left
+    }
+
+    /// True if the piece counts as on its way.
+    pub(super) const fn is_counted(&self) -> bool {
+        self.counted
+    }
+
+    /// Lets the piece count as on its way, which is made about as long as this; gives how long it is.
+    pub(super) fn count_piece(&mut self, bytes: Option<usize>) -> usize {
+        if let Some(bytes) = bytes {
+            self.begin_piece(bytes);
+        }
+        self.counted = true;
+        self.piece
     }
 
     /// Notes that the piece is in a turn.
@@ -148,7 +166,7 @@ impl Large {
         if self.left == 0 {
             return None;
         }
-        self.begin_piece();
+        self.begin_piece(CHUNK_BYTES);
         Some(self)
     }
 
@@ -158,18 +176,25 @@ impl Large {
     }
 
     /// The rest of that piece; nothing if there is none.
-    pub(super) fn cut(mut self) -> Option<Self> {
+    pub(super) fn cut(mut self, ahead: &mut Ahead) -> Option<Self> {
         self.left = self.piece;
-        self.survives_cut().then_some(self)
+        if self.survives_cut() {
+            return Some(self);
+        }
+        if self.counted {
+            ahead.forget(self.piece);
+        }
+        None
     }
 
-    fn begin_piece(&mut self) {
+    fn begin_piece(&mut self, bytes: usize) {
         // What would be a small last piece goes with the one before.
-        self.piece = if self.left <= CHUNK_BYTES_MAX {
+        self.piece = if self.left <= bytes + bytes / 4 {
             self.left
         } else {
-            CHUNK_BYTES
+            bytes
         };
+        self.counted = false;
         let header = Header {
             length: self.piece as u32,
             ..Header::new(Kind::Chunk, self.call)

@@ -1,0 +1,153 @@
+//! How far the pieces of large bodies run ahead of their reader: `[frame.ahead]`.
+//!
+//! Why not leave that to the stream below? A socket on a fast path takes dozens of megabytes, and a
+//! small frame waits behind all of them. What is ahead costs a small frame the time that it takes to
+//! read it; what is missing costs throughput.
+
+use std::time::{Duration, Instant};
+
+use super::CHUNK_BYTES;
+use super::path::{Allowance, Path};
+
+/// What this side knows of the pieces that it has sent.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    path: Path,
+    /// Bytes of pieces in all turns ever.
+    taken: u64,
+    /// Up to here of `taken`, small frames are about.
+    lively_until: u64,
+    /// The time as it was last told.
+    now: Option<Instant>,
+    /// The peer does not say what it reads.
+    is_silent: bool,
+}
+
+impl Ahead {
+    /// What may wait in front of a reader on a short way: with small frames about, or without.
+    const LIVELY: Allowance = Allowance {
+        time: Duration::ZERO,
+        bytes: 32 * 1024,
+    };
+    const QUIET: Allowance = Allowance {
+        time: Duration::from_micros(500),
+        bytes: 512 * 1024,
+    };
+    /// What may be on its way before the first report.
+    const FIRST_BYTES: u64 = 256 * 1024;
+    /// What may be on its way at the most.
+    const AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+    /// Small frames are about while so much is sent behind one.
+    const LIVELY_FOR: u64 = 1024 * 1024;
+    /// The smallest piece that a body is cut into.
+    const PIECE_BYTES_MIN: usize = 16 * 1024;
+
+    /// The time, to be told before pieces are taken.
+    pub(super) const fn note_time(&mut self, now: Instant) {
+        self.now = Some(now);
+    }
+
+    /// A small message was appended.
+    #[inline]
+    pub(super) const fn note_small(&mut self) {
+        self.lively_until = self.taken + Self::LIVELY_FOR;
+    }
+
+    /// The peer will not say what it has read: nothing waits for that.
+    pub(super) const fn expect_nothing(&mut self) {
+        self.is_silent = true;
+    }
+
+    /// True if nothing small was sent of late.
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.taken >= self.lively_until
+    }
+
+    const fn allowance(&self) -> Allowance {
+        if self.is_quiet() {
+            Self::QUIET
+        } else {
+            Self::LIVELY
+        }
+    }
+
+    /// What may be on its way.
+    fn room(&self) -> u64 {
+        let room = self.path.room(self.allowance(), self.now);
+        room.unwrap_or(Self::FIRST_BYTES).min(Self::AHEAD_BYTES_MAX)
+    }
+
+    /// True if another piece may go.
+    pub(super) fn admits(&self) -> bool {
+        self.is_silent || self.path.unread() < self.room()
+    }
+
+    /// How long it should be.
+    pub(super) fn piece_bytes(&self) -> usize {
+        if self.is_silent {
+            return CHUNK_BYTES;
+        }
+        if self.path.unread() == 0 && self.path.wants_base(self.now) {
+            // What it takes longer, the way does not.
+            return Self::PIECE_BYTES_MIN;
+        }
+        (self.room() as usize / 4).clamp(Self::PIECE_BYTES_MIN, CHUNK_BYTES)
+    }
+
+    /// Bytes of all pieces that ever were in a turn.
+    pub(super) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// A piece of so many bytes is in a turn.
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+        if !self.is_silent {
+            self.path.send(bytes, self.room(), self.now);
+        }
+    }
+
+    /// A piece that was in a turn will not be written.
+    pub(super) fn forget(&mut self, bytes: usize) {
+        if !self.is_silent {
+            self.path.take_back(bytes);
+        }
+    }
+
+    /// The peer has read so much, or else says what cannot be: false.
+    pub(super) fn read(&mut self, bytes: usize, now: Instant) -> bool {
+        if bytes == 0 || bytes as u64 > self.path.unread() {
+            return false;
+        }
+        self.path.read(bytes, self.allowance().time, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::path::epoch;
+    use super::*;
+
+    #[test]
+    fn what_was_not_sent_is_not_read() {
+        // [frame.ahead]
+        let now = epoch();
+        let mut ahead = Ahead::default();
+        ahead.take(1000);
+        assert!(!ahead.read(0, now) && !ahead.read(1001, now));
+        assert!(ahead.read(999, now) && ahead.read(1, now) && !ahead.read(1, now));
+    }
+
+    #[test]
+    fn nothing_is_held_back_for_a_peer_that_does_not_say_what_it_reads() {
+        // [frame.ahead]
+        let mut ahead = Ahead::default();
+        ahead.expect_nothing();
+        for _ in 0..10_000 {
+            assert!(ahead.admits());
+            ahead.take(ahead.piece_bytes());
+        }
+        assert!(!ahead.read(1, epoch()));
+    }
+}
