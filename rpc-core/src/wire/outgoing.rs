@@ -138,7 +138,7 @@ impl Outgoing {
 
     /// Rises whenever the writer gets on, also with large bodies.
     #[must_use]
-    pub const fn progress(&self) -> u64 {
+    pub fn progress(&self) -> u64 {
         self.written() + self.ahead.taken()
     }
 

@@ -206,7 +206,6 @@ impl<S: Side> Driver<S> {
                 // finds the answers in its socket before it finds its timers expired.
                 Poll::Pending => match self.poll_timer(cx) {
                     Ok(true) => {}
-                    Ok(false) if reads && self.reports() => {}
                     Ok(false) if more => return self.yield_to_all(cx),
                     Ok(false) => return Poll::Pending,
                     Err(error) => return Poll::Ready(Closed::Protocol(error)),
@@ -218,11 +217,6 @@ impl<S: Side> Driver<S> {
                 Poll::Ready(Err(why)) => return Poll::Ready(why),
             }
         }
-    }
-
-    /// True if the peer is to be told now what was read of its pieces.
-    fn reports(&self) -> bool {
-        self.shared.lock().protocol.outgoing().report_reading()
     }
 
     /// True if somebody appended and others may be about to.
@@ -391,13 +385,14 @@ impl<S: Side> Driver<S> {
         Ok(progress.woke_many || progress.woke && is_long)
     }
 
-    /// Keeps the timer at what the protocol asks for, and tells it when that moment has come; true
-    /// if it had, and there may be something to write.
+    /// Nothing more is there to be read: reports what was, keeps the timer at what the protocol asks
+    /// for, and tells it when that moment has come; true if there may be something to write.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let mut acted = false;
         loop {
             let due = {
                 let mut state = self.shared.lock();
+                acted |= state.protocol.outgoing().report_reading();
                 state.timer = state.protocol.poll_timeout();
                 state.timer
             };

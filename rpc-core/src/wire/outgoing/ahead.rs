@@ -10,8 +10,18 @@ use super::CHUNK_BYTES;
 use super::path::{Allowance, Path};
 
 /// What this side knows of the pieces that it has sent.
+///
+/// Most connections have never sent any, and turns are moved about: so it is on the heap, and only
+/// once there is something to know.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
+    known: Option<Box<Known>>,
+    /// The peer does not say what it reads.
+    is_silent: bool,
+}
+
+#[derive(Debug)]
+struct Known {
     path: Path,
     /// Bytes of pieces in all turns ever.
     taken: u64,
@@ -19,11 +29,98 @@ pub(super) struct Ahead {
     lively_until: u64,
     /// The time as it was last told.
     now: Option<Instant>,
-    /// The peer does not say what it reads.
-    is_silent: bool,
 }
 
 impl Ahead {
+    fn known(&mut self) -> &mut Known {
+        self.known.get_or_insert_default()
+    }
+
+    /// The time, to be told before pieces are taken.
+    pub(super) fn note_time(&mut self, now: Instant) {
+        self.known().now = Some(now);
+    }
+
+    /// A small message was appended.
+    #[inline]
+    pub(super) fn note_small(&mut self) {
+        if let Some(known) = &mut self.known {
+            known.lively_until = known.taken + Known::LIVELY_FOR;
+        }
+    }
+
+    /// The peer will not say what it has read: nothing waits for that.
+    pub(super) const fn expect_nothing(&mut self) {
+        self.is_silent = true;
+    }
+
+    /// True if nothing small was sent of late.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_quiet())
+    }
+
+    /// True if another piece may go.
+    pub(super) fn admits(&self) -> bool {
+        let admits = |known: &Known| known.path.unread() < known.room();
+        self.is_silent || self.known.as_deref().is_none_or(admits)
+    }
+
+    /// How long it should be.
+    pub(super) fn piece_bytes(&mut self) -> usize {
+        match self.is_silent {
+            true => CHUNK_BYTES,
+            false => self.known().piece_bytes(),
+        }
+    }
+
+    /// Bytes of all pieces that ever were in a turn.
+    pub(super) fn taken(&self) -> u64 {
+        self.known.as_ref().map_or(0, |known| known.taken)
+    }
+
+    /// A piece of so many bytes is in a turn.
+    pub(super) fn take(&mut self, bytes: usize) {
+        let is_silent = self.is_silent;
+        let known = self.known();
+        known.taken += bytes as u64;
+        if !is_silent {
+            known.path.send(bytes, known.room(), known.now);
+        }
+    }
+
+    /// A piece that was in a turn will not be written.
+    pub(super) fn forget(&mut self, bytes: usize) {
+        if !self.is_silent {
+            self.known().path.take_back(bytes);
+        }
+    }
+
+    /// The peer has read so much, or else says what cannot be: false.
+    pub(super) fn read(&mut self, bytes: usize, now: Instant) -> bool {
+        let Some(known) = &mut self.known else {
+            return false;
+        };
+        if bytes == 0 || bytes as u64 > known.path.unread() {
+            return false;
+        }
+        known.path.read(bytes, known.allowance().time, now);
+        true
+    }
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            path: Path::default(),
+            taken: 0,
+            // What was before the first piece is not known, and costs the less.
+            lively_until: Self::LIVELY_FOR,
+            now: None,
+        }
+    }
+}
+
+impl Known {
     /// What may wait in front of a reader on a short way: with small frames about, or without.
     const LIVELY: Allowance = Allowance {
         time: Duration::ZERO,
@@ -42,24 +139,7 @@ impl Ahead {
     /// The smallest piece that a body is cut into.
     const PIECE_BYTES_MIN: usize = 16 * 1024;
 
-    /// The time, to be told before pieces are taken.
-    pub(super) const fn note_time(&mut self, now: Instant) {
-        self.now = Some(now);
-    }
-
-    /// A small message was appended.
-    #[inline]
-    pub(super) const fn note_small(&mut self) {
-        self.lively_until = self.taken + Self::LIVELY_FOR;
-    }
-
-    /// The peer will not say what it has read: nothing waits for that.
-    pub(super) const fn expect_nothing(&mut self) {
-        self.is_silent = true;
-    }
-
-    /// True if nothing small was sent of late.
-    pub(super) const fn is_quiet(&self) -> bool {
+    const fn is_quiet(&self) -> bool {
         self.taken >= self.lively_until
     }
 
@@ -77,50 +157,12 @@ impl Ahead {
         room.unwrap_or(Self::FIRST_BYTES).min(Self::AHEAD_BYTES_MAX)
     }
 
-    /// True if another piece may go.
-    pub(super) fn admits(&self) -> bool {
-        self.is_silent || self.path.unread() < self.room()
-    }
-
-    /// How long it should be.
-    pub(super) fn piece_bytes(&self) -> usize {
-        if self.is_silent {
-            return CHUNK_BYTES;
-        }
+    fn piece_bytes(&self) -> usize {
         if self.path.unread() == 0 && self.path.wants_base(self.now) {
             // What it takes longer, the way does not.
             return Self::PIECE_BYTES_MIN;
         }
         (self.room() as usize / 4).clamp(Self::PIECE_BYTES_MIN, CHUNK_BYTES)
-    }
-
-    /// Bytes of all pieces that ever were in a turn.
-    pub(super) const fn taken(&self) -> u64 {
-        self.taken
-    }
-
-    /// A piece of so many bytes is in a turn.
-    pub(super) fn take(&mut self, bytes: usize) {
-        self.taken += bytes as u64;
-        if !self.is_silent {
-            self.path.send(bytes, self.room(), self.now);
-        }
-    }
-
-    /// A piece that was in a turn will not be written.
-    pub(super) fn forget(&mut self, bytes: usize) {
-        if !self.is_silent {
-            self.path.take_back(bytes);
-        }
-    }
-
-    /// The peer has read so much, or else says what cannot be: false.
-    pub(super) fn read(&mut self, bytes: usize, now: Instant) -> bool {
-        if bytes == 0 || bytes as u64 > self.path.unread() {
-            return false;
-        }
-        self.path.read(bytes, self.allowance().time, now);
-        true
     }
 }
 
@@ -146,7 +188,8 @@ mod tests {
         ahead.expect_nothing();
         for _ in 0..10_000 {
             assert!(ahead.admits());
-            ahead.take(ahead.piece_bytes());
+            let bytes = ahead.piece_bytes();
+            ahead.take(bytes);
         }
         assert!(!ahead.read(1, epoch()));
     }

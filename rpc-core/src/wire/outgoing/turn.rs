@@ -57,13 +57,13 @@ impl Outgoing {
     }
 
     /// The time: to be told before a turn is taken of which large bodies may be part.
-    pub const fn note_time(&mut self, now: Instant) {
+    pub fn note_time(&mut self, now: Instant) {
         self.ahead.note_time(now);
     }
 
     /// True if nothing small was sent of late: a few pieces may go at once.
     #[must_use]
-    pub const fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         self.ahead.is_quiet()
     }
 
@@ -100,8 +100,8 @@ impl Outgoing {
             return VecDeque::new();
         };
         if is_new(&first) {
-            self.ahead
-                .take(first.count_piece(Some(self.ahead.piece_bytes())));
+            let bytes = self.ahead.piece_bytes();
+            self.ahead.take(first.count_piece(Some(bytes)));
         }
         first.commit();
         self.away = Some(Away {
