@@ -19,6 +19,7 @@ use crate::clock;
 
 /// Runs calls one after the other. When it ends, what was not counted yet is.
 pub(crate) struct Shift<'a> {
+    router: &'a Router,
     admission: &'a Admission,
     /// It holds a place, for the call that runs or the next.
     is_placed: bool,
@@ -50,6 +51,7 @@ impl<'a> Shift<'a> {
     #[inline]
     pub(crate) fn new(router: &'a Router, now: Instant) -> Self {
         Self {
+            router,
             admission: router.admission(),
             is_placed: false,
             now,
@@ -57,6 +59,12 @@ impl<'a> Shift<'a> {
             ended: None,
             task: None,
         }
+    }
+
+    /// Where the methods are found that it runs.
+    #[inline]
+    pub(crate) const fn router(&self) -> &'a Router {
+        self.router
     }
 
     /// Takes note that something else was done.

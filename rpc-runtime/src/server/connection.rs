@@ -307,16 +307,7 @@ impl Side for ServerSide {
                 let mut requests = serving.core.admit_plain(input, Self::TOGETHER_MAX, replies);
                 if !requests.is_empty() {
                     drop(state);
-                    let router = &self.router;
-                    conversation.start_plain(
-                        shared,
-                        &mut requests,
-                        room,
-                        router,
-                        &mut shift,
-                        now,
-                        cx,
-                    );
+                    conversation.start_plain(shared, &mut requests, room, &mut shift, now, cx);
                     state = shared.lock();
                     let replies = conversation.replies.get_mut();
                     state.protocol.core.settle(requests, replies, input);
@@ -342,9 +333,8 @@ impl Side for ServerSide {
             };
             serving.inline = Some(request.id);
             drop(state);
-            let router = &self.router;
             self.conversation
-                .start(shared, request, router, &mut shift, now, cx);
+                .start(shared, request, &mut shift, now, cx);
             state = shared.lock();
         }
     }

@@ -14,7 +14,7 @@ use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{
-    CallStart, Collect, Collection, Respond, Router, Running, Shift, Started, Surroundings,
+    CallStart, Collect, Collection, Respond, Running, Shift, Started, Surroundings,
 };
 
 /// What the driver keeps beside the services.
@@ -50,16 +50,16 @@ impl Conversation {
 
     /// Runs a call.
     #[inline]
-    pub(super) fn start<'a>(
+    pub(super) fn start(
         &mut self,
         shared: &Arc<ServerShared>,
         request: ServerRequest<'_>,
-        router: &'a Router,
-        shift: &mut Shift<'a>,
+        shift: &mut Shift<'_>,
         received: Instant,
         cx: &mut Context<'_>,
     ) {
         let call = request.id;
+        let router = shift.router();
         let Some(method) = router.find(request.method) else {
             if request.oneway {
                 return shared.finish_oneway(call);
@@ -97,13 +97,12 @@ impl Conversation {
 
     /// Runs plain calls until their replies have `room` bytes.
     #[inline]
-    pub(super) fn start_plain<'a>(
+    pub(super) fn start_plain(
         &mut self,
         shared: &Arc<ServerShared>,
         requests: &mut PlainRequests<'_>,
         room: usize,
-        router: &'a Router,
-        shift: &mut Shift<'a>,
+        shift: &mut Shift<'_>,
         received: Instant,
         cx: &mut Context<'_>,
     ) {
@@ -115,6 +114,7 @@ impl Conversation {
             origin,
             ..
         } = self;
+        let router = shift.router();
         let collection = Collection {
             replies,
             connection: &**shared,
