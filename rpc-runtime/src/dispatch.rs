@@ -21,7 +21,7 @@ pub(crate) use running::{CallStart, Running, Started, Surroundings};
 pub(crate) use shift::Shift;
 pub use stats::{Latency, MethodStats};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use rpc_core::codec::CodecError;
@@ -73,6 +73,19 @@ pub(crate) trait Respond: Send + Sync + 'static {
 pub(crate) struct Collection<'a> {
     pub(crate) replies: &'a RefCell<Replies>,
     pub(crate) connection: &'a dyn Collect,
+    /// Something went past those that are collected, and may fill the connection.
+    pub(crate) is_passed: Cell<bool>,
+}
+
+impl Collection<'_> {
+    /// From now on the call that is run is answered to the connection itself, behind what was
+    /// collected.
+    #[cold]
+    pub(crate) fn pass(&self, call: CallId) {
+        self.connection
+            .collect(call, &mut self.replies.borrow_mut());
+        self.is_passed.set(true);
+    }
 }
 
 /// A connection whose replies may be collected apart.

@@ -51,7 +51,7 @@ fn all_of_a_read_are_admitted_and_answered_together() {
         assert_eq!(request.method, ECHO);
         answer(&mut replies, request);
     }
-    assert!(pair.server.outgoing().is_empty() && replies.len() > 0);
+    assert!(pair.server.outgoing().is_empty() && !replies.is_empty());
     assert_eq!(pair.server.running(), 5, "nobody else takes it for idle");
     pair.server.settle(admitted, &mut replies, &mut input);
     assert!(input.is_empty() && replies.is_empty());

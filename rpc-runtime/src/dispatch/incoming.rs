@@ -373,10 +373,10 @@ impl Responder<'_> {
         };
         match self.collection {
             Some(collection) => {
-                let mut replies = collection.replies.borrow_mut();
-                let collected = replies.reply(self.call, &metadata, body);
+                let replies = || collection.replies.borrow_mut();
+                let collected = replies().reply(self.call, &metadata, body);
                 collected.unwrap_or_else(|unended| {
-                    collection.connection.collect(self.call, &mut replies);
+                    collection.pass(self.call);
                     collection.connection.end_reply(self.call, unended)
                 })
             }
@@ -388,8 +388,7 @@ impl Responder<'_> {
     #[cold]
     fn come_forward(&self) {
         if let Some(collection) = self.collection {
-            let mut replies = collection.replies.borrow_mut();
-            collection.connection.collect(self.call, &mut replies);
+            collection.pass(self.call);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Starts the calls that come on a connection.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
@@ -13,9 +13,7 @@ use super::connection::ServerShared;
 use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
 use crate::context::{Frame, Origin};
-use crate::dispatch::{
-    CallStart, Collect, Collection, Respond, Running, Shift, Started, Surroundings,
-};
+use crate::dispatch::{CallStart, Collection, Respond, Running, Shift, Started, Surroundings};
 
 /// What the driver keeps beside the services.
 pub(super) struct Conversation {
@@ -95,7 +93,7 @@ impl Conversation {
         }
     }
 
-    /// Runs plain calls until their replies have `room` bytes.
+    /// Runs plain calls until their replies have `room` bytes, or one of them went elsewhere.
     #[inline]
     pub(super) fn start_plain(
         &mut self,
@@ -118,14 +116,16 @@ impl Conversation {
         let collection = Collection {
             replies,
             connection: &**shared,
+            is_passed: Cell::new(false),
         };
         frame.enter(|| {
             while replies.borrow().len() <= room
+                && !collection.is_passed.get()
                 && let Some(request) = requests.next()
             {
                 let call = request.id;
                 let Some(method) = router.find(request.method) else {
-                    shared.collect(call, &mut replies.borrow_mut());
+                    collection.pass(call);
                     unknown_method(shared, call, request.method);
                     continue;
                 };
