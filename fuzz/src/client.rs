@@ -121,7 +121,7 @@ impl Client {
                 if let Some(call) = self.nth(script.byte()) {
                     self.connection
                         .streams()
-                        .consumed(call, script.word().into());
+                        .consumed(call, script.word().into(), self.now);
                 }
             }
             20 => {

@@ -103,7 +103,7 @@ impl Server {
                 if let Some(call) = self.parked(script.byte()) {
                     self.connection
                         .streams()
-                        .consumed(call, script.word().into());
+                        .consumed(call, script.word().into(), self.now);
                 }
             }
             19 => self.end_items(script.byte()),

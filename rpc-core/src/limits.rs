@@ -28,22 +28,35 @@ pub struct StreamLimits {
     pub stream_bytes: u32,
     /// Bytes of all streams of a connection.
     pub connection_bytes: u32,
+    /// By how many bytes the windows of all streams of a connection together may grow beyond that,
+    /// where the way is long and the consumer waits for items. 0 keeps them as they are.
+    pub growth_bytes: u32,
 }
 
 impl StreamLimits {
-    /// 256 KiB for a stream, 1 MiB for a connection.
+    /// 256 KiB for a stream, 1 MiB for a connection, 8 MiB to grow.
     pub const SHIPPED: Self = Self {
         stream_bytes: 256 * 1024,
         connection_bytes: 1024 * 1024,
+        growth_bytes: 8 * 1024 * 1024,
     };
 
-    /// Other numbers of bytes.
+    /// Other numbers of bytes for a stream and for a connection.
     #[must_use]
     pub const fn new(stream_bytes: u32, connection_bytes: u32) -> Self {
         Self {
             stream_bytes,
             connection_bytes,
+            ..Self::SHIPPED
         }
+    }
+
+    /// Sets by how many bytes windows may grow. A stream over a way of 50 ms there and back carries
+    /// 20 times its window in a second.
+    #[must_use]
+    pub const fn with_growth_bytes(mut self, bytes: u32) -> Self {
+        self.growth_bytes = bytes;
+        self
     }
 }
 

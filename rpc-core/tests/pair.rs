@@ -20,6 +20,7 @@ mod pair {
     mod ids;
     mod keep_alive;
     mod opening;
+    mod path;
     mod pieces;
     mod plain;
     mod progress;

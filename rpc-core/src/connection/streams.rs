@@ -6,14 +6,16 @@
 //! See `[stream.window]`.
 
 mod entries;
+mod tuning;
 mod window;
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use self::entries::{EntryLength, entry_lengths};
-use self::window::{Flow, Window};
+use self::window::{Credit, Flow, Window};
 use super::{CallId, ConnectionError, cut_text};
-use crate::wire::{Batch, CHUNK_BYTES, Header, Kind, Outgoing};
+use crate::wire::{Batch, CHUNK_BYTES, Flags, Header, Kind, Outgoing};
 use crate::{Code, Status, StreamLimits};
 
 /// The streams of one connection in both directions, by the calls they belong to.
@@ -113,6 +115,31 @@ pub(super) fn put_end(outgoing: &mut Outgoing, call: CallId, end: Result<(), &St
 pub(super) fn put_credit(outgoing: &mut Outgoing, call: CallId, bytes: u32) {
     let header = Header::new(Kind::Credit, call.wire());
     outgoing.control(header, &bytes.to_le_bytes());
+}
+
+/// Appends a credit with which the window grows: `[stream.growth]`.
+fn put_growth(outgoing: &mut Outgoing, call: CallId, credit: Credit) {
+    let header = Header::new(Kind::Credit, call.wire());
+    let (bytes, growth) = (credit.bytes.to_le_bytes(), credit.growth.to_le_bytes());
+    outgoing.control(header, &[bytes, growth].concat());
+}
+
+/// Reads what these two wrote.
+fn read_credit(body: &[u8]) -> Result<Credit, ConnectionError> {
+    let number = |raw: &[u8; 4]| u32::from_le_bytes(*raw);
+    match body.as_chunks() {
+        ([bytes], []) => Ok(Credit {
+            bytes: number(bytes),
+            growth: 0,
+        }),
+        ([bytes, growth], []) => Ok(Credit {
+            bytes: number(bytes),
+            growth: number(growth),
+        }),
+        _ => Err(ConnectionError::Violation(
+            "a credit that has not four or eight bytes",
+        )),
+    }
 }
 
 /// Reads what [`put_end`] wrote.
@@ -259,12 +286,14 @@ impl StreamTable {
     /// Items have arrived; none of them may be longer than `item_bytes_max`.
     pub(super) fn received(
         &mut self,
-        call: u32,
+        header: Header,
         entries: &[u8],
         item_bytes_max: usize,
+        now: Instant,
     ) -> Result<(), ConnectionError> {
+        let waited = header.flags.contains(Flags::WAITED);
         let Half { window, flows, .. } = &mut self.receiving;
-        let Some(flow) = flows.get_mut(&call) else {
+        let Some(flow) = flows.get_mut(&header.call) else {
             return Err(ConnectionError::Violation("items of no stream"));
         };
         if entries.is_empty() {
@@ -273,7 +302,7 @@ impl StreamTable {
         let row = entries.len() as u64;
         if window.admits_row(flow, row) {
             check_row(entries, item_bytes_max)?;
-            window.fill(flow, row);
+            window.arrive(flow, row, waited, now);
             return Ok(());
         }
         for length in entry_lengths(entries) {
@@ -281,39 +310,46 @@ impl StreamTable {
             if !window.admits(flow, length.whole()) {
                 return Err(ConnectionError::Violation("items beyond the window"));
             }
-            window.fill(flow, length.whole());
+            window.arrive(flow, length.whole(), waited, now);
         }
         Ok(())
     }
 
     /// The beginning of a row in pieces has arrived. It counts as a whole from now on, as it does at
     /// the peer: what overtakes its pieces must not be taken to have come before it.
-    pub(super) fn receiving_row(&mut self, call: u32, bytes: usize) -> Result<(), ConnectionError> {
+    pub(super) fn receiving_row(
+        &mut self,
+        header: Header,
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
         let Half { window, flows, .. } = &mut self.receiving;
-        let Some(flow) = flows.get_mut(&call) else {
+        let Some(flow) = flows.get_mut(&header.call) else {
             return Err(ConnectionError::Violation("items of no stream"));
         };
         if !window.admits(flow, bytes as u64) {
             return Err(ConnectionError::Violation("items beyond the window"));
         }
-        window.fill(flow, bytes as u64);
+        let waited = header.flags.contains(Flags::WAITED);
+        window.arrive(flow, bytes as u64, waited, now);
         Ok(())
     }
 
     /// The peer has taken items; true if it says so in less than reasonable portions.
     pub(super) fn credited(&mut self, call: u32, body: &[u8]) -> Result<bool, ConnectionError> {
-        let credit = <[u8; 4]>::try_from(body)
-            .map_err(|_| ConnectionError::Violation("a credit that has not four bytes"))?;
-        let credit = u64::from(u32::from_le_bytes(credit));
+        let credit = read_credit(body)?;
+        let bytes = u64::from(credit.bytes);
         let Half { window, flows, .. } = &mut self.sending;
         let Some(flow) = flows.get_mut(&call) else {
-            return Ok(credit == 0 || credit < window.portion());
+            return Ok(bytes == 0 || bytes < window.portion());
         };
-        if credit == 0 || credit > flow.on_the_way() {
+        if bytes == 0 || bytes > flow.on_the_way() {
             return Err(ConnectionError::Violation("a credit for nothing"));
         }
-        window.drain(flow, credit);
-        Ok(credit < window.portion())
+        if !window.credit(flow, credit) {
+            return Err(ConnectionError::Violation("a window beyond 4 GiB"));
+        }
+        Ok(bytes < window.portion())
     }
 }
 
@@ -326,7 +362,7 @@ pub struct Streams<'a> {
 
 impl Streams<'_> {
     /// Bytes that may wait to be written before items have to wait.
-    const OUTGOING_BYTES_MAX: usize = 128 * 1024;
+    const OUTGOING_BYTES_MAX: usize = 120 * 1024;
 
     /// True if items can still be sent.
     #[must_use]
@@ -359,7 +395,8 @@ impl Streams<'_> {
             let whole = batch.len();
             if whole <= CHUNK_BYTES && window.admits_row(flow, whole as u64) {
                 window.fill(flow, whole as u64);
-                self.outgoing.items(call.wire(), batch);
+                let flags = Flags::NONE.with_if(Flags::WAITED, flow.take_waited());
+                self.outgoing.items(call.wire(), flags, batch);
                 return Sent::All;
             }
             let mut admitted = 0;
@@ -371,13 +408,19 @@ impl Streams<'_> {
                 window.fill(flow, size as u64);
                 admitted += size;
             }
-            match admitted {
-                0 => return Sent::AwaitsCredit,
-                _ if admitted == whole => self.outgoing.items(call.wire(), batch),
-                _ => {
-                    let mut first = batch.split_to(admitted);
-                    self.outgoing.items(call.wire(), &mut first);
+            if admitted == 0 {
+                let next = batch.sizes().next().unwrap_or(0);
+                if !window.is_wide_enough(flow, next as u64) {
+                    flow.wait();
                 }
+                return Sent::AwaitsCredit;
+            }
+            let flags = Flags::NONE.with_if(Flags::WAITED, flow.take_waited());
+            if admitted == whole {
+                self.outgoing.items(call.wire(), flags, batch);
+            } else {
+                let mut first = batch.split_to(admitted);
+                self.outgoing.items(call.wire(), flags, &mut first);
             }
         }
         Sent::All
@@ -392,13 +435,16 @@ impl Streams<'_> {
     /// Notes that the consumer has taken items of so many bytes, lengths included, and tells the peer
     /// when that is worth a frame. Gives how many more bytes the consumer may take until it is to say
     /// so; sooner, if there is nothing left to take.
-    pub fn consumed(&mut self, call: CallId, bytes: usize) -> usize {
+    pub fn consumed(&mut self, call: CallId, bytes: usize, now: Instant) -> usize {
         let Half { window, flows, .. } = &mut self.table.receiving;
-        if let Some(flow) = flows.get_mut(&call.wire())
-            && let Some(credit) = window.owe(flow, bytes as u64)
-        {
-            put_credit(self.outgoing, call, credit);
+        let Some(flow) = flows.get_mut(&call.wire()) else {
+            return window.portion() as usize;
+        };
+        match window.owe(flow, bytes as u64, now) {
+            Some(Credit { bytes, growth: 0 }) => put_credit(self.outgoing, call, bytes),
+            Some(credit) => put_growth(self.outgoing, call, credit),
+            None => {}
         }
-        window.report_bytes() as usize
+        window.report_bytes(flow) as usize
     }
 }

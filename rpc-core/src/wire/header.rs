@@ -96,6 +96,8 @@ impl Flags {
     pub const MORE: Self = Self(1 << 5);
     /// Items of a stream follow.
     pub const ITEMS: Self = Self(1 << 6);
+    /// The window of the stream was full before these items were sent.
+    pub const WAITED: Self = Self(1 << 7);
 
     pub(super) const fn bits(self) -> u8 {
         self.0

@@ -54,7 +54,7 @@ const CONVERSATIONS: [Conversation; 8] = [
         it.carry();
         it.client.streams().send(call, &mut batch(&[7; 20_000]));
         it.carry();
-        it.server.streams().consumed(call, 20_000);
+        it.server.streams().consumed(call, 20_000, it.now);
         it.client.end_items(call, Err(&Status::aborted("no more")));
         it.carry();
         it.server.unpark(call);

@@ -297,7 +297,7 @@ fn a_stream_that_fails_is_stopped_or_credited() {
     let call = pair.start_stream(1, b"");
     assert_eq!(pair.client_sends(call, &[&[7; 0x3ffc]]), Sent::All);
     pair.drive();
-    pair.server.streams().consumed(call, 0x4000);
+    pair.server.streams().consumed(call, 0x4000, pair.now);
     assert_bytes(
         server_writes(&mut pair),
         "04 00 00 00  10 00 00 00  07 00 00 00  00 00 00 00  00 40 00 00",

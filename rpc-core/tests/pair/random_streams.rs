@@ -196,8 +196,16 @@ impl Model {
         call.ways[way].held -= bytes;
         let id = call.id;
         match way {
-            TO_SERVER => self.pair.server.streams().consumed(id, bytes),
-            _ => self.pair.client.streams().consumed(id, bytes),
+            TO_SERVER => self
+                .pair
+                .server
+                .streams()
+                .consumed(id, bytes, self.pair.now),
+            _ => self
+                .pair
+                .client
+                .streams()
+                .consumed(id, bytes, self.pair.now),
         };
     }
 

@@ -594,8 +594,8 @@ fn a_million_items_come_in_order() {
                 bytes += 4 + item.len();
             }
             match side {
-                0 => pair.server.streams().consumed(call, bytes),
-                _ => pair.client.streams().consumed(call, bytes),
+                0 => pair.server.streams().consumed(call, bytes, pair.now),
+                _ => pair.client.streams().consumed(call, bytes, pair.now),
             };
         }
     }

@@ -68,9 +68,9 @@ fn a_producer_is_held_up_at_the_window() {
     pair.drive();
     assert_eq!(pair.client_sends(call, &[b""]), Sent::AwaitsCredit);
     // Less than a portion is saved up.
-    pair.server.streams().consumed(call, 16 * KIB - 1);
+    pair.server.streams().consumed(call, 16 * KIB - 1, pair.now);
     assert!(pair.server.outgoing().is_empty());
-    pair.server.streams().consumed(call, 1);
+    pair.server.streams().consumed(call, 1, pair.now);
     assert_eq!(take(pair.server.outgoing()), credit(call, 16 * 1024));
     pair.client_reads(&credit(call, 16 * 1024)).unwrap();
     assert_eq!(pair.client_saw, [ClientSaw::Credited(0)]);
@@ -138,7 +138,7 @@ fn an_item_longer_than_the_window_waits_for_nothing_but_a_portion() {
             );
             pair.drive();
             assert_eq!(pair.client_sends(call, &[b"x"]), Sent::AwaitsCredit);
-            pair.server.streams().consumed(call, LIMIT + 4);
+            pair.server.streams().consumed(call, LIMIT + 4, pair.now);
             pair.drive();
         }
     }
@@ -162,7 +162,7 @@ fn a_consumer_that_stands_still_stops_its_own_stream_alone() {
     for _ in 0..100 {
         assert_eq!(fill(&mut pair, call, 1020), 16);
         pair.drive();
-        pair.server.streams().consumed(call, 16 * KIB);
+        pair.server.streams().consumed(call, 16 * KIB, pair.now);
         pair.drive();
     }
 }
@@ -364,7 +364,7 @@ fn a_large_body_does_not_hold_up_streams() {
         let before = pair.server_saw.len();
         pair.server_reads(&bytes).unwrap();
         for _ in before..pair.server_saw.len() {
-            pair.server.streams().consumed(call, 8 * KIB + 4);
+            pair.server.streams().consumed(call, 8 * KIB + 4, pair.now);
         }
         pair.carry_to_client().unwrap();
         if pair
@@ -420,9 +420,11 @@ fn who_consumes_more_than_there_was_gives_back_what_there_was() {
     let (mut pair, call) = one();
     pair.client_sends(call, &[&[7; 20_000]]);
     pair.drive();
-    pair.server.streams().consumed(call, usize::MAX >> 1);
+    pair.server
+        .streams()
+        .consumed(call, usize::MAX >> 1, pair.now);
     assert_eq!(take(pair.server.outgoing()), credit(call, 20_004));
-    pair.server.streams().consumed(call, 1 << 20);
+    pair.server.streams().consumed(call, 1 << 20, pair.now);
     assert!(pair.server.outgoing().is_empty());
 }
 
@@ -463,7 +465,9 @@ fn t9_streams_that_have_ended_count_until_their_items_are_consumed() {
     assert_eq!(fill(&mut pair, calls[4], 1020), 16);
     pair.drive();
     // Consumed in part, or dropped: another stream has room for as much.
-    pair.server.streams().consumed(calls[0], 100 * KIB);
+    pair.server
+        .streams()
+        .consumed(calls[0], 100 * KIB, pair.now);
     pair.server.stop_items(calls[1]);
     pair.drive();
     assert_eq!(fill(&mut pair, calls[4], 1020), 240);

@@ -7,6 +7,7 @@ use rpc_core::connection::{CallId, ClientConnection, ClientEvent};
 
 use super::connection::{Client, Connection};
 use super::slot::{Entry, Upload};
+use crate::clock;
 use crate::connection::{Carrier, Shared};
 use crate::context::Context;
 use crate::stream::{Downlink, Inbox, Pump, PumpEnd, Receiver, Source};
@@ -109,8 +110,9 @@ pub(super) fn receiver(
 
 impl Downlink for Connection {
     fn consumed(&self, call: CallId, bytes: usize) -> usize {
-        self.shared
-            .say(call, |client| client.streams().consumed(call, bytes))
+        self.shared.say(call, |client| {
+            client.streams().consumed(call, bytes, clock::now())
+        })
     }
 
     fn abandon(&self, call: CallId) {

@@ -200,7 +200,8 @@ impl ServerBuilder {
     }
 
     /// How much of the items that clients send is accepted before it is consumed; 256 KiB of one
-    /// stream and 1 MiB of all streams of a connection unless it is said.
+    /// stream and 1 MiB of all streams of a connection unless it is said, and 8 MiB beyond that for
+    /// streams over a long way, which round trips would hold up otherwise.
     #[must_use]
     pub const fn stream_limits(mut self, limits: StreamLimits) -> Self {
         self.limits.streams = limits;

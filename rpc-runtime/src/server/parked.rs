@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::{ServerShared, Serving};
 use super::orphans::Orphan;
+use crate::clock;
 use crate::connection::Carrier;
 use crate::stream::{Downlink, Inbox, InboxWriter, Receiver};
 
@@ -113,7 +114,7 @@ pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, 
 impl Downlink for ServerShared {
     fn consumed(&self, call: CallId, bytes: usize) -> usize {
         self.say(call, |serving: &mut Serving| {
-            serving.streams().consumed(call, bytes)
+            serving.streams().consumed(call, bytes, clock::now())
         })
     }
 

@@ -33,7 +33,7 @@ impl<T> ClientConnection<T> {
         body: Body<'a>,
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
         if !header.flags.contains(Flags::MORE) {
-            return self.handle_items(header.call, body);
+            return self.handle_items(header, body);
         }
         let length = announced_length(&body)?;
         if length > item_batch_bytes_max(self.config.message_bytes_max) {
@@ -43,7 +43,7 @@ impl<T> ClientConnection<T> {
             let metadata = Metadata::new();
             self.assemblies
                 .begin(Head { header, metadata }, length, true)?;
-            self.streams.receiving_row(header.call, length)?;
+            self.streams.receiving_row(header, length, self.now)?;
             return Ok(None);
         }
         self.skip_items(header.call)
@@ -51,15 +51,17 @@ impl<T> ClientConnection<T> {
 
     fn handle_items<'a>(
         &mut self,
-        call: u32,
+        header: Header,
         body: Body<'a>,
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
+        let call = header.call;
         let Some(open) = self.calls.find_open(call) else {
             return self.skip_items(call);
         };
         self.assemblies.check_complete(call)?;
         let item_bytes_max = self.config.message_bytes_max as usize;
-        self.streams.received(call, &body, item_bytes_max)?;
+        self.streams
+            .received(header, &body, item_bytes_max, self.now)?;
         Ok(Some(ClientEvent::Items(open, body)))
     }
 

@@ -178,7 +178,7 @@ impl<T> ServerConnection<T> {
         body: Body<'a>,
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
         if !header.flags.contains(Flags::MORE) {
-            return self.handle_items(header.call, body);
+            return self.handle_items(header, body);
         }
         let length = announced_length(&body)?;
         if length > item_batch_bytes_max(self.config.message_bytes_max) {
@@ -188,7 +188,7 @@ impl<T> ServerConnection<T> {
             let metadata = Metadata::new();
             self.assemblies
                 .begin(Head { header, metadata }, length, true)?;
-            self.streams.receiving_row(header.call, length)?;
+            self.streams.receiving_row(header, length, self.now)?;
             return Ok(None);
         }
         self.skip_late(header.call)
@@ -196,15 +196,17 @@ impl<T> ServerConnection<T> {
 
     fn handle_items<'a>(
         &mut self,
-        wire: u32,
+        header: Header,
         body: Body<'a>,
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
+        let wire = header.call;
         if !self.streams.is_receiving(wire) {
             return self.skip_late(wire);
         }
         self.assemblies.check_complete(wire)?;
         let item_bytes_max = self.config.message_bytes_max as usize;
-        self.streams.received(wire, &body, item_bytes_max)?;
+        self.streams
+            .received(header, &body, item_bytes_max, self.now)?;
         let call = self.parked_id(wire);
         Ok(call.map(|call| ServerEvent::Items(call, body)))
     }

@@ -1,5 +1,8 @@
 //! How many bytes of items may be on their way in one direction: `[stream.window]`.
 
+use std::time::Instant;
+
+use super::tuning::Tuning;
 use crate::StreamLimits;
 
 /// The items of one stream that are on their way or not consumed.
@@ -8,6 +11,12 @@ pub(super) struct Flow {
     on_the_way: u64,
     /// Bytes consumed of which the sender was not told: owed <= `on_the_way`
     owed: u64,
+    /// By how much its window has grown. So many bytes on the way are no matter of the other streams.
+    growth: u64,
+    /// At the sender: its own window was full.
+    waits: bool,
+    /// At the receiver.
+    tuning: Tuning,
     /// Nothing is sent any more.
     over: bool,
     /// Nothing has happened since it was last asked.
@@ -31,14 +40,40 @@ impl Flow {
     pub(super) const fn on_the_way(&self) -> u64 {
         self.on_the_way
     }
+
+    /// What counts for all streams together.
+    const fn shared(&self) -> u64 {
+        self.on_the_way.saturating_sub(self.growth)
+    }
+
+    /// Its own window is full: nothing can be sent before there is credit.
+    pub(super) const fn wait(&mut self) {
+        self.waits = true;
+    }
+
+    /// True if the sender had to wait since this was asked before.
+    pub(super) const fn take_waited(&mut self) -> bool {
+        std::mem::replace(&mut self.waits, false)
+    }
 }
 
 /// What all streams of one direction share.
 #[derive(Debug)]
 pub(super) struct Window {
     limits: StreamLimits,
-    /// The sum of what is on the way.
+    /// The sum of what is on the way, without what grown windows have room for.
     on_the_way: u64,
+    /// By how much the windows of streams have grown together.
+    growth: u64,
+}
+
+/// What a consumer gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Credit {
+    /// Bytes that it has taken.
+    pub(super) bytes: u32,
+    /// By how many the window of the stream grows.
+    pub(super) growth: u32,
 }
 
 impl Window {
@@ -49,6 +84,7 @@ impl Window {
         Self {
             limits,
             on_the_way: 0,
+            growth: 0,
         }
     }
 
@@ -66,8 +102,20 @@ impl Window {
 
     /// What a consumer takes before it says so, while there is more to take: a quarter of the window
     /// arrives meanwhile, and the sender is not stopped.
-    pub(super) fn report_bytes(&self) -> u64 {
-        self.portion().max(u64::from(self.limits.stream_bytes / 4))
+    pub(super) fn report_bytes(&self, flow: &Flow) -> u64 {
+        self.portion().max(self.width(flow) / 4)
+    }
+
+    /// True unless the window of the stream itself is in the way of so many bytes.
+    #[inline]
+    pub(super) fn is_wide_enough(&self, flow: &Flow, bytes: u64) -> bool {
+        flow.on_the_way + bytes <= self.width(flow)
+    }
+
+    /// The window of a stream.
+    #[inline]
+    fn width(&self, flow: &Flow) -> u64 {
+        u64::from(self.limits.stream_bytes) + flow.growth
     }
 
     /// True if an item of so many bytes may be sent.
@@ -79,39 +127,80 @@ impl Window {
     /// True if items of so many bytes may be sent, however they are made up.
     #[inline]
     pub(super) fn admits_row(&self, flow: &Flow, bytes: u64) -> bool {
-        flow.on_the_way + bytes <= u64::from(self.limits.stream_bytes)
-            && self.on_the_way + bytes <= u64::from(self.limits.connection_bytes)
+        let on_the_way = flow.on_the_way + bytes;
+        let shared = on_the_way.saturating_sub(flow.growth) - flow.shared();
+        self.is_wide_enough(flow, bytes)
+            && self.on_the_way + shared <= u64::from(self.limits.connection_bytes)
     }
 
     #[inline]
     pub(super) const fn fill(&mut self, flow: &mut Flow, bytes: u64) {
+        self.on_the_way -= flow.shared();
         flow.on_the_way += bytes;
         flow.still = false;
-        self.on_the_way += bytes;
+        self.on_the_way += flow.shared();
     }
 
     #[inline]
     pub(super) const fn drain(&mut self, flow: &mut Flow, bytes: u64) {
+        self.on_the_way -= flow.shared();
         flow.on_the_way -= bytes;
         flow.still = false;
-        self.on_the_way -= bytes;
+        self.on_the_way += flow.shared();
+    }
+
+    /// The window of a stream is wider from now on.
+    pub(super) const fn grow(&mut self, flow: &mut Flow, bytes: u64) {
+        self.on_the_way -= flow.shared();
+        flow.growth += bytes;
+        self.growth += bytes;
+        self.on_the_way += flow.shared();
+    }
+
+    /// Items have arrived, whose sender may have `waited` for credit.
+    pub(super) fn arrive(&mut self, flow: &mut Flow, bytes: u64, waited: bool, now: Instant) {
+        let all_consumed = flow.owed == flow.on_the_way;
+        flow.tuning.arrived(bytes, waited, all_consumed, now);
+        self.fill(flow, bytes);
     }
 
     /// Items were consumed; the credit to give, if it is worth a frame.
-    #[inline]
-    pub(super) fn owe(&mut self, flow: &mut Flow, bytes: u64) -> Option<u32> {
+    pub(super) fn owe(&mut self, flow: &mut Flow, bytes: u64, now: Instant) -> Option<Credit> {
         flow.owed = (flow.owed + bytes).min(flow.on_the_way);
         if flow.owed < self.portion() {
             return None;
         }
-        let credit = u32::try_from(flow.owed).unwrap_or(u32::MAX);
-        flow.owed -= u64::from(credit);
-        self.drain(flow, u64::from(credit));
-        Some(credit)
+        let growth = self.take_growth(flow);
+        let without = self.width(flow).saturating_sub(flow.on_the_way);
+        flow.tuning.credited(without, now);
+        let bytes = u32::try_from(flow.owed).unwrap_or(u32::MAX);
+        flow.owed -= u64::from(bytes);
+        self.drain(flow, u64::from(bytes));
+        self.grow(flow, u64::from(growth));
+        Some(Credit { bytes, growth })
+    }
+
+    /// By how much the window of a stream is to grow now: it doubles, as long as there is memory.
+    fn take_growth(&self, flow: &mut Flow) -> u32 {
+        if !flow.tuning.wants_more() {
+            return 0;
+        }
+        flow.tuning.grown();
+        let left = u64::from(self.limits.growth_bytes).saturating_sub(self.growth);
+        u32::try_from(self.width(flow).min(left)).unwrap_or(u32::MAX)
+    }
+
+    /// The sender is told of credit, which is not more than is on its way. False if no window may be
+    /// so wide.
+    pub(super) fn credit(&mut self, flow: &mut Flow, credit: Credit) -> bool {
+        self.drain(flow, u64::from(credit.bytes));
+        self.grow(flow, u64::from(credit.growth));
+        u32::try_from(self.width(flow)).is_ok()
     }
 
     /// The stream is over.
     pub(super) const fn forget(&mut self, flow: &Flow) {
-        self.on_the_way -= flow.on_the_way;
+        self.on_the_way -= flow.shared();
+        self.growth -= flow.growth;
     }
 }

@@ -41,7 +41,8 @@ impl<'a> Block<'a> {
 
     /// Adds the limits of streams, unless they are those that everybody assumes.
     pub(super) fn stream_limits(&mut self, limits: StreamLimits) {
-        if limits != StreamLimits::SHIPPED {
+        let shipped = StreamLimits::SHIPPED.with_growth_bytes(limits.growth_bytes);
+        if limits != shipped {
             let stream = limits.stream_bytes.to_le_bytes();
             let connection = limits.connection_bytes.to_le_bytes();
             self.entry(extension::STREAM_LIMITS, &[stream, connection].concat());

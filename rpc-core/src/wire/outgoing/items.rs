@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::super::header::FLAGS_OFFSET;
 use super::{CHUNK_BYTES, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing, Parts};
 
 /// Encoded items of one stream, one behind the other, on their way into an [`Outgoing`].
@@ -170,20 +171,23 @@ impl Drop for Entry<'_> {
 
 impl Outgoing {
     /// Appends the items of a batch, which is empty afterwards: to the frame that ends the buffer, if
-    /// that has items of this call and room, or as a frame of their own.
-    pub(crate) fn items(&mut self, call: u32, batch: &mut Batch) {
+    /// that has items of this call and room, or as a frame of their own. `flags` are those of a frame
+    /// of items.
+    pub(crate) fn items(&mut self, call: u32, flags: Flags, batch: &mut Batch) {
         if batch.is_empty() {
             return;
         }
         if batch.len() > COPIED_BYTES_MAX || !batch.parts.is_empty() {
-            return self.large_items(call, batch);
+            return self.large_items(call, flags, batch);
         }
         if let Some(frame) = self.open_items_frame(call, batch.len()) {
             self.buffer.extend_from_slice(&batch.bytes);
+            self.buffer[frame.start + FLAGS_OFFSET] |= flags.bits();
             self.close_items_frame(frame);
         } else {
             let start = self.buffer.len();
-            self.control(Header::new(Kind::Item, call), &batch.bytes);
+            let header = Header::new(Kind::Item, call);
+            self.control(Header { flags, ..header }, &batch.bytes);
             let end = self.buffer.len();
             self.items = Some(ItemsFrame { call, start, end });
         }
@@ -207,9 +211,9 @@ impl Outgoing {
     }
 
     /// Announces the row in its turn, so that nothing that overtakes it is taken to have come before.
-    fn large_items(&mut self, call: u32, batch: &mut Batch) {
+    fn large_items(&mut self, call: u32, flags: Flags, batch: &mut Batch) {
         let header = Header {
-            flags: Flags::MORE,
+            flags: flags.with(Flags::MORE),
             ..Header::new(Kind::Item, call)
         };
         // Items are no longer than messages, hence below 2^32.

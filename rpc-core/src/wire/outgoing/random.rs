@@ -89,7 +89,7 @@ impl Model {
         let mut row = (length as u32).to_le_bytes().to_vec();
         row.resize(row.len() + length, serial);
         if self.speaks(call, row) {
-            self.out.items(call, &mut batch);
+            self.out.items(call, Flags::NONE, &mut batch);
         }
     }
 
