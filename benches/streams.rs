@@ -1,14 +1,22 @@
 //! What streams carry, and what a small call waits behind them.
 //!
 //! `cargo bench --bench streams` takes seconds. Client and server have a thread each and share one
-//! connection over loopback TCP. A bare loop that sends the same items over a socket, without calls, credit or
-//! an end, takes turns with the streams: the ratios hold, the absolute figures drift.
+//! connection over loopback TCP. A bare loop that sends the same items over a socket, without calls,
+//! credit or an end, takes turns with the streams: the ratios hold, the absolute figures drift.
+//!
+//! How far can it go? The floor is one thread that polls the same streams, encodes their items behind
+//! their lengths and decodes them again, in memory: what each item takes with no transport at all.
 #![expect(clippy::disallowed_methods, reason = "a benchmark asks for the time")]
 
+use std::hint::black_box;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use futures_util::stream;
+use rpc::codec::Codec;
 use rpc::{Bytes, Channel, Server, Streaming};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -23,9 +31,31 @@ const MESSAGE_BYTES: u32 = 65 << 20;
 
 type Small = [u8; SMALL_BYTES];
 
+/// A small item that is no array.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Tick {
+    id: u64,
+    price: f64,
+    size: u32,
+    buys: bool,
+}
+
+impl Tick {
+    fn new(n: u64) -> Self {
+        Self {
+            id: n,
+            price: n as f64,
+            size: 100,
+            buys: true,
+        }
+    }
+}
+
 #[rpc::service]
 trait Flow {
     async fn small(&self, items: u64) -> rpc::Result<Streaming<Small>>;
+    async fn ticks(&self, items: u64) -> rpc::Result<Streaming<Tick>>;
+    async fn sent(&self, items: u64) -> rpc::Result<Streaming<Tick>>;
     async fn large(&self, items: u64) -> rpc::Result<Streaming<Bytes>>;
     async fn body(&self, body: Bytes) -> rpc::Result<u64>;
     async fn echo(&self, nonce: u64) -> rpc::Result<u64>;
@@ -37,6 +67,20 @@ impl Flow for Flowing {
         Ok(Streaming::new(
             stream::iter(0..items).map_item(|n| [n as u8; SMALL_BYTES]),
         ))
+    }
+    async fn ticks(&self, items: u64) -> rpc::Result<Streaming<Tick>> {
+        Ok(Streaming::new(stream::iter(0..items).map_item(Tick::new)))
+    }
+    async fn sent(&self, items: u64) -> rpc::Result<Streaming<Tick>> {
+        let (sender, stream) = Streaming::channel(1024);
+        tokio::spawn(async move {
+            for n in 0..items {
+                if sender.send(Tick::new(n)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(stream)
     }
     async fn large(&self, items: u64) -> rpc::Result<Streaming<Bytes>> {
         let item = Bytes::from(vec![7; LARGE_BYTES]);
@@ -52,8 +96,11 @@ impl Flow for Flowing {
     }
 }
 
-/// `map`, with the trait in scope here alone.
+/// `map` and `next`, with the trait in scope here alone.
 trait MapItem: futures_util::Stream + Sized {
+    async fn next_item(self: &mut Pin<&mut Self>) -> Option<Self::Item> {
+        futures_util::StreamExt::next(self).await
+    }
     fn map_item<T>(self, map: impl FnMut(Self::Item) -> T) -> impl futures_util::Stream<Item = T> {
         futures_util::StreamExt::map(self, map)
     }
@@ -88,6 +135,52 @@ async fn streamed(client: &FlowClient, size: usize) -> f64 {
         items
     };
     items as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// Items a second of ticks.
+async fn ticked(mut stream: Streaming<Tick>) -> f64 {
+    let begin = Instant::now();
+    let mut items = 0;
+    while let Some(item) = stream.next().await {
+        assert_eq!(item.unwrap(), Tick::new(items));
+        items += 1;
+    }
+    assert_eq!(items, SMALL_ITEMS as u64);
+    items as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// Nanoseconds for each item of a stream that is encoded and decoded in memory.
+async fn floor<T>(items: impl futures_util::Stream<Item = T>) -> f64
+where
+    T: Serialize + DeserializeOwned + 'static,
+{
+    const BATCH_BYTES: usize = 30 * 1024;
+    let mut items = pin!(items);
+    let (mut bytes, mut count, mut over) = (Vec::new(), 0, false);
+    let begin = Instant::now();
+    while !over {
+        while bytes.len() < BATCH_BYTES {
+            let Some(item) = items.next_item().await else {
+                over = true;
+                break;
+            };
+            let start = bytes.len();
+            bytes.extend_from_slice(&[0; 4]);
+            Codec::Bincode.encode(&item, &mut bytes).unwrap();
+            let length = (bytes.len() - start - 4) as u32;
+            bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        }
+        let mut rest = &bytes[..];
+        while let Some((length, items)) = rest.split_first_chunk() {
+            let (item, items) = items.split_at(u32::from_le_bytes(*length) as usize);
+            black_box(Codec::Bincode.decode_short::<T>(item).unwrap());
+            rest = items;
+            count += 1;
+        }
+        bytes.clear();
+    }
+    assert_eq!(count, SMALL_ITEMS);
+    begin.elapsed().as_secs_f64() * 1e9 / count as f64
 }
 
 /// Items a second through a socket: each behind its length, written and read with buffers.
@@ -193,6 +286,23 @@ async fn main() {
             ours / theirs
         );
     }
+    let (mut ticks, mut sent) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ticks.push(ticked(client.ticks(SMALL_ITEMS as u64).await.unwrap()).await);
+        sent.push(ticked(client.sent(SMALL_ITEMS as u64).await.unwrap()).await);
+    }
+    println!(
+        "structs of 4 fields: {:>12.0} items/s; sent one by one into a channel: {:>12.0} items/s",
+        median(ticks),
+        median(sent)
+    );
+    let small = stream::iter(0..SMALL_ITEMS).map_item(|n| [n as u8; SMALL_BYTES]);
+    let ticks = stream::iter(0..SMALL_ITEMS as u64).map_item(Tick::new);
+    println!(
+        "floor: {:.1} ns for {SMALL_BYTES} bytes, {:.1} ns for a struct",
+        floor(small).await,
+        floor(ticks).await
+    );
     behind(&client).await;
     runtime.shutdown_background();
 }
