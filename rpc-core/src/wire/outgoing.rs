@@ -360,7 +360,9 @@ impl Outgoing {
             self.items = None;
         }
         other.buffer = Vec::new();
-        if !other.large.is_empty() {
+        if other.large.is_empty() {
+            self.ahead.note_small();
+        } else {
             self.large.append(&mut other.large);
         }
     }

@@ -3,7 +3,9 @@
 //! A read that succeeded is followed by another until the stream is empty: only a read that waits
 //! registers a wake-up.
 
+mod closed;
 mod ending;
+mod stall;
 
 use std::fmt;
 use std::future::Future;
@@ -11,13 +13,15 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rpc_core::connection::{ConnectionError, Landing};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Sleep;
 
+pub(crate) use self::closed::Closed;
 use self::ending::Ending;
+use self::stall::Stall;
 use super::{Protocol, Shared, buffer, poll_write_all};
 use crate::clock;
 
@@ -75,33 +79,6 @@ enum Flushed {
     Finished,
 }
 
-/// Why a connection is over.
-#[derive(Debug)]
-pub(crate) enum Closed {
-    /// This side wanted it.
-    Finished,
-    /// The peer ended the stream.
-    EndOfStream,
-    /// The stream failed.
-    Io(io::Error),
-    /// The protocol was broken, or time ran out.
-    Protocol(ConnectionError),
-    /// Nobody drives it any more.
-    Stopped,
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finished => f.write_str("closed by this side"),
-            Self::EndOfStream => f.write_str("closed by the peer"),
-            Self::Io(error) => error.fmt(f),
-            Self::Protocol(error) => error.fmt(f),
-            Self::Stopped => f.write_str("its task was stopped with its runtime, or panicked"),
-        }
-    }
-}
-
 /// The future that drives a connection until it is over.
 pub(crate) struct Driver<S: Side> {
     shared: Arc<Shared<S::Protocol>>,
@@ -124,19 +101,11 @@ pub(crate) struct Driver<S: Side> {
     over: bool,
 }
 
-struct Stall {
-    /// How far the writer was when the timer was set.
-    progress: u64,
-    timer: Pin<Box<Sleep>>,
-}
-
 impl<S: Side> Driver<S> {
     /// So much of a frame has to be missing to be read to where it belongs.
     const LANDING_BYTES_MIN: usize = 4 * 1024;
     /// What is read behind something that landed: the headers of what is next, and little of its body.
     const HEAD_BYTES: usize = 512;
-    /// How long the peer may take nothing of what waits to be written.
-    const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
     /// Pieces that are written in a row while nothing small is about.
     const QUIET_TURNS: u32 = 4;
     /// Behind a read of so many bytes, more is likely to wait.
@@ -413,26 +382,6 @@ impl<S: Side> Driver<S> {
             acted = true;
             self.side.handle_timeout(&self.shared, clock::now())?;
         }
-    }
-
-    /// Ready when the peer has taken nothing for too long.
-    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.shared.lock();
-        let progress = state.protocol.outgoing().progress();
-        let stall = self.stall.get_or_insert_with(|| Stall {
-            progress,
-            timer: Box::pin(tokio::time::sleep(Self::WRITE_STALL_MAX)),
-        });
-        if progress > stall.progress {
-            stall.progress = progress;
-            let now = clock::now();
-            // While much is written to it, a peer may have nothing to say, or nobody listens.
-            state.protocol.handle_progress(now);
-            let later = now + Self::WRITE_STALL_MAX;
-            stall.timer.as_mut().reset(later.into());
-        }
-        drop(state);
-        stall.timer.as_mut().poll(cx)
     }
 
     fn finish(&mut self, why: Closed) {
