@@ -3,6 +3,14 @@
 //! Why two and not all? The best of all is the same one for every client, which then is overrun; the
 //! better of two random ones is nearly as good, and different each time (Mitzenmacher, "The power of
 //! two choices in randomized load balancing", 1996).
+//!
+//! A backend that has many calls in flight is remembered: the one picked last is compared with those
+//! drawn (Mitzenmacher, Prabhakar, Shah, "Load balancing with memory", 2002). Calls that are
+//! made one after the other then stay together, which is what makes writes large: a server whose
+//! answers came together is the least loaded until they are replaced. Nobody waits longer for it.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::alias::Draw;
 use super::resort::resort_to_any;
@@ -26,12 +34,18 @@ pub(super) struct Choices<S> {
     relief: Box<[f64]>,
     choices: usize,
     score: S,
+    /// What was picked the last time, by any thread.
+    last: AtomicUsize,
 }
 
 /// Where weights differ, the second has to be better than the first by this factor. So the drawing
 /// decides among equals, and weights hold; and yet a slow one does not get calls only because it is
 /// heavy.
 const AGAINST_FIRST: f64 = 2.0;
+
+/// Calls in flight from which on a backend is remembered. With fewer, the calls of this client say too
+/// little about its load: of hundreds of clients, each would stay with what was quick for all.
+const MEMORABLE: u32 = 8;
 
 impl<S: Score> Choices<S> {
     pub(super) fn new(list: List, choices: usize, score: S) -> Self {
@@ -48,6 +62,7 @@ impl<S: Score> Choices<S> {
             draw,
             relief,
             score,
+            last: AtomicUsize::new(0),
         }
     }
 
@@ -67,6 +82,26 @@ impl<S: Score> Choices<S> {
             return (dice.below_except(self.list.len(), best), handicap);
         }
         (index, handicap)
+    }
+
+    /// The backend picked the last time, unless the best of those drawn is better.
+    #[inline]
+    fn stay(&self, best: usize, least: f64, pick: &Pick<'_>) -> usize {
+        let last = self.last.load(Relaxed);
+        if last == best {
+            return best;
+        }
+        let backend = &*self.list[last];
+        if backend.in_flight() >= MEMORABLE
+            && self.score(last, pick) <= least
+            // Not asked to admit the call: a probe must not be promised and then not sent.
+            && backend.is_open()
+            && !pick.was_tried(backend)
+        {
+            return last;
+        }
+        self.last.store(best, Relaxed);
+        best
     }
 
     #[inline]
@@ -98,6 +133,11 @@ impl<S: Score> Picker for Choices<S> {
             if best.is_none_or(|(_, least)| score < least) {
                 best = Some((index, score));
             }
+        }
+        if let Some((index, least)) = &mut best
+            && self.relief.is_empty()
+        {
+            *index = self.stay(*index, *least, pick);
         }
         match best {
             Some((index, _)) => Some(Picked::at(index)),

@@ -7,7 +7,8 @@ use super::{Backend, List, Pick, Picker, Policy};
 ///
 /// The cost of a backend is its latency times its calls in flight and one. So a slow one gets few
 /// calls, and one that hangs gets none long before the first call to it times out. One that is new
-/// gets a single call until it has answered.
+/// gets a single call until it has answered. One with eight calls in flight or more is compared with the
+/// two if it was picked last, so that calls made together go out together.
 ///
 /// Source: Finagle (loadbalancer/PeakEwma.scala, p2c/P2CPick.scala).
 #[derive(Clone, Copy, Debug, Default)]

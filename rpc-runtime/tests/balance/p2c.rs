@@ -1,6 +1,6 @@
 //! Power of two choices with peak EWMA: algorithms with figures from Finagle's and brpc's.
 
-use rpc_runtime::balance::Backend;
+use rpc_runtime::balance::{Backend, Pick};
 
 use super::fleet::{Behaviour, Fleet, backends, ms, secs};
 
@@ -134,6 +134,38 @@ fn a_server_that_hangs_gets_no_calls_long_before_the_first_timeout() {
     );
     assert!(first < 20, "{first}");
     assert!(rest < 0.005, "{rest}");
+}
+
+/// Answers that came together are followed by calls that go out together.
+#[test]
+fn calls_that_are_made_together_stay_together() {
+    let mut fleet = fleet(3, FAST);
+    fleet.run(secs(10), 6000.0);
+    let (now, list) = (fleet.now, fleet.backends.list());
+    let busy = |index: usize| -> Vec<_> { (0..50).map(|_| list[index].begin(now)).collect() };
+    let mut answered = busy(0);
+    let _others = (busy(1), busy(2));
+    let mut made = Vec::new();
+    for random in 0..50 {
+        answered.pop();
+        let picked = fleet.backends.pick(&Pick::new(now, random)).unwrap();
+        made.push((picked.index, list[picked.index].begin(now)));
+    }
+    let changes = made.windows(2).filter(|two| two[0].0 != two[1].0).count();
+    println!("{changes} changes of server in 50 calls");
+    assert!(
+        changes < 10,
+        "two choices alone change every third time: {changes}"
+    );
+}
+
+/// One with few calls in flight is not preferred because it was picked last.
+#[test]
+fn calls_one_at_a_time_are_spread_as_two_choices_spread_them() {
+    let mut fleet = fleet(10, FAST);
+    let rare = fleet.run(secs(2_000), 10.0).max_by_min();
+    println!("max/min {rare:.2}");
+    assert!(rare < 1.3, "{rare}");
 }
 
 #[test]
