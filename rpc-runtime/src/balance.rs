@@ -49,7 +49,6 @@ mod round_robin;
 mod subset;
 mod weighted_round_robin;
 
-pub(crate) use backend::Entered;
 pub use backend::{Backend, Ended, InFlight};
 pub use backends::Backends;
 pub use dice::Dice;

@@ -5,6 +5,7 @@ mod balanced;
 mod call;
 mod connection;
 mod dialer;
+mod glance;
 mod near;
 mod opening;
 mod options;

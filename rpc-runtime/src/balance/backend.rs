@@ -124,13 +124,30 @@ impl Backend {
         }
     }
 
-    /// The same for who borrows the backend: sharing it would cost a call two atomics more.
+    /// Counts a call until it [leaves](Self::leave), for who has the backend anyway: a guard that
+    /// shares it would cost a call two atomics more.
     #[inline]
-    pub(crate) fn enter(&self, now: Duration) -> Entered<'_> {
+    pub(crate) fn enter(&self) {
         self.live.in_flight.fetch_add(1, Relaxed);
-        Entered {
-            live: &self.live,
-            began: now,
+    }
+
+    /// A call that entered is over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        self.live.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// Notes how long a call took and how it ended.
+    #[inline]
+    pub(crate) fn note_end(&self, now: Duration, took: Duration, ended: Ended) {
+        self.live.note_end(now, took, ended);
+    }
+
+    /// A call that entered goes on when nobody has the backend any more.
+    pub(crate) fn keep(&self, began: Duration) -> InFlight {
+        InFlight {
+            live: self.live.clone(),
+            began,
         }
     }
 
@@ -275,39 +292,6 @@ impl Live {
             Ended::Unanswered => self.latency.observe_silence(now, took),
             Ended::Abandoned => self.latency.observe_at_least(now, took),
         }
-    }
-}
-
-/// An [`InFlight`] of who borrows the backend.
-#[derive(Debug)]
-#[must_use = "the call counts as in flight until this is finished or dropped"]
-pub(crate) struct Entered<'a> {
-    live: &'a Arc<Live>,
-    began: Duration,
-}
-
-impl Entered<'_> {
-    /// As [`InFlight::finish`].
-    #[inline]
-    pub(crate) fn finish(self, now: Duration, ended: Ended) {
-        self.live
-            .note_end(now, now.saturating_sub(self.began), ended);
-    }
-
-    /// The call goes on when the backend is not borrowed any more.
-    pub(crate) fn keep(self) -> InFlight {
-        self.live.in_flight.fetch_add(1, Relaxed);
-        InFlight {
-            live: self.live.clone(),
-            began: self.began,
-        }
-    }
-}
-
-impl Drop for Entered<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.live.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

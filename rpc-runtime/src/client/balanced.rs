@@ -11,12 +11,15 @@ mod guard;
 mod hedging;
 mod policies;
 mod settings;
+mod short;
 mod stats;
 
+pub(super) use attempts::Tracked;
 pub(super) use endpoint::Endpoint;
 pub use policies::Resilience;
 pub use settings::IntoPolicy;
 pub(super) use settings::Settings;
+pub(super) use short::Begun;
 pub use stats::{ChannelStats, EndpointStats};
 
 use std::fmt;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::codec::CodecError;
-use rpc_core::{Codec, Status};
+use rpc_core::{Codec, Metadata, Status};
 use tokio::task::JoinHandle;
 
 use super::call::{Outbound, in_time};
@@ -140,22 +143,23 @@ impl Balanced {
         };
         self.budget.note_call(now);
         let is_hedged = call.resend.idempotent && policies.hedging.is_some() && !call.oneway;
-        let picked = self.fleet.pick(&pick(now, self.key(call)));
+        let key = self.key(call.key, &call.metadata);
+        let picked = self.fleet.pick(&pick(now, key));
         let begun = if is_hedged {
-            Err(picked)
+            Begun::Picked(picked)
         } else {
-            at_once(picked)
+            at_once(picked, now)
         };
         let begun = match begun {
-            Ok(place) => match self.attempt_at(&place, call, encode, now).await {
+            Begun::Reached(place, now) => match self.attempt_at(&place, call, encode, now).await {
                 Ok(reply) => Ok(reply),
                 Err(lost) => Err(Begun::Lost(lost, place)),
             },
-            Err(picked) => Err(Begun::Picked(picked)),
+            begun => Err(begun),
         };
         let mut answer = match begun {
             Ok(reply) => Ok(reply),
-            Err(begun) => Box::pin(self.persist(call, encode, policies, begun)).await,
+            Err(begun) => Box::pin(self.persist(call, encode, begun)).await,
         };
         if let Some(guarded) = guarded {
             guarded.end(&mut answer, &self.fleet);
@@ -210,29 +214,35 @@ impl Balanced {
 
     /// What a call is hashed by.
     #[inline]
-    fn key(&self, call: &Outbound<'_>) -> Option<u64> {
-        call.key.or_else(|| {
+    fn key(&self, said: Option<u64>, metadata: &Metadata) -> Option<u64> {
+        said.or_else(|| {
             let name = self.hash_metadata.as_deref()?;
-            Some(hash_key(call.metadata.get(name)?.as_bytes()))
+            Some(hash_key(metadata.get(name)?.as_bytes()))
         })
     }
 
-    /// Makes the attempts of a call, from the beginning or after a first one.
+    /// Makes the attempts of a call, from where it has come to.
     #[cold]
-    async fn persist<F>(
+    pub(super) async fn persist<F>(
         &self,
         call: &mut Outbound<'_>,
         encode: &F,
-        policies: &Policies,
         begun: Begun,
     ) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
+        let policies = self.policies.of(call.method.id);
         let retry = call.retry.unwrap_or(&policies.retry);
         let mut tried = Vec::new();
         let (mut lost, mut place) = match begun {
             Begun::Lost(lost, place) => (lost, Some(place)),
+            Begun::Reached(place, began) => {
+                match self.attempt_at(&place, call, encode, began).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(lost) => (lost, Some(place)),
+                }
+            }
             Begun::Picked(picked) => {
                 let first = self.first_attempt(call, encode, policies, &mut tried, picked);
                 match first.await {
@@ -241,6 +251,7 @@ impl Balanced {
                 }
             }
         };
+        call.keep_deadline(lost.deadline);
         let mut so_far = SoFar::default();
         loop {
             if lost.has_items || lost.is_nowhere {
@@ -263,7 +274,10 @@ impl Balanced {
                 None => None,
             };
             let picked = match picked {
-                None if lost.is_stranger => match self.fleet.pick_again(self.key(call), &tried) {
+                None if lost.is_stranger => match self
+                    .fleet
+                    .pick_again(self.key(call.key, &call.metadata), &tried)
+                {
                     Some(other) if !other.is_last_resort => Some(other),
                     // Nobody has the service.
                     _ => return Err(lost.failure),
@@ -375,26 +389,18 @@ impl Balanced {
     }
 }
 
-/// How far a call came at once.
-enum Begun {
-    /// It is still to be sent; to whom, if somebody is listed.
-    Picked(Option<Picked>),
-    /// An attempt has failed.
-    Lost(Lost, Place),
-}
-
 /// The place to call, if the one picked is connected to.
 #[inline]
-fn at_once(picked: Option<Picked>) -> Result<Place, Option<Picked>> {
-    let Some(picked) = picked else {
-        return Err(None);
-    };
-    match picked.endpoint.pool.take() {
-        Some(leased) => Ok(Place {
-            endpoint: picked.endpoint,
-            leased,
-        }),
-        None => Err(Some(picked)),
+fn at_once(picked: Option<Picked>, now: Duration) -> Begun {
+    match picked {
+        Some(picked) => match picked.endpoint.pool.take() {
+            Some(leased) => {
+                let endpoint = picked.endpoint;
+                Begun::Reached(Place { endpoint, leased }, now)
+            }
+            None => Begun::Picked(Some(picked)),
+        },
+        None => Begun::Picked(None),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::attempt::guard;
 use super::resend::ResendPolicy;
 use super::slot::{Answer, Failure, RawReply, ReplyBody};
-use super::unary::Tried;
+use super::unary::{HowFar, Tried};
 use super::{Channel, Route};
 use crate::clock;
 use crate::context::{self, Ambient, TRACEPARENT, TRACESTATE, TraceParent};
@@ -178,7 +178,7 @@ impl Channel {
         answer
     }
 
-    /// Goes on with a call that was tried on a connection, and failed there.
+    /// Goes on with a call from where it has come to.
     pub(crate) async fn exchange_again<F>(
         &self,
         method: MethodRef<'_>,
@@ -189,10 +189,15 @@ impl Channel {
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
     {
         let mut call = self.outbound(method, false);
-        let answer = match &self.inner.route {
-            Route::Remote(remote) => remote.exchange(&mut call, &encode, Some(tried)).await,
-            // They know where else to try, and have not given it to anybody.
-            _ => Err(tried.failed.failure),
+        let answer = match (&self.inner.route, *tried.0) {
+            (Route::Remote(remote), HowFar::One(lost)) => {
+                remote.exchange(&mut call, &encode, Some(lost)).await
+            }
+            (Route::Balanced(balanced), HowFar::Fleet(begun)) => {
+                balanced.persist(&mut call, &encode, begun).await
+            }
+            // Only who began a call goes on with it.
+            _ => Err(Status::internal("the call came from another channel").into()),
         };
         capture(&answer);
         answer

@@ -13,6 +13,7 @@ use rpc_core::{Codec, Status};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::glance::Hearing;
 use super::slot::{Entry, Failure};
 use super::streams::{handle_stream_event, open_inbox, start_uploads};
 use super::waiters::{Waiters, earlier};
@@ -47,6 +48,10 @@ pub(super) struct Client {
     abandoned: bool,
     /// Whom to tell that no further call can be made.
     pub(super) watcher: Option<Waker>,
+    /// Whom to tell when something was heard.
+    hearing: Option<Arc<Hearing>>,
+    /// The turn that was begun there; 0 if there is none.
+    turn: u64,
 }
 
 /// Tells that the server accepted, or why the connection ended before it did.
@@ -57,8 +62,13 @@ impl Connection {
     const USEFUL_AGE: Duration = Duration::from_secs(1);
 
     /// Starts a connection on a stream. Calls may be made before the server has answered.
-    pub(super) fn start(duplex: Duplex, config: ClientConfig, codec: Codec) -> (Self, Opened) {
-        let (connection, opened, driver) = Self::new(duplex, config, codec);
+    pub(super) fn start(
+        duplex: Duplex,
+        config: ClientConfig,
+        codec: Codec,
+        hearing: Option<Arc<Hearing>>,
+    ) -> (Self, Opened) {
+        let (connection, opened, driver) = Self::new(duplex, config, codec, hearing);
         tokio::spawn(driver);
         (connection, opened)
     }
@@ -68,6 +78,7 @@ impl Connection {
         duplex: Duplex,
         config: ClientConfig,
         codec: Codec,
+        hearing: Option<Arc<Hearing>>,
     ) -> (Self, Opened, Driver<ClientSide>) {
         let Duplex {
             reader,
@@ -85,6 +96,8 @@ impl Connection {
             answered: false,
             abandoned: false,
             watcher: None,
+            hearing,
+            turn: 0,
         };
         let shared = Arc::new(Shared::new(client, writer));
         let (sender, opened) = oneshot::channel();
@@ -206,6 +219,7 @@ impl Client {
     /// Ends every call; gives the callers to wake.
     fn fail_all(&mut self, status: &Status, woken: &mut Vec<Waker>) {
         self.closed.get_or_insert_with(|| status.clone());
+        self.end_turn();
         // First of all: callers who are woken look for another connection.
         woken.extend(self.watcher.take());
         self.core.close(|entry, unsent| {
@@ -219,6 +233,25 @@ impl Client {
             fail(entry, status, woken);
         });
         woken.extend(self.waiters.drain());
+    }
+}
+
+impl Client {
+    /// The driver has woken callers, and flushes after them.
+    fn begin_turn(&mut self, now: Instant) {
+        if let Some(hearing) = &self.hearing {
+            self.turn = hearing.begin_turn(now);
+        }
+    }
+
+    #[inline]
+    fn end_turn(&mut self) {
+        let turn = std::mem::take(&mut self.turn);
+        if turn != 0
+            && let Some(hearing) = &self.hearing
+        {
+            hearing.end_turn(turn);
+        }
     }
 }
 
@@ -242,6 +275,7 @@ impl Protocol for Client {
 
     #[inline]
     fn anchor(&mut self) {
+        self.end_turn();
         if self.core.has_unanchored() {
             self.core.anchor(clock::now());
         }
@@ -339,6 +373,9 @@ impl Side for ClientSide {
         let mut state = shared.lock();
         let client = &mut state.protocol;
         client.core.handle_receipt(now);
+        if let Some(hearing) = &client.hearing {
+            hearing.note(now);
+        }
         loop {
             client.core.handle_plain_replies(input, |entry, message| {
                 client.answered = true;
@@ -407,6 +444,7 @@ impl Side for ClientSide {
         if woke_many {
             // The driver flushes after them, so they need not wake it.
             state.arm();
+            state.protocol.begin_turn(now);
         }
         drop(state);
         self.woken.drain(..).for_each(Waker::wake);

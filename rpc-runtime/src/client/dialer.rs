@@ -11,6 +11,7 @@ use rpc_core::{Codec, Deadline};
 
 use super::call::in_time;
 use super::connection::{Connection, Opened};
+use super::glance::Hearing;
 use crate::clock;
 use crate::connection::Closed;
 use crate::contain::contain;
@@ -25,6 +26,8 @@ pub(super) struct Dialer {
     terms: Arc<Terms>,
     /// The connections are kept, however long they are without calls.
     keeps: bool,
+    /// Who is told when something was heard.
+    hearing: Option<Arc<Hearing>>,
 }
 
 /// What all connections of a channel have in common.
@@ -45,6 +48,15 @@ impl Dialer {
             connector,
             terms,
             keeps: false,
+            hearing: None,
+        }
+    }
+
+    /// Has somebody told when something is heard on the connections.
+    pub(super) fn heard_by(self, hearing: Arc<Hearing>) -> Self {
+        Self {
+            hearing: Some(hearing),
+            ..self
         }
     }
 
@@ -75,7 +87,7 @@ impl Dialer {
         &self,
     ) -> impl Future<Output = Result<(Connection, Opened), Error>> + Send + use<> {
         let (connector, terms) = (self.connector.clone(), self.terms.clone());
-        let keeps = self.keeps;
+        let (keeps, hearing) = (self.keeps, self.hearing.clone());
         async move {
             let within = terms.connect_timeout;
             let target = connector.target();
@@ -96,7 +108,12 @@ impl Dialer {
             };
             let mut config = terms.config.clone();
             config.idle_timeout = config.idle_timeout.filter(|_| !keeps);
-            Ok(Connection::start(duplex, config, terms.codec.clone()))
+            Ok(Connection::start(
+                duplex,
+                config,
+                terms.codec.clone(),
+                hearing,
+            ))
         }
     }
 

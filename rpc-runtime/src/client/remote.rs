@@ -21,7 +21,7 @@ use super::opening::{Attempted, Driving};
 use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure};
 use super::stats::ConnectionStats;
-use super::unary::Tried;
+use super::unary::LostCall;
 use crate::clock;
 use crate::error::Error;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
@@ -112,7 +112,7 @@ impl Remote {
         &self,
         call: &mut Outbound<'_>,
         encode: &F,
-        mut tried: Option<Tried>,
+        mut tried: Option<LostCall>,
     ) -> Answer
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,

@@ -147,7 +147,8 @@ async fn conversation(clock: &Clock) {
     let server = spawn(serve(server, disturbance, answers));
     let peer = Peer::from_uri("shuttle://server");
     let duplex = Duplex::new(Reader(down), Writer(up), peer);
-    let (connection, _, driver) = Connection::new(duplex, ClientConfig::new(1), Codec::default());
+    let (connection, _, driver) =
+        Connection::new(duplex, ClientConfig::new(1), Codec::default(), None);
     let driver = spawn(driver);
     let connection = Arc::new(connection);
     if rng.r#gen() {

@@ -3,8 +3,8 @@
 //! Why is there another way than [`Channel::exchange`]? Most calls find an open connection with room,
 //! and are answered. Such a call is sent with the first poll of this future and decoded with the last
 //! one, and nothing is handed from layer to layer in between, each of which would copy it. Whatever
-//! else there is (nobody connected, no room, interceptors, a fleet, a connection that is lost) takes
-//! the other way, from the beginning or from where this one ended.
+//! else there is (nobody connected, no room, interceptors, a connection that is lost) takes the other
+//! way, from the beginning or from where this one ended.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +18,7 @@ use rpc_core::connection::{CallId, RequestHead, StartError};
 use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
 use super::attempt::{Failed, Started, flush, give_up, name_missing_service, start, start_status};
+use super::balanced::{Begun, Tracked};
 use super::call::capture;
 use super::connection::Connection;
 use super::near::Held;
@@ -27,8 +28,23 @@ use super::{Channel, Route};
 use crate::clock;
 use crate::context;
 
+/// How far a call came on the short way.
+pub(crate) struct Tried(pub(super) Box<HowFar>);
+
+pub(super) enum HowFar {
+    One(LostCall),
+    Fleet(Begun),
+}
+
+impl Tried {
+    #[cold]
+    fn of(how_far: HowFar) -> Self {
+        Self(Box::new(how_far))
+    }
+}
+
 /// A first attempt that failed with its connection.
-pub(crate) struct Tried {
+pub(super) struct LostCall {
     pub(super) connection: Arc<Connection>,
     pub(super) failed: Failed,
 }
@@ -41,6 +57,8 @@ pin_project! {
         method: &'static MethodDescriptor,
         arguments: &'a A,
         stage: Stage<'a>,
+        // What its fleet knows of it, once it was sent.
+        tracked: Option<Tracked<'a>>,
         general: M,
         #[pin]
         other: Option<G>,
@@ -89,6 +107,7 @@ where
             method,
             arguments,
             stage: Stage::New,
+            tracked: None,
             general,
             other: None,
             decode,
@@ -119,7 +138,10 @@ where
                     capture(&answer);
                     return Poll::Ready(decode(answer));
                 }
-                None => None,
+                None => match send_to_one(call, *this.arguments, this.stage, this.tracked, cx) {
+                    Ok(()) => return Poll::Pending,
+                    Err(tried) => tried,
+                },
             },
             Stage::Sent(sent) => {
                 let Some(id) = sent.call else {
@@ -130,16 +152,22 @@ where
                 sent.call = None;
                 match picked {
                     Picked::Short => {
+                        if let Some(tracked) = this.tracked.take() {
+                            tracked.replied();
+                        }
                         context::capture(&Metadata::new());
                         let short = Arrived::Short(&short);
                         return Poll::Ready((this.decode)(call.0, call.1, short));
                     }
-                    Picked::Reply(reply) => {
+                    Picked::Reply(mut reply) => {
+                        if let Some(tracked) = this.tracked.take() {
+                            tracked.answered(&sent.connection, &mut reply);
+                        }
                         context::capture(&reply.metadata);
                         return Poll::Ready(decode(Ok(reply)));
                     }
                     Picked::Failure(failure, deadline) => {
-                        match sent.fail(call.1, failure, deadline) {
+                        match sent.fail(call.1, failure, deadline, this.tracked.take()) {
                             Ok(failure) => {
                                 let answer = Err(failure);
                                 capture(&answer);
@@ -177,15 +205,7 @@ fn send<'a, A: EncodeArguments>(
     if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
         return None;
     }
-    let timeout = channel.timeout(method.timeout);
-    let metadata = channel.options.metadata();
-    let head = if context::is_present() {
-        head_within(RequestHead::of_call(method.id, metadata, None), timeout)?
-    } else if timeout == Some(Duration::ZERO) {
-        return None;
-    } else {
-        RequestHead::of_call(method.id, metadata, timeout)
-    };
+    let head = head(channel, method)?;
     let codec = remote.codec();
     let encode = |out: &mut Vec<u8>| codec.encode_arguments(method.argument_names, arguments, out);
     let mut connection = Held::Near(channel.near.get(remote)?);
@@ -220,6 +240,69 @@ fn send<'a, A: EncodeArguments>(
     }
 }
 
+/// Sends a request on a connection to one of a fleet; else how far it came, if anything was done.
+///
+/// Not inlined: a call to a single server does without it.
+#[inline(never)]
+fn send_to_one<'a, A: EncodeArguments>(
+    (channel, method): Call<'a>,
+    arguments: &A,
+    stage: &mut Stage<'a>,
+    tracked: &mut Option<Tracked<'a>>,
+    cx: &Context<'_>,
+) -> Result<(), Option<Tried>> {
+    let Route::Balanced(balanced) = &channel.inner.route else {
+        return Err(None);
+    };
+    if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
+        return Err(None);
+    }
+    let head = head(channel, method).ok_or(None)?;
+    let on_the_way = |begun| Some(Tried::of(HowFar::Fleet(begun)));
+    let set_out = balanced.set_out(method, &channel.options).ok_or(None)?;
+    let (connection, trip) = set_out.map_err(on_the_way)?;
+    let mut state = connection.shared.lock();
+    let client = &mut state.protocol;
+    if client.closed.is_some() || !client.waiters.is_next(None) || !client.has_room() {
+        drop(state);
+        return Err(on_the_way(trip.interrupted(connection)));
+    }
+    let (codec, names) = (balanced.codec(), method.argument_names);
+    let encode = |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
+    let started = start(&connection, client, head, encode, cx);
+    flush(&connection, state, head.timeout.is_some());
+    match started {
+        Ok(Started { call, has_items }) => {
+            *tracked = Some(trip.sent());
+            *stage = Stage::Sent(Sent {
+                connection: Held::Own(connection),
+                call: Some(call),
+                has_items,
+            });
+            Ok(())
+        }
+        Err(StartError::Closed) => Err(on_the_way(trip.interrupted(connection))),
+        Err(error) => {
+            let failed = Failed::sent(start_status(error).into(), head.deadline, false);
+            Err(on_the_way(trip.failed(connection, method.service, failed)))
+        }
+    }
+}
+
+/// The head of a request, if there is time left for it and it belongs to no trace.
+#[inline]
+fn head<'a>(channel: &'a Channel, method: &'static MethodDescriptor) -> Option<RequestHead<'a>> {
+    let timeout = channel.timeout(method.timeout);
+    let metadata = channel.options.metadata();
+    if context::is_present() {
+        return head_within(RequestHead::of_call(method.id, metadata, None), timeout);
+    }
+    if timeout == Some(Duration::ZERO) {
+        return None;
+    }
+    Some(RequestHead::of_call(method.id, metadata, timeout))
+}
+
 /// The head of a request that is part of another call, if there is time left for it and it belongs
 /// to no trace.
 #[inline(never)]
@@ -241,15 +324,21 @@ fn head_within(head: RequestHead<'_>, timeout: Option<Duration>) -> Option<Reque
 }
 
 impl Sent<'_> {
-    /// Why the call failed, if its connection goes on; else the attempt, after which another may be
-    /// made.
+    /// Why the call failed, if that is the end of it; else how far it came.
     #[cold]
     fn fail(
         &self,
         method: &MethodDescriptor,
         failure: Failure,
         deadline: Option<Instant>,
+        tracked: Option<Tracked<'_>>,
     ) -> Result<Failure, Tried> {
+        let connection = Arc::clone(&self.connection);
+        if let Some(tracked) = tracked {
+            let failed = Failed::sent(failure, deadline, self.has_items);
+            let begun = tracked.lost(connection, method.service, failed);
+            return Err(Tried::of(HowFar::Fleet(begun)));
+        }
         if self.has_items || self.connection.accepts_calls() {
             return Ok(name_missing_service(
                 &self.connection,
@@ -258,10 +347,7 @@ impl Sent<'_> {
             ));
         }
         let failed = Failed::sent(failure, deadline, false);
-        Err(Tried {
-            connection: self.connection.clone(),
-            failed,
-        })
+        Err(Tried::of(HowFar::One(LostCall { connection, failed })))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rpc_core::codec::CodecError;
-use rpc_core::{Code, Status};
+use rpc_core::{Code, Deadline, Status};
 
 use super::super::attempt::{Failed, attempt, name_missing_service};
 use super::super::call::{Outbound, in_time};
@@ -16,18 +16,18 @@ use super::Balanced;
 use super::endpoint::Endpoint;
 use super::fleet::{Fleet, Picked};
 use super::following::Following;
-use crate::balance::{Backend, Ended, Entered, Pick};
+use crate::balance::{Backend, Ended, Pick};
 use crate::resilience::blames_server;
 use crate::stream::Receiver;
 
 /// An endpoint that is connected to.
-pub(super) struct Place {
+pub(in crate::client) struct Place {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) leased: Leased,
 }
 
 /// An attempt that did not succeed.
-pub(super) struct Lost {
+pub(in crate::client) struct Lost {
     pub(super) failure: Failure,
     /// What was taken of its stream cannot be sent again.
     pub(super) has_items: bool,
@@ -39,6 +39,8 @@ pub(super) struct Lost {
     pub(super) is_nowhere: bool,
     /// The server has no such service: somebody else has its address now.
     pub(super) is_stranger: bool,
+    /// The deadline that it was held to.
+    pub(super) deadline: Option<Deadline>,
 }
 
 impl Lost {
@@ -50,60 +52,66 @@ impl Lost {
             is_gone: false,
             is_nowhere: true,
             is_stranger: false,
+            deadline: None,
         }
     }
 }
 
 /// An attempt under way. Dropping it is giving it up.
-pub(super) struct Tracked<'a> {
+pub(in crate::client) struct Tracked<'a> {
     fleet: &'a Arc<Fleet>,
-    endpoint: &'a Arc<Endpoint>,
-    in_flight: Option<Entered<'a>>,
+    endpoint: Arc<Endpoint>,
     began: Duration,
+    is_over: bool,
 }
 
 impl<'a> Tracked<'a> {
     #[inline]
-    pub(super) fn begin(
-        fleet: &'a Arc<Fleet>,
-        endpoint: &'a Arc<Endpoint>,
-        began: Duration,
-    ) -> Self {
+    pub(super) fn begin(fleet: &'a Arc<Fleet>, endpoint: Arc<Endpoint>, began: Duration) -> Self {
         endpoint.calls.fetch_add(1, Relaxed);
+        endpoint.backend.enter();
         Self {
             fleet,
             endpoint,
-            in_flight: Some(endpoint.backend.enter(began)),
             began,
+            is_over: false,
         }
     }
 
+    pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// It was answered, when its server was last heard.
+    pub(in crate::client) fn replied(self) {
+        let now = self.endpoint.hearing.heard_at();
+        self.end_at(now, Ended::Answered);
+    }
+
     /// It was answered. If items follow, it is in flight until the last of them.
-    #[inline]
-    pub(super) fn answered(self, connection: &Arc<Connection>, reply: &mut RawReply) {
+    pub(in crate::client) fn answered(self, connection: &Arc<Connection>, reply: &mut RawReply) {
         match &mut reply.items {
-            None => self.end(Ended::Answered),
+            None => self.replied(),
             Some(items) => self.follow(connection, items),
         }
     }
 
     #[cold]
     fn follow(mut self, connection: &Arc<Connection>, items: &mut Receiver) {
+        self.is_over = true;
+        let endpoint = &self.endpoint;
         let now = self.fleet.now();
-        let is_judged = self.endpoint.backend.is_ejected();
-        let in_flight = self.in_flight.take().map(Entered::keep);
-        if let Some(in_flight) = &in_flight {
-            in_flight.note_reply(now);
-        }
+        let is_judged = endpoint.backend.is_ejected();
+        let in_flight = endpoint.backend.keep(self.began);
+        in_flight.note_reply(now);
         if is_judged {
-            self.fleet
-                .note_health(self.endpoint, self.began, now, false);
+            self.fleet.note_health(endpoint, self.began, now, false);
         }
         items.follow(Following {
             fleet: Arc::downgrade(self.fleet),
-            endpoint: Arc::downgrade(self.endpoint),
+            endpoint: Arc::downgrade(endpoint),
             connection: connection.clone(),
-            in_flight,
+            in_flight: Some(in_flight),
             began: self.began,
             is_judged,
         });
@@ -111,34 +119,45 @@ impl<'a> Tracked<'a> {
 
     /// It ended with an answer of the server, or because it took too long.
     #[inline]
-    pub(super) fn end(mut self, ended: Ended) {
+    pub(super) fn end(self, ended: Ended) {
         let now = self.fleet.now();
-        if let Some(in_flight) = self.in_flight.take() {
-            in_flight.finish(now, ended);
-        }
+        self.end_at(now, ended);
+    }
+
+    #[inline]
+    fn end_at(mut self, now: Duration, ended: Ended) {
+        self.leave(now, ended);
         let failed = ended != Ended::Answered;
         self.fleet
-            .note_health(self.endpoint, self.began, now, failed);
+            .note_health(&self.endpoint, self.began, now, failed);
+    }
+
+    #[inline]
+    fn leave(&mut self, now: Duration, ended: Ended) {
+        self.is_over = true;
+        let backend = &self.endpoint.backend;
+        backend.leave();
+        backend.note_end(now, now.saturating_sub(self.began), ended);
     }
 
     /// It ended in a way that says nothing about how quick or well the server is.
     pub(super) fn forget(mut self) {
-        self.in_flight = None;
+        self.is_over = true;
+        self.endpoint.backend.leave();
     }
 }
 
 impl Drop for Tracked<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(in_flight) = self.in_flight.take() {
-            in_flight.finish(self.fleet.now(), Ended::Abandoned);
+        if !self.is_over {
+            self.leave(self.fleet.now(), Ended::Abandoned);
         }
     }
 }
 
 impl Balanced {
     /// Makes a call at one place.
-    #[inline]
     pub(super) async fn attempt_at<F>(
         &self,
         place: &Place,
@@ -149,7 +168,7 @@ impl Balanced {
     where
         F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
     {
-        let tracked = Tracked::begin(&self.fleet, &place.endpoint, began);
+        let tracked = Tracked::begin(&self.fleet, place.endpoint.clone(), began);
         match attempt(&place.leased.connection, call, encode).await {
             Ok(reply) if call.oneway => {
                 tracked.forget();
@@ -162,7 +181,7 @@ impl Balanced {
             }
             Err(failed) => {
                 call.keep_deadline(failed.deadline);
-                Err(note_failed(tracked, place, call, failed))
+                Err(note_failed(tracked, place, call.method.service, failed))
             }
         }
     }
@@ -199,7 +218,7 @@ impl Balanced {
         picked: Option<Picked>,
     ) -> Result<Place, Status> {
         call.anchor();
-        let key = self.key(call);
+        let key = self.key(call.key, &call.metadata);
         let search = self.search(call.resend.wait_for_ready, key, tried, picked);
         let found = in_time(call.deadline, search).await;
         call.renew();
@@ -291,13 +310,13 @@ pub(super) fn pick<'a>(now: Duration, key: Option<u64>) -> Pick<'a> {
 pub(super) fn note_failed(
     tracked: Tracked<'_>,
     place: &Place,
-    call: &Outbound<'_>,
+    service: &str,
     failed: Failed,
 ) -> Lost {
     let mut failure = failed.failure;
     let connection = &place.leased.connection;
     let is_gone = !connection.accepts_calls();
-    let is_stranger = failure.unknown_method && connection.lacks_service(call.method.service);
+    let is_stranger = failure.unknown_method && connection.lacks_service(service);
     if is_gone {
         // Whoever breaks connections is found out by who makes them.
         tracked.forget();
@@ -315,7 +334,7 @@ pub(super) fn note_failed(
         if code == Code::DeadlineExceeded && place.endpoint.backend.is_ejected() {
             place.endpoint.pool.doubt(connection);
         }
-        failure = name_missing_service(connection, call.method.service, failure);
+        failure = name_missing_service(connection, service, failure);
     }
     Lost {
         failure,
@@ -324,5 +343,6 @@ pub(super) fn note_failed(
         is_gone,
         is_nowhere: false,
         is_stranger,
+        deadline: failed.deadline,
     }
 }

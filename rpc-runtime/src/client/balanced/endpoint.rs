@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::super::dialer::Dialer;
+use super::super::glance::Hearing;
 use super::super::pool::{ConnectionPool, Listener, Pool};
 use crate::balance::Backend;
 use crate::resilience::Health;
@@ -21,6 +22,7 @@ pub(in crate::client) struct Endpoint {
     pub(super) backend: Arc<Backend>,
     /// Where its calls are counted, if outliers are looked for.
     pub(super) health: Option<Arc<Health>>,
+    pub(super) hearing: Arc<Hearing>,
     pub(super) calls: AtomicU64,
     pub(in crate::client) pool: Arc<Pool>,
 }
@@ -45,8 +47,7 @@ impl Listener for Gatekeeper {
 
 impl Endpoint {
     pub(super) fn new(
-        backend: Arc<Backend>,
-        health: Option<Arc<Health>>,
+        (backend, health, hearing): (Arc<Backend>, Option<Arc<Health>>, Arc<Hearing>),
         dialer: Dialer,
         connections: ConnectionPool,
         news: watch::Sender<()>,
@@ -58,6 +59,7 @@ impl Endpoint {
         Self {
             backend,
             health,
+            hearing,
             calls: AtomicU64::new(0),
             pool: Pool::new(dialer, connections, Box::new(gatekeeper)),
         }

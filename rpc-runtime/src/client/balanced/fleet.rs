@@ -14,12 +14,12 @@ use arc_swap::ArcSwapOption;
 use rpc_core::Status;
 
 use super::super::dialer::{Dialer, Terms};
+use super::super::glance::{Glance, Hearing};
 use super::super::pool::ConnectionPool;
 use super::super::remote::closed_by_user;
 use super::attempts::pick;
 use super::endpoint::Endpoint;
 use crate::balance::{Backend, Backends, Pick, Policy, Subset};
-use crate::clock;
 use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
 use crate::resilience::{Health, OutlierDetector, OutlierPolicy, Verdict};
@@ -36,8 +36,8 @@ pub(super) struct Fleet {
     choice: Choice,
     terms: Arc<Terms>,
     connections: ConnectionPool,
-    /// The beginning of the time that balancing and resilience reckon in.
-    epoch: Instant,
+    /// The time that balancing and resilience reckon in.
+    glance: Arc<Glance>,
     /// `None` until the first list, and once the channel is closed.
     roster: ArcSwapOption<Roster>,
     detector: Option<Mutex<OutlierDetector<Arc<Backend>>>>,
@@ -64,7 +64,7 @@ pub(super) struct Roster {
 }
 
 /// Whom a call goes to.
-pub(super) struct Picked {
+pub(in crate::client) struct Picked {
     pub(super) endpoint: Arc<Endpoint>,
     /// It is closed or was tried, because all are.
     pub(super) is_last_resort: bool,
@@ -82,7 +82,7 @@ impl Fleet {
             choice,
             terms,
             connections,
-            epoch: clock::now(),
+            glance: Glance::new(),
             roster: ArcSwapOption::empty(),
             detector: outliers
                 .map(|policy| Mutex::new(OutlierDetector::new(policy, Duration::ZERO))),
@@ -105,7 +105,13 @@ impl Fleet {
     /// The time, as balancing and resilience reckon it.
     #[inline]
     pub(super) fn now(&self) -> Duration {
-        clock::now().saturating_duration_since(self.epoch)
+        self.glance.now()
+    }
+
+    /// The same for a call that begins, which need not look itself if a driver just did.
+    #[inline]
+    pub(super) fn this_turn(&self) -> Duration {
+        self.glance.this_turn()
     }
 
     /// Whom a call goes to; `None` if nobody is listed.
@@ -235,7 +241,7 @@ impl Fleet {
         for (backend, verdict) in detector.handle_timeout(self.now()) {
             self.apply(&backend, verdict);
         }
-        Some(self.epoch + detector.poll_timeout())
+        Some(self.glance.epoch() + detector.poll_timeout())
     }
 
     /// Makes the roster of a new list.
@@ -305,9 +311,16 @@ impl Fleet {
             .address()
             .parse()
             .expect("an endpoint has a target for an address");
+        let hearing = Hearing::new(self.glance.clone());
         let dialer = Dialer::new(self.terms.connectors.of(&target), self.terms.clone());
+        let dialer = dialer.heard_by(hearing.clone());
         let news = self.news.clone();
-        Endpoint::new(backend.clone(), health, dialer, self.connections, news)
+        Endpoint::new(
+            (backend.clone(), health, hearing),
+            dialer,
+            self.connections,
+            news,
+        )
     }
 }
 

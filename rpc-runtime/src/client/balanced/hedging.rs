@@ -94,7 +94,9 @@ impl Balanced {
         tried: &[Arc<Backend>],
     ) -> Option<Place> {
         let now = self.fleet.now();
-        let picked = self.fleet.pick_again(self.key(call), tried)?;
+        let picked = self
+            .fleet
+            .pick_again(self.key(call.key, &call.metadata), tried)?;
         if picked.is_last_resort {
             return None;
         }
@@ -123,7 +125,7 @@ impl Balanced {
             began,
             balanced: self,
             attempt: Attempt::new(&place.leased.connection, call.head(), encode),
-            tracked: Tracked::begin(&self.fleet, &place.endpoint, began),
+            tracked: Tracked::begin(&self.fleet, place.endpoint.clone(), began),
         }
     }
 }
@@ -155,7 +157,8 @@ where
             Err(failure) => failure,
         };
         let failed = Failed::of(&self.attempt, failure);
-        Err(note_failed(self.tracked, self.place, call, failed))
+        let service = call.method.service;
+        Err(note_failed(self.tracked, self.place, service, failed))
     }
 
     /// The other one was quicker: cancels this one.

@@ -43,6 +43,21 @@ impl Leased {
         }
     }
 
+    /// A connection whose calls are not counted.
+    #[inline]
+    pub(in crate::client) const fn uncounted(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            permit: None,
+        }
+    }
+
+    /// True if the call has a place on the connection, which somebody may wait for.
+    #[inline]
+    pub(in crate::client) const fn is_counted(&self) -> bool {
+        self.permit.is_some()
+    }
+
     /// The call goes on with the items behind its reply: they keep its place.
     #[inline]
     pub(in crate::client) fn keep_for(&self, reply: &mut RawReply) {
@@ -79,10 +94,7 @@ impl Pool {
     #[inline]
     pub(in crate::client) fn take(self: &Arc<Self>) -> Option<Leased> {
         match &self.store {
-            Store::One(only) => Some(Leased {
-                connection: only.load_full()?,
-                permit: None,
-            }),
+            Store::One(only) => Some(Leased::uncounted(only.load_full()?)),
             Store::Many(shelf) => {
                 let now = self.idle_clock();
                 let mut shelf = lock(shelf);
