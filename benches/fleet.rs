@@ -4,11 +4,14 @@
 //! TCP, 64 calls are in flight, and the variants take turns, so that whatever else the machine does
 //! hits both: the ratios hold, the absolute figures drift.
 //!
-//! Fails if a channel to three servers makes less than 0.65 of the calls that a channel with three
-//! connections to one server makes; the aim is 0.85. What is between them, counted once: 1,300
-//! instructions of this process, for the pick, what is counted and two looks at the clock, and 900 of
-//! the kernel: calls that were answered together go to different servers, so that writes are smaller,
-//! and there are 1.4 times as many. Fails as well if lists of a thousand endpoints that change all
+//! Fails if a channel to three servers makes less than 0.85 of the calls that a channel with three
+//! connections to one server makes, as the median of pairs of rounds. That channel gives each call to
+//! the connection with the fewest, so that both know how many calls are where, and both replace the
+//! calls that were answered together by calls that are written together.
+//!
+//! Printed as well: three channels that their callers use in turn. They are quicker than either,
+//! because nobody chooses, and because callers who were answered together go on together to the
+//! next connection; so that is no measure of what balancing costs alone. Fails as well if lists of a thousand endpoints that change all
 //! the time double the latency of calls, as the median of rounds with and without them.
 #![expect(clippy::disallowed_methods, reason = "a benchmark asks for the time")]
 
@@ -22,7 +25,7 @@ use rpc::{Channel, ConnectionPool, Server};
 const IN_FLIGHT: usize = 64;
 const ROUNDS: usize = 40;
 const ROUND: Duration = Duration::from_millis(50);
-const RATIO_MIN: f64 = 0.65;
+const RATIO_MIN: f64 = 0.85;
 const ENDPOINTS: usize = 1_000;
 const UPDATES: usize = 40;
 const UPDATE_PAUSE: Duration = Duration::from_millis(25);
