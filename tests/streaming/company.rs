@@ -7,6 +7,10 @@ use crate::common::soon;
 const BODY_BYTES: usize = 32 << 20;
 const MESSAGE_BYTES: u32 = BODY_BYTES as u32 + 64;
 
+/// Far below what is answered on any machine, and far above the few that come before and after a body
+/// which is in their way.
+const ANSWERED_MIN: usize = 20;
+
 #[rpc::service]
 trait Company {
     async fn take(&self, body: Bytes) -> rpc::Result<usize>;
@@ -67,7 +71,7 @@ async fn small_calls_go_on_beside_a_large_request() {
     })
     .await;
     println!("{answered} small calls");
-    assert!(answered >= 100, "{answered}");
+    assert!(answered >= ANSWERED_MIN, "{answered}");
 }
 
 #[tokio::test]
@@ -79,7 +83,7 @@ async fn small_calls_go_on_beside_a_large_reply() {
     })
     .await;
     println!("{answered} small calls");
-    assert!(answered >= 100, "{answered}");
+    assert!(answered >= ANSWERED_MIN, "{answered}");
 }
 
 #[tokio::test]
@@ -98,5 +102,5 @@ async fn small_calls_go_on_beside_large_ones_both_ways() {
     })
     .await;
     println!("{answered} small calls");
-    assert!(answered >= 100, "{answered}");
+    assert!(answered >= ANSWERED_MIN, "{answered}");
 }
