@@ -1,25 +1,25 @@
 //! The client's end of a connection: callers on one side, the driver on the other.
 
+mod side;
+
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use rpc_core::connection::{
-    Arriving, CallId, ClientConfig, ClientConnection, ClientEvent, ConnectionError, Streams,
-};
+use rpc_core::connection::{Arriving, CallId, ClientConfig, ClientConnection, Streams};
 use rpc_core::wire::Outgoing;
 use rpc_core::{Codec, Status};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::glance::Hearing;
-use super::slot::{Entry, Failure};
-use super::streams::{handle_stream_event, open_inbox, start_uploads};
+use super::slot::Entry;
 use super::waiters::{Waiters, earlier};
 use crate::clock;
-use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
+use crate::connection::{Carrier, Closed, Driver, Flush, Protocol, Shared, Turns};
 use crate::transport::{Duplex, Peer};
+pub(super) use side::ClientSide;
 
 /// An open connection. Dropping it closes it, and ends the calls that are still open.
 pub(crate) struct Connection {
@@ -335,154 +335,6 @@ impl Carrier for Client {
             Flush::Now
         } else {
             Flush::Soon
-        }
-    }
-}
-
-/// The driver's half of the client.
-pub(super) struct ClientSide {
-    peer: Peer,
-    opened: Option<oneshot::Sender<Result<(), Closed>>>,
-    /// Callers to wake once the lock is released; empty between calls, kept for its memory.
-    woken: Vec<Waker>,
-}
-
-impl ClientSide {
-    fn unavailable(&self, why: &dyn fmt::Display) -> Status {
-        Status::unavailable(format!("connection to {} lost: {why}", self.peer))
-    }
-
-    fn fail_all(&mut self, shared: &Shared<Client>, status: &Status) {
-        shared.lock().protocol.fail_all(status, &mut self.woken);
-        self.woken.drain(..).for_each(Waker::wake);
-    }
-}
-
-impl Side for ClientSide {
-    type Protocol = Client;
-
-    const READS_ONLY_WHEN_FLUSHED: bool = false;
-
-    fn process(
-        &mut self,
-        shared: &Arc<Shared<Client>>,
-        input: &mut &[u8],
-        now: Instant,
-        _: &mut Context<'_>,
-    ) -> Result<Progress, ConnectionError> {
-        let mut state = shared.lock();
-        let client = &mut state.protocol;
-        client.core.handle_receipt(now);
-        if let Some(hearing) = &client.hearing {
-            hearing.note(now);
-        }
-        loop {
-            client.core.handle_plain_replies(input, |entry, message| {
-                client.answered = true;
-                entry.reply(message, &mut self.woken);
-            });
-            let Some(event) = client.core.handle_input(input)? else {
-                break;
-            };
-            let (call, answer) = match event {
-                ClientEvent::Replied(call, reply) => {
-                    client.answered = true;
-                    if reply.items {
-                        open_inbox(&mut client.core, call);
-                    }
-                    (call, Ok(reply.into()))
-                }
-                ClientEvent::Failed {
-                    call,
-                    status,
-                    unknown_method,
-                } => {
-                    client.answered |= !status.is_not_processed();
-                    let failure = Failure {
-                        status,
-                        unknown_method,
-                    };
-                    (call, Err(failure))
-                }
-                ClientEvent::Opened => {
-                    client.opened = true;
-                    start_uploads(client, &mut self.woken);
-                    if let Some(opened) = self.opened.take() {
-                        // Nobody may be waiting.
-                        let _ = opened.send(Ok(()));
-                    }
-                    continue;
-                }
-                ClientEvent::GoAway { last, reason } => {
-                    let status =
-                        Status::unavailable(format!("{} takes no new calls: {reason}", self.peer));
-                    let status = status.with_not_processed();
-                    let woken = &mut self.woken;
-                    woken.extend(client.watcher.take());
-                    client
-                        .core
-                        .close_above(last, |entry| fail(entry, status.clone(), woken));
-                    client.closed.get_or_insert(status);
-                    woken.extend(client.waiters.drain());
-                    continue;
-                }
-                other => {
-                    self.woken
-                        .extend(handle_stream_event(&mut client.core, other));
-                    continue;
-                }
-            };
-            if let Some(entry) = client.core.data(call) {
-                if entry.streams.is_some() {
-                    self.woken.extend(entry.note_answer(&answer));
-                }
-                self.woken.extend(entry.answer(answer));
-            }
-        }
-        self.woken.extend(client.next_waiter());
-        let (woke, woke_many) = (!self.woken.is_empty(), self.woken.len() > 1);
-        if woke_many {
-            // The driver flushes after them, so they need not wake it.
-            state.arm();
-            state.protocol.begin_turn(now);
-        }
-        drop(state);
-        self.woken.drain(..).for_each(Waker::wake);
-        Ok(Progress { woke_many, woke })
-    }
-
-    fn handle_timeout(
-        &mut self,
-        shared: &Shared<Client>,
-        now: Instant,
-    ) -> Result<(), ConnectionError> {
-        let (peer, woken) = (&self.peer, &mut self.woken);
-        let mut state = shared.lock();
-        let client = &mut state.protocol;
-        let handled = client.core.handle_timeout(now, |entry| {
-            let status = Status::deadline_exceeded(format!("no answer from {peer} in time"));
-            fail(entry, status, woken);
-        });
-        client.waiters.overdue(now, |waker| woken.push(waker));
-        drop(state);
-        self.woken.drain(..).for_each(Waker::wake);
-        handled
-    }
-
-    fn ending(&mut self, shared: &Shared<Client>, why: &Closed) {
-        let mut status = self.unavailable(why);
-        if let Closed::Protocol(ConnectionError::Refused(_)) = why {
-            status = status.with_not_processed();
-        }
-        self.fail_all(shared, &status);
-    }
-
-    fn closed(&mut self, shared: &Shared<Client>, why: Closed) {
-        let status = self.unavailable(&why);
-        self.fail_all(shared, &status);
-        if let Some(opened) = self.opened.take() {
-            // Nobody may be waiting.
-            let _ = opened.send(Err(why));
         }
     }
 }
