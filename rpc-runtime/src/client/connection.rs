@@ -13,7 +13,7 @@ use rpc_core::{Codec, Status};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::glance::Hearing;
+use super::glance::{Hearing, Reports};
 use super::slot::Entry;
 use super::waiters::{Waiters, earlier};
 use crate::clock;
@@ -48,10 +48,8 @@ pub(super) struct Client {
     abandoned: bool,
     /// Whom to tell that no further call can be made.
     pub(super) watcher: Option<Waker>,
-    /// Whom to tell when something was heard.
-    hearing: Option<Arc<Hearing>>,
-    /// The turn that was begun there; 0 if there is none.
-    turn: u64,
+    /// What is told to those who want to know when something was heard.
+    reports: Reports,
 }
 
 /// Tells that the server accepted, or why the connection ended before it did.
@@ -61,19 +59,7 @@ impl Connection {
     /// A connection that lasts as long was worth making, also without a call.
     const USEFUL_AGE: Duration = Duration::from_secs(1);
 
-    /// Starts a connection on a stream. Calls may be made before the server has answered.
-    pub(super) fn start(
-        duplex: Duplex,
-        config: ClientConfig,
-        codec: Codec,
-        hearing: Option<Arc<Hearing>>,
-    ) -> (Self, Opened) {
-        let (connection, opened, driver) = Self::new(duplex, config, codec, hearing);
-        tokio::spawn(driver);
-        (connection, opened)
-    }
-
-    /// A connection, and the future that drives it.
+    /// A connection, and the future that drives it. Calls may be made before the server has answered.
     pub(super) fn new(
         duplex: Duplex,
         config: ClientConfig,
@@ -96,8 +82,7 @@ impl Connection {
             answered: false,
             abandoned: false,
             watcher: None,
-            hearing,
-            turn: 0,
+            reports: Reports::to(hearing),
         };
         let shared = Arc::new(Shared::new(client, writer));
         let (sender, opened) = oneshot::channel();
@@ -139,10 +124,8 @@ impl Connection {
     pub(super) fn why_closed(&self) -> String {
         let state = self.shared.lock();
         let closed = state.protocol.closed.as_ref();
-        closed.map_or_else(
-            || "the connection ended".to_owned(),
-            |s| s.message().to_owned(),
-        )
+        let text = closed.map_or("the connection ended", |status| status.message());
+        text.to_owned()
     }
 
     /// How many calls the server takes at once.
@@ -219,7 +202,7 @@ impl Client {
     /// Ends every call; gives the callers to wake.
     fn fail_all(&mut self, status: &Status, woken: &mut Vec<Waker>) {
         self.closed.get_or_insert_with(|| status.clone());
-        self.end_turn();
+        self.reports.end_turn();
         // First of all: callers who are woken look for another connection.
         woken.extend(self.watcher.take());
         self.core.close(|entry, unsent| {
@@ -233,25 +216,6 @@ impl Client {
             fail(entry, status, woken);
         });
         woken.extend(self.waiters.drain());
-    }
-}
-
-impl Client {
-    /// The driver has woken callers, and flushes after them.
-    fn begin_turn(&mut self, now: Instant) {
-        if let Some(hearing) = &self.hearing {
-            self.turn = hearing.begin_turn(now);
-        }
-    }
-
-    #[inline]
-    fn end_turn(&mut self) {
-        let turn = std::mem::take(&mut self.turn);
-        if turn != 0
-            && let Some(hearing) = &self.hearing
-        {
-            hearing.end_turn(turn);
-        }
     }
 }
 
@@ -275,7 +239,7 @@ impl Protocol for Client {
 
     #[inline]
     fn anchor(&mut self) {
-        self.end_turn();
+        self.reports.end_turn();
         if self.core.has_unanchored() {
             self.core.anchor(clock::now());
         }

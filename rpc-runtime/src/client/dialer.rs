@@ -108,12 +108,10 @@ impl Dialer {
             };
             let mut config = terms.config.clone();
             config.idle_timeout = config.idle_timeout.filter(|_| !keeps);
-            Ok(Connection::start(
-                duplex,
-                config,
-                terms.codec.clone(),
-                hearing,
-            ))
+            let codec = terms.codec.clone();
+            let (connection, opened, driver) = Connection::new(duplex, config, codec, hearing);
+            tokio::spawn(driver);
+            Ok((connection, opened))
         }
     }
 

@@ -79,22 +79,60 @@ impl Hearing {
     }
 
     /// The driver of a connection has read something.
-    pub(super) fn note(&self, now: Instant) {
+    fn note(&self, now: Instant) {
         self.heard_at.store(self.glance.nanos(now), Relaxed);
     }
 
-    /// The driver has woken callers, and flushes after them. It has to [end](Self::end_turn) this turn
-    /// with what is given here.
-    pub(super) fn begin_turn(&self, now: Instant) -> u64 {
+    /// A driver has woken callers. It has to [end](Self::end_turn) this turn with what is given here.
+    fn begin_turn(&self, now: Instant) -> u64 {
         let seen = self.glance.nanos(now);
         self.glance.seen.store(seen, Relaxed);
         seen
     }
 
-    /// The driver flushes. What another one saw meanwhile stays.
-    pub(super) fn end_turn(&self, seen: u64) {
+    /// That driver flushes. What another one saw meanwhile stays.
+    fn end_turn(&self, seen: u64) {
         if self.glance.seen.load(Relaxed) == seen {
             self.glance.seen.store(0, Relaxed);
+        }
+    }
+}
+
+/// What a connection tells the [`Hearing`] of its place, if there is one.
+#[derive(Debug)]
+pub(super) struct Reports {
+    hearing: Option<Arc<Hearing>>,
+    /// What was seen when the turn began that has not ended; 0 if there is none.
+    turn: u64,
+}
+
+impl Reports {
+    pub(super) const fn to(hearing: Option<Arc<Hearing>>) -> Self {
+        Self { hearing, turn: 0 }
+    }
+
+    #[inline]
+    pub(super) fn heard(&self, now: Instant) {
+        if let Some(hearing) = &self.hearing {
+            hearing.note(now);
+        }
+    }
+
+    /// The driver has woken callers, and flushes after them.
+    pub(super) fn begin_turn(&mut self, now: Instant) {
+        if let Some(hearing) = &self.hearing {
+            self.turn = hearing.begin_turn(now);
+        }
+    }
+
+    /// The driver flushes, or the connection is over.
+    #[inline]
+    pub(super) fn end_turn(&mut self) {
+        let turn = std::mem::take(&mut self.turn);
+        if turn != 0
+            && let Some(hearing) = &self.hearing
+        {
+            hearing.end_turn(turn);
         }
     }
 }

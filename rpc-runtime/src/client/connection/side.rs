@@ -49,9 +49,7 @@ impl Side for ClientSide {
         let mut state = shared.lock();
         let client = &mut state.protocol;
         client.core.handle_receipt(now);
-        if let Some(hearing) = &client.hearing {
-            hearing.note(now);
-        }
+        client.reports.heard(now);
         loop {
             client.core.handle_plain_replies(input, |entry, message| {
                 client.answered = true;
@@ -120,7 +118,7 @@ impl Side for ClientSide {
         if woke_many {
             // The driver flushes after them, so they need not wake it.
             state.arm();
-            state.protocol.begin_turn(now);
+            state.protocol.reports.begin_turn(now);
         }
         drop(state);
         self.woken.drain(..).for_each(Waker::wake);
