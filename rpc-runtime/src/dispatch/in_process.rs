@@ -50,13 +50,14 @@ impl Invoke for InProcess {
         let now = clock::now();
         let deadline = request.timeout.map(|t| Deadline::after(now, t));
         let items = |source| Box::new(Receiver::direct(self.codec(), source, limit as usize));
+        let mut frame = Frame::new(deadline, request.metadata);
         let start = CallStart {
             call: CallId::FIRST,
             oneway: request.oneway,
             codec: &self.codec(),
             respond: &respond,
             collection: None,
-            surroundings: Surroundings::Apart(&mut Frame::new(deadline, request.metadata)),
+            surroundings: Surroundings::Apart(&mut frame),
             body: &Body::Owned(request.body),
             later: None,
             items: source.map(items),
