@@ -236,3 +236,19 @@ async fn f13_a_server_that_does_not_read_fails_the_upload() {
     let made = made.load(SeqCst);
     assert!(made <= (WINDOW_BYTES + BATCH_BYTES) / 5, "{made}");
 }
+
+/// However many items there are, and in this process there is always one more: other tasks have
+/// their turn.
+#[tokio::test]
+async fn a_consumer_of_endless_items_gives_others_a_turn() {
+    let in_process = builder(&Flowing::default()).in_process().unwrap();
+    let client = FlowsClient::new(Channel::from_invoke(in_process));
+    let mut endless = client.endless().await.unwrap();
+    let other = tokio::spawn(async {});
+    let mut taken = 0;
+    while !other.is_finished() && taken < 10_000 {
+        endless.next().await.unwrap().unwrap();
+        taken += 1;
+    }
+    assert!(other.is_finished());
+}

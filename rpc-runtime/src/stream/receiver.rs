@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rpc_core::codec::CodecError;
@@ -10,6 +10,7 @@ use rpc_core::connection::CallId;
 use rpc_core::wire::Batch;
 use rpc_core::{Code, Codec, Status};
 use serde::de::DeserializeOwned;
+use tokio::task::coop;
 
 use super::source::{Filled, fill_contained};
 use super::{Inbox, Source, Terms};
@@ -150,7 +151,13 @@ impl Receiver {
     ) -> Poll<Option<Result<T, Status>>> {
         self.report_if_due();
         while self.at == self.row.len() {
-            match self.feed.poll_row(cx) {
+            // However fast items come: the task of their consumer gives others a turn now and then.
+            let budget = ready!(coop::poll_proceed(cx));
+            let polled = self.feed.poll_row(cx);
+            if polled.is_ready() {
+                budget.made_progress();
+            }
+            match polled {
                 Poll::Pending => {
                     self.report();
                     return Poll::Pending;
