@@ -55,7 +55,8 @@ impl Outgoing {
         if !self.reading.is_asked {
             return;
         }
-        self.reading.unreported += bytes as u32;
+        // More than that is read only for a peer that takes no report.
+        self.reading.unreported = self.reading.unreported.saturating_add(bytes as u32);
         if self.reading.unreported >= LONG_REPORT_BYTES {
             self.report_reading();
         }
