@@ -13,6 +13,8 @@ mod crowds;
 mod cuts;
 #[path = "connection/ending.rs"]
 mod ending;
+#[path = "connection/hijack.rs"]
+mod hijack;
 #[path = "connection/oneway.rs"]
 mod oneway;
 #[path = "connection/panics.rs"]
