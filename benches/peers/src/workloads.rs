@@ -103,6 +103,15 @@ pub(crate) fn all() -> Vec<Workload> {
         also: &[OURS_POOL],
         ..closed(name, what, 1, in_flight)
     };
+    let items = |name, what, count, bytes| Workload {
+        kind: Kind::Calls(Load {
+            bytes,
+            operation: Operation::Items(count),
+            ..load(1, 1)
+        }),
+        metrics: &[Metric::Rate, Metric::ClientCpu, Metric::ServerCpu],
+        ..closed(name, what, 1, 1)
+    };
     let working = |name, what, in_flight, work| Workload {
         kind: Kind::Calls(Load {
             operation: Operation::Work(work),
@@ -184,19 +193,18 @@ pub(crate) fn all() -> Vec<Workload> {
             12e3,
             Some(Work::Spin(1000)),
         ),
-        Workload {
-            kind: Kind::Calls(Load {
-                operation: Operation::Items(10_000),
-                ..load(1, 1)
-            }),
-            metrics: &[Metric::Rate, Metric::ClientCpu, Metric::ServerCpu],
-            ..closed(
-                "stream",
-                "items of 32 bytes a second, in streams of 10,000 from the server",
-                1,
-                1,
-            )
-        },
+        items(
+            "stream",
+            "items of 32 bytes a second, in streams of 10,000 from the server",
+            10_000,
+            SMALL,
+        ),
+        items(
+            "stream64KiB",
+            "items of 64 KiB a second, in streams of 64 from the server",
+            64,
+            64 * 1024,
+        ),
         Workload {
             kind: Kind::Calls(Load {
                 operation: Operation::Nothing,
