@@ -62,7 +62,7 @@ pub(crate) trait Side: Send + Unpin + 'static {
 pub(crate) struct Progress {
     /// More than one waiting task was woken: worth letting them run before the next write.
     pub(crate) woke_many: bool,
-    /// One was: worth it if there is more to read, or it would wait for all of that.
+    /// One was: worth it once much was read, or it would wait for all that is there.
     pub(crate) woke: bool,
 }
 
@@ -77,6 +77,15 @@ enum Flushed {
     Held,
     /// Everything is written, and the connection is to end now.
     Finished,
+}
+
+/// What was read since others last had a turn.
+#[derive(Debug, Default)]
+struct ReadTurn {
+    bytes: usize,
+    /// Somebody was woken, and cannot run before the driver gives way: reading on while there is more
+    /// lets a consumer find several items, and answer them with one credit.
+    woke: bool,
 }
 
 /// The future that drives a connection until it is over.
@@ -108,8 +117,8 @@ impl<S: Side> Driver<S> {
     const HEAD_BYTES: usize = 512;
     /// Pieces that are written in a row while nothing small is about.
     const QUIET_TURNS: u32 = 4;
-    /// Behind a read of so many bytes, more is likely to wait.
-    const LONG_READ_BYTES: usize = 16 * 1024;
+    /// What is read before somebody who was woken by it has a turn: some microseconds' worth.
+    const TURN_BYTES: usize = 128 * 1024;
 
     pub(crate) fn new(
         shared: Arc<Shared<S::Protocol>>,
@@ -152,6 +161,7 @@ impl<S: Side> Driver<S> {
         if !yielded && self.has_flush_to_share() {
             return self.yield_now(cx);
         }
+        let mut turn = ReadTurn::default();
         loop {
             let flushed = match self.poll_flush(cx) {
                 Poll::Ready(Ok(Flushed::Finished)) => return Poll::Ready(Closed::Finished),
@@ -166,7 +176,7 @@ impl<S: Side> Driver<S> {
             let more = flushed == Some(Flushed::Part);
             let reads = flushed.is_some() || !S::READS_ONLY_WHEN_FLUSHED;
             let input = if reads {
-                self.poll_input(cx)
+                self.poll_input(&mut turn, cx)
             } else {
                 Poll::Pending
             };
@@ -287,13 +297,17 @@ impl<S: Side> Driver<S> {
     }
 
     /// Processes what waits, or reads once and processes that; as [`process`](Self::process).
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Closed>> {
+    fn poll_input(
+        &mut self,
+        turn: &mut ReadTurn,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Closed>> {
         if !self.stash.is_empty() {
             let stash = std::mem::take(&mut self.stash);
-            return Poll::Ready(self.process(&stash, cx));
+            return Poll::Ready(self.process(&stash, turn, cx));
         }
         if let Some(landing) = self.landing() {
-            return self.poll_landing(landing, cx);
+            return self.poll_landing(landing, turn, cx);
         }
         // What lies behind a long message is more often than not the head of the next.
         let most = if self.landed {
@@ -311,7 +325,8 @@ impl<S: Side> Driver<S> {
                 }
                 Poll::Ready(Ok(())) => {
                     self.landed = false;
-                    Poll::Ready(self.process(read.filled(), cx))
+                    turn.bytes += read.filled().len();
+                    Poll::Ready(self.process(read.filled(), turn, cx))
                 }
             }
         })
@@ -329,6 +344,7 @@ impl<S: Side> Driver<S> {
     fn poll_landing(
         &mut self,
         mut landing: Landing,
+        turn: &mut ReadTurn,
         cx: &mut Context<'_>,
     ) -> Poll<Result<bool, Closed>> {
         let read = pin!(self.reader.read_buf(&mut landing.room())).poll(cx);
@@ -337,21 +353,27 @@ impl<S: Side> Driver<S> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::EndOfStream)),
-            Poll::Ready(Ok(_)) => {
+            Poll::Ready(Ok(bytes)) => {
                 self.landed = true;
-                Poll::Ready(self.process(&behind, cx))
+                turn.bytes += bytes;
+                Poll::Ready(self.process(&behind, turn, cx))
             }
         }
     }
 
     /// True if those who were woken are to run before anything else is done.
-    fn process(&mut self, mut input: &[u8], cx: &mut Context<'_>) -> Result<bool, Closed> {
+    fn process(
+        &mut self,
+        mut input: &[u8],
+        turn: &mut ReadTurn,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
         let now = clock::now();
-        let is_long = self.landed || input.len() >= Self::LONG_READ_BYTES;
         let progress = self.side.process(&self.shared, &mut input, now, cx);
         self.stash.extend_from_slice(input);
         let progress = progress.map_err(Closed::Protocol)?;
-        Ok(progress.woke_many || progress.woke && is_long)
+        turn.woke |= progress.woke;
+        Ok(progress.woke_many || turn.woke && turn.bytes >= Self::TURN_BYTES)
     }
 
     /// Nothing more is there to be read: reports what was, keeps the timer at what the protocol asks
