@@ -329,7 +329,9 @@ impl Outgoing {
             return Ok(follows);
         }
         frame.finish().map_err(FrameError::TooLarge)?;
-        self.ahead.note_small();
+        if follows != Follows::Items {
+            self.ahead.note_small();
+        }
         Ok(follows)
     }
 

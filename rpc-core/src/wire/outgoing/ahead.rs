@@ -41,7 +41,8 @@ impl Ahead {
         self.known().now = Some(now);
     }
 
-    /// A small message was appended.
+    /// A small message was appended. What opens a stream is none: more often than not, its items are
+    /// what comes next.
     #[inline]
     pub(super) fn note_small(&mut self) {
         if let Some(known) = &mut self.known {
@@ -135,7 +136,7 @@ impl Known {
     /// What may be on its way at the most.
     const AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
     /// Small frames are about while so much is sent behind one.
-    const LIVELY_FOR: u64 = 1024 * 1024;
+    const LIVELY_FOR: u64 = 256 * 1024;
     /// The smallest piece that a body is cut into.
     const PIECE_BYTES_MIN: usize = 16 * 1024;
 
