@@ -34,9 +34,10 @@ pub struct StreamLimits {
 }
 
 impl StreamLimits {
-    /// 256 KiB for a stream, 1 MiB for a connection, 8 MiB to grow.
+    /// 257 KiB for a stream, which is four items of 64 KiB with their lengths; 1 MiB for a connection,
+    /// 8 MiB to grow.
     pub const SHIPPED: Self = Self {
-        stream_bytes: 256 * 1024,
+        stream_bytes: 257 * 1024,
         connection_bytes: 1024 * 1024,
         growth_bytes: 8 * 1024 * 1024,
     };

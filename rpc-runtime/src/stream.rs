@@ -53,7 +53,7 @@ pub(crate) const fn follows(items: bool) -> Follows {
 ///
 /// - *Order and end.* Items arrive in order, each once. The stream ends after its last item, or with
 ///   one error: the status its producer ended it with, or what became of the call.
-/// - *Back-pressure.* A producer runs ahead of its consumer by the window of the stream (256 KiB
+/// - *Back-pressure.* A producer runs ahead of its consumer by the window of the stream (257 KiB
 ///   unless configured otherwise), and is not polled beyond that.
 /// - *Cancellation.* Dropping a stream that was received drops its producer at the other end; for a
 ///   reply, it cancels the call. The deadline of a call holds until the end of its streams.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::contract::{Flowing, Flows as _, FlowsClient, builder};
 
 /// The window of a stream, as shipped.
-const WINDOW_BYTES: u64 = 256 * 1024;
+const WINDOW_BYTES: u64 = 257 * 1024;
 const SURPLUS_BYTES: u64 = 64 * 1024;
 /// What the source would give in the end.
 const SOURCE_BYTES: usize = 10_000_000_000;

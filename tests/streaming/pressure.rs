@@ -14,7 +14,7 @@ use super::contract::{Flowing, Flows as _, FlowsClient, Numbers, builder, collec
 use crate::common::{Ends, Stuck, network, soon, until};
 
 /// The window of a stream, as shipped.
-const WINDOW_BYTES: usize = 256 * 1024;
+const WINDOW_BYTES: usize = 257 * 1024;
 /// What a producer may have made that is not sent: what goes out at once, and one item more.
 const BATCH_BYTES: usize = 32 * 1024 + 1007;
 

@@ -10,6 +10,9 @@ use super::raw;
 use super::streaming::batch;
 
 /// A pair in which both sides announce these limits, with streams in both directions of so many calls.
+/// Round numbers, of a stream and of all.
+const WINDOWS: StreamLimits = StreamLimits::new(256 * 1024, 1024 * 1024);
+
 fn streaming(limits: StreamLimits, calls: u64) -> (Pair, Vec<CallId>) {
     let (mut client, mut server) = (client_config(), server_config());
     client.stream_limits = limits;
@@ -29,7 +32,7 @@ fn streaming(limits: StreamLimits, calls: u64) -> (Pair, Vec<CallId>) {
 }
 
 fn one() -> (Pair, CallId) {
-    let (pair, calls) = streaming(StreamLimits::SHIPPED, 1);
+    let (pair, calls) = streaming(WINDOWS, 1);
     (pair, calls[0])
 }
 
@@ -147,7 +150,7 @@ fn an_item_longer_than_the_window_waits_for_nothing_but_a_portion() {
 #[test]
 fn a_consumer_that_stands_still_stops_its_own_stream_alone() {
     // [stream.window]: all windows of the connection are full of streams that nobody consumes.
-    let (mut pair, calls) = streaming(StreamLimits::SHIPPED, 8);
+    let (mut pair, calls) = streaming(WINDOWS, 8);
     let filled: usize = calls[..7]
         .iter()
         .map(|call| fill(&mut pair, *call, 1020))
@@ -208,7 +211,7 @@ fn t9_items_beyond_the_window_close_the_connection() {
     assert_violation(pair.client_reads(&one_more));
 
     // Of the connection.
-    let (mut pair, calls) = streaming(StreamLimits::SHIPPED, 5);
+    let (mut pair, calls) = streaming(WINDOWS, 5);
     for call in &calls[..4] {
         for _ in 0..4 {
             pair.server_reads(&items(*call, 1020, 64)).unwrap();
@@ -326,7 +329,7 @@ impl Pair {
 #[test]
 fn a_producer_of_ten_gigabytes_is_never_buffered() {
     // [stream.window] F13: nobody reads, nobody consumes.
-    let (mut pair, calls) = streaming(StreamLimits::SHIPPED, 1);
+    let (mut pair, calls) = streaming(WINDOWS, 1);
     let mut batch = batch(&[&[7; 64][..]; 500]);
     let mut most = 0;
     for round in 0..100_000 {
@@ -455,7 +458,7 @@ fn t9_an_id_that_is_used_again_does_not_use_up_the_window() {
 #[test]
 fn t9_streams_that_have_ended_count_until_their_items_are_consumed() {
     // [stream.window] [stream.end] [stream.credit]
-    let (mut pair, calls) = streaming(StreamLimits::SHIPPED, 6);
+    let (mut pair, calls) = streaming(WINDOWS, 6);
     for call in &calls[..4] {
         assert_eq!(fill(&mut pair, *call, 1020), 256);
         pair.client.end_items(*call, Ok(()));

@@ -199,7 +199,7 @@ impl ServerBuilder {
         self
     }
 
-    /// How much of the items that clients send is accepted before it is consumed; 256 KiB of one
+    /// How much of the items that clients send is accepted before it is consumed; 257 KiB of one
     /// stream and 1 MiB of all streams of a connection unless it is said, and 8 MiB beyond that for
     /// streams over a long way, which round trips would hold up otherwise.
     #[must_use]

@@ -100,10 +100,10 @@ impl Window {
         )
     }
 
-    /// What a consumer takes before it says so, while there is more to take: a quarter of the window
-    /// arrives meanwhile, and the sender is not stopped.
+    /// What a consumer takes before it says so, while there is more to take: the other half of the
+    /// window is on its way meanwhile, and the sender is not stopped.
     pub(super) fn report_bytes(&self, flow: &Flow) -> u64 {
-        self.portion().max(self.width(flow) / 4)
+        self.portion().max(self.width(flow) / 2)
     }
 
     /// True unless the window of the stream itself is in the way of so many bytes.
