@@ -5,24 +5,26 @@
 
 mod closed;
 mod ending;
+mod input;
 mod stall;
 
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use rpc_core::connection::{ConnectionError, Landing};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use rpc_core::connection::ConnectionError;
+use tokio::io::AsyncRead;
 use tokio::time::Sleep;
 
 pub(crate) use self::closed::Closed;
 use self::ending::Ending;
+use self::input::ReadTurn;
 use self::stall::Stall;
-use super::{Protocol, Shared, buffer, poll_write_all};
+use super::{Protocol, Shared, poll_write_all};
 use crate::clock;
 
 /// What is particular to the client's or the server's end.
@@ -79,15 +81,6 @@ enum Flushed {
     Finished,
 }
 
-/// What was read since others last had a turn.
-#[derive(Debug, Default)]
-struct ReadTurn {
-    bytes: usize,
-    /// Somebody was woken, and cannot run before the driver gives way: reading on while there is more
-    /// lets a consumer find several items, and answer them with one credit.
-    woke: bool,
-}
-
 /// The future that drives a connection until it is over.
 pub(crate) struct Driver<S: Side> {
     shared: Arc<Shared<S::Protocol>>,
@@ -111,14 +104,8 @@ pub(crate) struct Driver<S: Side> {
 }
 
 impl<S: Side> Driver<S> {
-    /// So much of a frame has to be missing to be read to where it belongs.
-    const LANDING_BYTES_MIN: usize = 4 * 1024;
-    /// What is read behind something that landed: the headers of what is next, and little of its body.
-    const HEAD_BYTES: usize = 512;
     /// Pieces that are written in a row while nothing small is about.
     const QUIET_TURNS: u32 = 4;
-    /// What is read before somebody who was woken by it has a turn: some microseconds' worth.
-    const TURN_BYTES: usize = 128 * 1024;
 
     pub(crate) fn new(
         shared: Arc<Shared<S::Protocol>>,
@@ -294,86 +281,6 @@ impl<S: Side> Driver<S> {
                 }
             }
         }
-    }
-
-    /// Processes what waits, or reads once and processes that; as [`process`](Self::process).
-    fn poll_input(
-        &mut self,
-        turn: &mut ReadTurn,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, Closed>> {
-        if !self.stash.is_empty() {
-            let stash = std::mem::take(&mut self.stash);
-            return Poll::Ready(self.process(&stash, turn, cx));
-        }
-        if let Some(landing) = self.landing() {
-            return self.poll_landing(landing, turn, cx);
-        }
-        // What lies behind a long message is more often than not the head of the next.
-        let most = if self.landed {
-            Self::HEAD_BYTES
-        } else {
-            buffer::READ_BYTES
-        };
-        buffer::with(|buffer| {
-            let mut read = ReadBuf::new(&mut buffer[..most]);
-            match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    Poll::Ready(Err(Closed::EndOfStream))
-                }
-                Poll::Ready(Ok(())) => {
-                    self.landed = false;
-                    turn.bytes += read.filled().len();
-                    Poll::Ready(self.process(read.filled(), turn, cx))
-                }
-            }
-        })
-    }
-
-    fn landing(&self) -> Option<Landing> {
-        if !self.within_frame {
-            return None;
-        }
-        let mut state = self.shared.lock();
-        state.protocol.arriving().landing(Self::LANDING_BYTES_MIN)
-    }
-
-    /// Reads once to where the bytes belong, and processes that.
-    fn poll_landing(
-        &mut self,
-        mut landing: Landing,
-        turn: &mut ReadTurn,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<bool, Closed>> {
-        let read = pin!(self.reader.read_buf(&mut landing.room())).poll(cx);
-        let behind = self.shared.lock().protocol.arriving().land(landing);
-        match read {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::EndOfStream)),
-            Poll::Ready(Ok(bytes)) => {
-                self.landed = true;
-                turn.bytes += bytes;
-                Poll::Ready(self.process(&behind, turn, cx))
-            }
-        }
-    }
-
-    /// True if those who were woken are to run before anything else is done.
-    fn process(
-        &mut self,
-        mut input: &[u8],
-        turn: &mut ReadTurn,
-        cx: &mut Context<'_>,
-    ) -> Result<bool, Closed> {
-        let now = clock::now();
-        let progress = self.side.process(&self.shared, &mut input, now, cx);
-        self.stash.extend_from_slice(input);
-        let progress = progress.map_err(Closed::Protocol)?;
-        turn.woke |= progress.woke;
-        Ok(progress.woke_many || turn.woke && turn.bytes >= Self::TURN_BYTES)
     }
 
     /// Nothing more is there to be read: reports what was, keeps the timer at what the protocol asks
