@@ -174,7 +174,7 @@ fn ping(outgoing: &mut Outgoing) {
 }
 
 const LONG_FRAME: ConnectionError =
-    ConnectionError::Violation("items or a piece of more than 64 KiB in one frame");
+    ConnectionError::Violation("a frame of items, or a piece, that is too long");
 const NO_SUCH_CALL: ConnectionError =
     ConnectionError::Violation("a frame of a call that never was");
 

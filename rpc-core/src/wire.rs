@@ -25,11 +25,17 @@ use thiserror::Error;
 /// 64 KiB. Fixed.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The longest piece: 80 KiB. Fixed.
+/// The longest frame of items: 80 KiB. Fixed.
 ///
 /// A last piece takes with it what would be a small one behind it: a message of 64 KiB, and whatever
 /// little is added to it, goes in one.
 pub const CHUNK_BYTES_MAX: usize = 80 * 1024;
+
+/// The size of pieces while nothing small is sent besides: 256 KiB. Fixed.
+pub(crate) const LONG_CHUNK_BYTES: usize = 256 * 1024;
+
+/// The longest piece: 320 KiB. Fixed.
+pub const LONG_CHUNK_BYTES_MAX: usize = 320 * 1024;
 
 /// What comes behind a request or a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use bytes::{Buf, BytesMut};
 
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
-use super::{Body, CHUNK_BYTES_MAX, WireError};
+use super::{Body, CHUNK_BYTES_MAX, LONG_CHUNK_BYTES_MAX, WireError};
 
 /// What the stream holds next.
 #[derive(Debug, PartialEq, Eq)]
@@ -219,7 +219,8 @@ impl Decoder {
     #[inline]
     fn limit(&self, header: &Header) -> usize {
         match header.kind {
-            Kind::Item | Kind::Chunk => CHUNK_BYTES_MAX,
+            Kind::Item => CHUNK_BYTES_MAX,
+            Kind::Chunk => LONG_CHUNK_BYTES_MAX,
             Kind::Request | Kind::Response if !header.flags.contains(Flags::METADATA) => {
                 self.message_bytes_max
             }

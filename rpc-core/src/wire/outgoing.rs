@@ -22,7 +22,7 @@ use self::large::Large;
 use self::reading::Reading;
 use super::body::put_metadata;
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
-use super::{CHUNK_BYTES, Follows};
+use super::{CHUNK_BYTES, Follows, LONG_CHUNK_BYTES};
 use crate::Metadata;
 
 /// Frames that wait to be written: one flat buffer, encoded in place, and beside it the bodies that

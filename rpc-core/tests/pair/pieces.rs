@@ -210,6 +210,27 @@ fn broken_rows_of_pieces_close_the_connection() {
     }
 }
 
+#[test]
+fn a_piece_that_is_too_long_closes_the_connection() {
+    // [frame.pieces] [conn.error]: also one that would be dropped.
+    let over = || {
+        let mut pair = Pair::open();
+        let call = pair.call(ECHO, 1, b"over");
+        pair.drive();
+        (pair, call.number() as u32)
+    };
+    for (length, is_taken) in [(320 * KIB, true), (320 * KIB + 1, false)] {
+        let (mut pair, call) = over();
+        let late = chunk(call, &vec![0; length]);
+        for outcome in [pair.server_reads(&late), pair.client_reads(&late)] {
+            match is_taken {
+                true => outcome.unwrap(),
+                false => assert_violation(outcome),
+            }
+        }
+    }
+}
+
 /// A pair with call 16 open, of which the server does not know.
 fn called() -> Pair {
     let mut pair = Pair::open();

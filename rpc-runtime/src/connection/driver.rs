@@ -104,9 +104,6 @@ pub(crate) struct Driver<S: Side> {
 }
 
 impl<S: Side> Driver<S> {
-    /// Pieces that are written in a row while nothing small is about.
-    const QUIET_TURNS: u32 = 4;
-
     pub(crate) fn new(
         shared: Arc<Shared<S::Protocol>>,
         side: S,
@@ -210,13 +207,12 @@ impl<S: Side> Driver<S> {
         Poll::Pending
     }
 
-    /// Writes all there is, but no more than a piece of large bodies, or a few if nothing small is about.
+    /// Writes all there is, but no more than a piece of large bodies.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Flushed>> {
         let mut state = self.shared.lock();
         self.within_frame = state.protocol.arriving().is_within_frame();
         state.driver_is_due = false;
         state.protocol.anchor();
-        let mut turns = 0;
         loop {
             let waits = !state.unflushed && !state.protocol.outgoing().has_turn();
             if waits || state.writer.is_none() {
@@ -263,9 +259,7 @@ impl<S: Side> Driver<S> {
                 }
                 Poll::Ready(Ok(())) => {
                     let outgoing = state.protocol.outgoing();
-                    turns += 1;
-                    let pauses = turns == Self::QUIET_TURNS || !outgoing.is_quiet();
-                    if pauses && outgoing.has_chunks() && outgoing.has_turn() {
+                    if outgoing.has_chunks() && outgoing.has_turn() {
                         return Poll::Ready(Ok(Flushed::Part));
                     }
                 }

@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::CHUNK_BYTES;
 use super::path::{Allowance, Path};
+use super::{CHUNK_BYTES, LONG_CHUNK_BYTES};
 
 /// What this side knows of the pieces that it has sent.
 ///
@@ -53,11 +53,6 @@ impl Ahead {
     /// The peer will not say what it has read: nothing waits for that.
     pub(super) const fn expect_nothing(&mut self) {
         self.is_silent = true;
-    }
-
-    /// True if nothing small was sent of late.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.is_quiet())
     }
 
     /// True if another piece may go.
@@ -136,7 +131,7 @@ impl Known {
     /// What may be on its way at the most.
     const AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
     /// Small frames are about while so much is sent behind one.
-    const LIVELY_FOR: u64 = 256 * 1024;
+    const LIVELY_FOR: u64 = 1024 * 1024;
     /// The smallest piece that a body is cut into.
     const PIECE_BYTES_MIN: usize = 16 * 1024;
 
@@ -163,7 +158,12 @@ impl Known {
             // What it takes longer, the way does not.
             return Self::PIECE_BYTES_MIN;
         }
-        (self.room() as usize / 4).clamp(Self::PIECE_BYTES_MIN, CHUNK_BYTES)
+        // A piece that nothing small waits for may be long, which saves system calls.
+        let (parts, most) = match self.is_quiet() {
+            true => (2, LONG_CHUNK_BYTES),
+            false => (4, CHUNK_BYTES),
+        };
+        (self.room() as usize / parts).clamp(Self::PIECE_BYTES_MIN, most)
     }
 }
 

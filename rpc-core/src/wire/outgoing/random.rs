@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::CHUNK_BYTES_MAX;
+use crate::wire::LONG_CHUNK_BYTES_MAX;
 
 /// What a test has appended for one call, and what may have come of it.
 #[derive(Default)]
@@ -131,7 +131,7 @@ impl Model {
     fn see(&mut self, header: Header, body: &[u8]) {
         let known = self.calls.get_mut(&header.call).unwrap();
         if header.kind == Kind::Chunk {
-            assert!(!body.is_empty() && body.len() <= CHUNK_BYTES_MAX);
+            assert!(!body.is_empty() && body.len() <= LONG_CHUNK_BYTES_MAX);
             known.missing = known.missing.checked_sub(body.len()).expect("announced");
             known.seen.push(body.to_vec());
             return;

@@ -36,7 +36,7 @@ impl Reading {
 /// The least that is worth a report, once there is nothing more to be read.
 const REPORT_BYTES: u32 = 8 * 1024;
 /// What is reported although there is more to be read.
-const LONG_REPORT_BYTES: u32 = 128 * 1024;
+const LONG_REPORT_BYTES: u32 = 256 * 1024;
 
 impl Outgoing {
     /// No report is added to more than this: a peer that does not read hears none.

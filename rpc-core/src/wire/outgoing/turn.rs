@@ -61,12 +61,6 @@ impl Outgoing {
         self.ahead.note_time(now);
     }
 
-    /// True if nothing small was sent of late: a few pieces may go at once.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.ahead.is_quiet()
-    }
-
     /// Takes a turn out to be written; what is appended meanwhile follows it. What is left of it has
     /// to come back, with [`prepend`](Self::prepend), before the next.
     #[must_use]
