@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the runtime may import, beside itself and `rpc-core`: lower never imports
 /// higher, and client and server never import each other.
-const IMPORTS: [(&str, &[&str]); 19] = [
+const IMPORTS: [(&str, &[&str]); 20] = [
+    ("boxed", &[]),
     ("clock", &[]),
     ("contain", &[]),
     ("error", &[]),
@@ -56,6 +57,7 @@ const IMPORTS: [(&str, &[&str]); 19] = [
             "transport",
             "error",
             "clock",
+            "boxed",
             "contain",
             "watch",
         ],
@@ -73,6 +75,7 @@ const IMPORTS: [(&str, &[&str]); 19] = [
             "transport",
             "error",
             "clock",
+            "boxed",
             "contain",
             "__private",
         ],

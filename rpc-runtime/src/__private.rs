@@ -165,7 +165,7 @@ async fn general<A: EncodeArguments + Sync>(
         Some(tried) => {
             let (codec, names) = (channel.codec(), method.argument_names);
             let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-            Box::pin(channel.exchange_again(method.into(), encode, tried)).await
+            channel.exchange_again(method.into(), &encode, tried).await
         }
     }
 }
@@ -181,12 +181,12 @@ pub async fn oneway<A: EncodeArguments + Sync, R: Outcome<Reply = ()>>(
 }
 
 #[inline]
-fn exchange<A: EncodeArguments + Sync>(
+async fn exchange<A: EncodeArguments + Sync>(
     channel: &Channel,
     method: &'static MethodDescriptor,
     oneway: bool,
     arguments: &A,
-) -> impl Future<Output = Answer> + Send {
+) -> Answer {
     let (codec, names) = (channel.codec(), method.argument_names);
     let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
     let mut call = MethodRef::from(method);
@@ -195,7 +195,7 @@ fn exchange<A: EncodeArguments + Sync>(
     {
         call = call.with_key(key_of(arguments, index));
     }
-    channel.exchange(call, oneway, encode)
+    channel.exchange(call, oneway, &encode).await
 }
 
 /// The key of a call by one of its arguments. `None` if that cannot be encoded: then the call fails,

@@ -39,6 +39,7 @@ use rpc_core::codec::EncodeArguments;
 use rpc_core::{Codec, MetadataError, Status};
 use serde::de::DeserializeOwned;
 
+use crate::boxed::Boxed;
 use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
@@ -182,12 +183,12 @@ impl Channel {
     }
 
     /// Waits until there is a connection.
-    pub(crate) async fn ready(&self) -> Result<(), Error> {
+    pub(crate) fn ready(&self) -> Boxed<'_, Result<(), Error>> {
         match &self.inner.route {
-            Route::Remote(remote) => remote.connect().await,
-            Route::Pooled(pooled) => pooled.pool.connect().await,
-            Route::Balanced(balanced) => balanced.connect().await,
-            Route::One(..) | Route::Invoke(..) => Ok(()),
+            Route::Remote(remote) => Box::pin(remote.connect()),
+            Route::Pooled(pooled) => Box::pin(pooled.pool.connect()),
+            Route::Balanced(balanced) => Box::pin(balanced.connect()),
+            Route::One(..) | Route::Invoke(..) => Box::pin(std::future::ready(Ok(()))),
         }
     }
 
@@ -250,7 +251,7 @@ impl Channel {
             out.extend_from_slice(arguments.as_ref());
             Ok(())
         };
-        let reply = self.exchange(method, false, append).await?;
+        let reply = self.exchange(method, false, &append).await?;
         Ok(reply.body.into_bytes())
     }
 
@@ -268,7 +269,7 @@ impl Channel {
         let method = MethodRef::parse(path)?;
         let codec = self.codec();
         let encode = |out: &mut Vec<u8>| codec.encode_arguments(&[], arguments, out);
-        let reply = self.exchange(method, false, encode).await?;
+        let reply = self.exchange(method, false, &encode).await?;
         self.decode_reply(method.service, method.name, reply)
     }
 }

@@ -49,8 +49,11 @@ impl ChannelBuilder {
     /// The target is malformed; a limit is zero; there is no such balancing policy; a name is given
     /// outside of a Tokio runtime.
     pub fn connect_lazy(self, target: impl AsRef<str>) -> Result<Channel, Error> {
+        self.connect_to(target.as_ref())
+    }
+
+    fn connect_to(self, target: &str) -> Result<Channel, Error> {
         self.check()?;
-        let target = target.as_ref();
         let resolvers = self.own_resolvers().cloned();
         let resolvers = resolvers.unwrap_or_else(registry::resolvers);
         if resolvers.knows(target) {

@@ -7,6 +7,7 @@
 pub mod __private;
 
 pub mod balance;
+mod boxed;
 mod client;
 mod clock;
 mod connect;

@@ -21,6 +21,7 @@ use std::time::Duration;
 use rpc_core::ServiceDescriptor;
 use tokio::task::JoinHandle;
 
+use crate::boxed::Boxed;
 use crate::dispatch::{MethodStats, Router};
 use connections::Connections;
 use registrations::Registered;
@@ -125,7 +126,15 @@ impl Server {
     /// Ready when all of that is done; after the grace period (10 s unless it was set) those
     /// connections that are left are closed with their calls unanswered. Dropping the future before
     /// stops at once.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
+        self.stop().await;
+    }
+
+    fn stop(self) -> Boxed<'static, ()> {
+        Box::pin(self.drain())
+    }
+
+    async fn drain(mut self) {
         // First of all: whoever looks now is sent to another server.
         std::mem::take(&mut self.registered).leave().await;
         self.accepting.abort();

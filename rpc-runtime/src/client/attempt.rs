@@ -12,7 +12,7 @@ use rpc_core::connection::{CallId, RequestHead, StartError};
 use rpc_core::wire::Encoded;
 use rpc_core::{Deadline, MethodId, Status};
 
-use super::call::Outbound;
+use super::call::{Encode, Outbound};
 use super::connection::{Client, Connection};
 use super::pickup::{Picked, poll_answer};
 use super::slot::{Answer, Entry, Failure, RawReply, ShortReply};
@@ -36,21 +36,18 @@ pub(super) struct Failed {
 
 /// Makes a call on one connection.
 #[inline]
-pub(super) async fn attempt<F>(
+pub(super) async fn attempt(
     connection: &Arc<Connection>,
     call: &Outbound<'_>,
-    encode: &F,
-) -> Result<RawReply, Failed>
-where
-    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-{
+    encode: &Encode<'_>,
+) -> Result<RawReply, Failed> {
     let mut attempt = Attempt::of(connection, call, encode);
     let answer = (&mut attempt).await;
     answer.map_err(|failure| Failed::of(&attempt, failure))
 }
 
 impl Failed {
-    pub(super) fn of<F>(attempt: &Attempt<'_, F>, failure: Failure) -> Self {
+    pub(super) fn of(attempt: &Attempt<'_>, failure: Failure) -> Self {
         Self {
             failure,
             deadline: attempt.head.deadline.map(Deadline::at),
@@ -88,10 +85,10 @@ pub(super) fn name_missing_service(
 ///
 /// The arguments are encoded straight into the outgoing buffer of the connection. Dropping the
 /// future frees the place in the queue or the slot at once, and cancels the call on the server.
-pub(super) struct Attempt<'a, F> {
+pub(super) struct Attempt<'a> {
     connection: &'a Arc<Connection>,
     head: RequestHead<'a>,
-    encode: F,
+    encode: &'a Encode<'a>,
     oneway: bool,
     /// The request had items behind it: what is sent of them cannot be sent again.
     has_items: bool,
@@ -108,12 +105,13 @@ enum Stage {
     Done,
 }
 
-impl<'a, F> Attempt<'a, F>
-where
-    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Unpin,
-{
+impl<'a> Attempt<'a> {
     #[inline]
-    pub(super) fn new(connection: &'a Arc<Connection>, head: RequestHead<'a>, encode: F) -> Self {
+    pub(super) fn new(
+        connection: &'a Arc<Connection>,
+        head: RequestHead<'a>,
+        encode: &'a Encode<'a>,
+    ) -> Self {
         Self {
             connection,
             head,
@@ -126,7 +124,11 @@ where
     }
 
     #[inline]
-    pub(super) fn of(connection: &'a Arc<Connection>, call: &'a Outbound<'_>, encode: F) -> Self {
+    pub(super) fn of(
+        connection: &'a Arc<Connection>,
+        call: &'a Outbound<'_>,
+        encode: &'a Encode<'a>,
+    ) -> Self {
         let mut attempt = Self::new(connection, call.head(), encode);
         attempt.oneway = call.oneway;
         attempt
@@ -168,10 +170,10 @@ where
         self.stage = Stage::Done;
         self.begun = true;
         let started = if self.oneway {
-            let encode = |out: &mut Vec<u8>| guard(out, &self.encode);
+            let encode = |out: &mut Vec<u8>| guard(out, self.encode);
             client.core.start_oneway(self.head, encode).map(|()| None)
         } else {
-            start(self.connection, client, self.head, &self.encode, cx).map(Some)
+            start(self.connection, client, self.head, self.encode, cx).map(Some)
         };
         let next = ticket.and_then(|_| client.next_waiter());
         flush(self.connection, state, self.head.timeout.is_some());
@@ -338,10 +340,7 @@ pub(super) fn start_status(error: StartError) -> Status {
     status.with_not_processed()
 }
 
-impl<F> Future for Attempt<'_, F>
-where
-    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Unpin,
-{
+impl Future for Attempt<'_> {
     type Output = Answer;
 
     #[inline]
@@ -354,7 +353,7 @@ where
     }
 }
 
-impl<F> Drop for Attempt<'_, F> {
+impl Drop for Attempt<'_> {
     #[inline]
     fn drop(&mut self) {
         let (ticket, call) = match self.stage {
@@ -366,7 +365,7 @@ impl<F> Drop for Attempt<'_, F> {
     }
 }
 
-impl<F> fmt::Debug for Attempt<'_, F> {
+impl fmt::Debug for Attempt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method: MethodId = self.head.method;
         f.debug_struct("Attempt")

@@ -26,15 +26,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_core::codec::CodecError;
 use rpc_core::{Codec, Metadata, Status};
 use tokio::task::JoinHandle;
 
-use super::call::{Outbound, in_time};
+use super::call::{Encode, Outbound, in_time};
 use super::dialer::Terms;
 use super::remote::first_cause;
 use super::slot::{Answer, Failure};
 use crate::balance::{Backend, hash_key};
+use crate::boxed::Boxed;
 use crate::clock;
 use crate::discovery::Watch;
 use crate::error::Error;
@@ -131,10 +131,7 @@ impl Balanced {
 
     /// Makes a call: picks a server, and another one if that fails.
     #[inline]
-    pub(super) async fn exchange<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    pub(super) async fn exchange(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {
         let policies = self.policies.of(call.method.id);
         let now = self.fleet.now();
         let guarded = match &policies.breaker {
@@ -159,7 +156,7 @@ impl Balanced {
         };
         let mut answer = match begun {
             Ok(reply) => Ok(reply),
-            Err(begun) => Box::pin(self.persist(call, encode, begun)).await,
+            Err(begun) => self.persist(call, encode, begun).await,
         };
         if let Some(guarded) = guarded {
             guarded.end(&mut answer, &self.fleet);
@@ -182,15 +179,12 @@ impl Balanced {
     }
 
     /// Makes a call at one server, and nowhere else.
-    pub(super) async fn exchange_with<F>(
+    pub(super) async fn exchange_with(
         &self,
         endpoint: &Arc<Endpoint>,
         call: &mut Outbound<'_>,
-        encode: &F,
-    ) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+        encode: &Encode<'_>,
+    ) -> Answer {
         self.budget.note_call(self.fleet.now());
         // Whoever waits for a server waits for any.
         call.resend.wait_for_ready = false;
@@ -223,15 +217,16 @@ impl Balanced {
 
     /// Makes the attempts of a call, from where it has come to.
     #[cold]
-    pub(super) async fn persist<F>(
-        &self,
-        call: &mut Outbound<'_>,
-        encode: &F,
+    pub(super) fn persist<'a>(
+        &'a self,
+        call: &'a mut Outbound<'_>,
+        encode: &'a Encode<'_>,
         begun: Begun,
-    ) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    ) -> Boxed<'a, Answer> {
+        Box::pin(self.attempts(call, encode, begun))
+    }
+
+    async fn attempts(&self, call: &mut Outbound<'_>, encode: &Encode<'_>, begun: Begun) -> Answer {
         let policies = self.policies.of(call.method.id);
         let retry = call.retry.unwrap_or(&policies.retry);
         let mut tried = Vec::new();
@@ -301,17 +296,14 @@ impl Balanced {
     }
 
     /// The first attempt of a call that is hedged, or that found nobody connected at once.
-    async fn first_attempt<F>(
+    async fn first_attempt(
         &self,
         call: &mut Outbound<'_>,
-        encode: &F,
+        encode: &Encode<'_>,
         policies: &Policies,
         tried: &mut Vec<Arc<Backend>>,
         picked: Option<Picked>,
-    ) -> Result<super::slot::RawReply, (Lost, Option<Place>)>
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    ) -> Result<super::slot::RawReply, (Lost, Option<Place>)> {
         let is_hedged = call.resend.idempotent && !call.oneway;
         let hedging = policies.hedging.as_ref().filter(|_| is_hedged);
         let delay = hedging.and_then(|hedging| Some((hedging, hedging.begin(self.fleet.now())?)));

@@ -16,6 +16,7 @@ use super::resend::ResendPolicy;
 use super::slot::{Answer, Failure, RawReply, ReplyBody};
 use super::unary::{HowFar, Tried};
 use super::{Channel, Route};
+use crate::boxed::Boxed;
 use crate::clock;
 use crate::context::{self, Ambient, TRACEPARENT, TRACESTATE, TraceParent};
 use crate::invoke::{Invoke, Request};
@@ -34,6 +35,10 @@ pub(crate) struct MethodRef<'a> {
     /// What balancing hashes it by, if one of its arguments says.
     key: Option<u64>,
 }
+
+/// Appends the arguments of a call. Behind a pointer: so what becomes of a call is compiled once, and not
+/// again for each method. The short way of a typed call does without.
+pub(crate) type Encode<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync + 'a;
 
 /// One call on its way out: what it asks for, on what terms.
 #[derive(Debug)]
@@ -161,40 +166,43 @@ impl Channel {
     ///
     /// `encode` may be called again if the connection was lost before the request was written.
     #[inline]
-    pub(crate) async fn exchange<F>(&self, method: MethodRef<'_>, oneway: bool, encode: F) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    pub(crate) async fn exchange(
+        &self,
+        method: MethodRef<'_>,
+        oneway: bool,
+        encode: &Encode<'_>,
+    ) -> Answer {
         let mut call = self.outbound(method, oneway);
         let direct = self.inner.settings.interceptors.is_empty() && !call.is_overdue();
         let answer = match &self.inner.route {
             // As `send` does, but not by way of it: each layer copies the reply.
-            Route::Remote(remote) if direct => remote.exchange(&mut call, &encode, None).await,
-            Route::Pooled(pooled) if direct => pooled.exchange(&mut call, &encode).await,
-            Route::Balanced(balanced) if direct => balanced.exchange(&mut call, &encode).await,
-            _ => Box::pin(self.send_intercepted(&mut call, &encode)).await,
+            Route::Remote(remote) if direct => remote.exchange(&mut call, encode, None).await,
+            Route::Pooled(pooled) if direct => pooled.exchange(&mut call, encode).await,
+            Route::Balanced(balanced) if direct => balanced.exchange(&mut call, encode).await,
+            _ => self.send_intercepted(&mut call, encode).await,
         };
         capture(&answer);
         answer
     }
 
     /// Goes on with a call from where it has come to.
-    pub(crate) async fn exchange_again<F>(
-        &self,
-        method: MethodRef<'_>,
-        encode: F,
+    pub(crate) fn exchange_again<'a>(
+        &'a self,
+        method: MethodRef<'a>,
+        encode: &'a Encode<'_>,
         tried: Tried,
-    ) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    ) -> Boxed<'a, Answer> {
+        Box::pin(self.go_on(method, encode, tried))
+    }
+
+    async fn go_on(&self, method: MethodRef<'_>, encode: &Encode<'_>, tried: Tried) -> Answer {
         let mut call = self.outbound(method, false);
         let answer = match (&self.inner.route, *tried.0) {
             (Route::Remote(remote), HowFar::One(lost)) => {
-                remote.exchange(&mut call, &encode, Some(lost)).await
+                remote.exchange(&mut call, encode, Some(lost)).await
             }
             (Route::Balanced(balanced), HowFar::Fleet(begun)) => {
-                balanced.persist(&mut call, &encode, begun).await
+                balanced.persist(&mut call, encode, begun).await
             }
             // Only who began a call goes on with it.
             _ => Err(Status::internal("the call came from another channel").into()),
@@ -239,10 +247,7 @@ impl Channel {
         timeout.or(self.inner.settings.default_timeout)
     }
 
-    async fn send<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    async fn send(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {
         if call.is_overdue() {
             let status = late("the deadline had passed before the call was made");
             return Err(status.with_not_processed().into());
@@ -251,9 +256,7 @@ impl Channel {
             Route::Remote(remote) => remote.exchange(call, encode, None).await,
             Route::Pooled(pooled) => pooled.exchange(call, encode).await,
             Route::Balanced(balanced) => balanced.exchange(call, encode).await,
-            Route::One(balanced, endpoint) => {
-                Box::pin(balanced.exchange_with(endpoint, call, encode)).await
-            }
+            Route::One(balanced, endpoint) => balanced.exchange_with(endpoint, call, encode).await,
             Route::Invoke(_, invoke) => {
                 call.anchor();
                 invoke_in_time(&**invoke, call, encode).await
@@ -262,10 +265,15 @@ impl Channel {
     }
 
     /// Asks the interceptors, if there are any, then sends.
-    async fn send_intercepted<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync,
-    {
+    fn send_intercepted<'a>(
+        &'a self,
+        call: &'a mut Outbound<'_>,
+        encode: &'a Encode<'_>,
+    ) -> Boxed<'a, Answer> {
+        Box::pin(self.intercept(call, encode))
+    }
+
+    async fn intercept(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {
         if self.inner.settings.interceptors.is_empty() {
             return self.send(call, encode).await;
         }
@@ -394,10 +402,7 @@ fn late(text: &'static str) -> Status {
 }
 
 /// Lets somebody other than a connection answer, until the deadline.
-async fn invoke_in_time<F>(invoke: &dyn Invoke, call: &Outbound<'_>, encode: &F) -> Answer
-where
-    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-{
+async fn invoke_in_time(invoke: &dyn Invoke, call: &Outbound<'_>, encode: &Encode<'_>) -> Answer {
     let mut body = Vec::new();
     let (encoded, source) = capturing(|| guard(&mut body, encode));
     encoded.map_err(|error| {

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rpc_core::codec::CodecError;
 use rpc_core::{Codec, Status};
 
 use super::attempt::{Attempt, Failed};
-use super::call::{Outbound, in_time};
+use super::call::{Encode, Outbound, in_time};
 use super::pool::{Leased, Patience, Pool};
 use super::remote::{Course, first_cause};
 use super::slot::{Answer, Failure};
+use crate::boxed::Boxed;
 
 /// A server, and the connections to it.
 pub(super) struct Pooled {
@@ -24,13 +24,10 @@ impl Pooled {
 
     /// Makes a call on the connection with the fewest; waits in line if all have as many as they may.
     #[inline]
-    pub(super) async fn exchange<F>(&self, call: &mut Outbound<'_>, encode: &F) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-    {
+    pub(super) async fn exchange(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {
         let mut leased = match self.pool.take() {
             Some(leased) => leased,
-            None => Box::pin(self.lease(call)).await?,
+            None => self.lease(call).await?,
         };
         let mut course = Course::default();
         loop {
@@ -49,7 +46,7 @@ impl Pooled {
             }
             let failure = course.after(connection, call, failed)?;
             drop(leased);
-            leased = match Box::pin(self.lease(call)).await {
+            leased = match self.lease(call).await {
                 Ok(leased) => leased,
                 Err(nowhere) => return Err(first_cause(failure, nowhere)),
             };
@@ -58,7 +55,11 @@ impl Pooled {
 
     /// A connection with room, within the deadline of the call.
     #[cold]
-    async fn lease(&self, call: &mut Outbound<'_>) -> Result<Leased, Failure> {
+    fn lease<'a>(&'a self, call: &'a mut Outbound<'_>) -> Boxed<'a, Result<Leased, Failure>> {
+        Box::pin(self.lease_in_time(call))
+    }
+
+    async fn lease_in_time(&self, call: &mut Outbound<'_>) -> Result<Leased, Failure> {
         call.anchor();
         let patience = if call.resend.wait_for_ready {
             Patience::Endless

@@ -9,12 +9,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use rpc_core::codec::CodecError;
 use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
 use super::attempt::{Failed, attempt, name_missing_service};
-use super::call::{Outbound, in_time};
+use super::call::{Encode, Outbound, in_time};
 use super::connection::Connection;
 use super::dialer::Dialer;
 use super::opening::{Attempted, Driving};
@@ -22,6 +21,7 @@ use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure};
 use super::stats::ConnectionStats;
 use super::unary::LostCall;
+use crate::boxed::Boxed;
 use crate::clock;
 use crate::error::Error;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
@@ -108,20 +108,17 @@ impl Remote {
     /// Makes a call on the current connection, or on a new one if that is closed. It may have been
     /// tried on one before.
     #[inline]
-    pub(super) async fn exchange<F>(
+    pub(super) async fn exchange(
         &self,
         call: &mut Outbound<'_>,
-        encode: &F,
+        encode: &Encode<'_>,
         mut tried: Option<LostCall>,
-    ) -> Answer
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-    {
+    ) -> Answer {
         let mut connection = match &tried {
             Some(tried) => tried.connection.clone(),
             None => match self.current() {
                 Some(connection) => connection,
-                None => Box::pin(self.dial(None, call)).await?,
+                None => self.dial(None, call).await?,
             },
         };
         let mut course = Course::default();
@@ -134,7 +131,7 @@ impl Remote {
                 },
             };
             let failure = course.after(&connection, call, failed)?;
-            connection = match Box::pin(self.dial(Some(&connection), call)).await {
+            connection = match self.dial(Some(&connection), call).await {
                 Ok(connection) => connection,
                 Err(dialed) => return Err(first_cause(failure, dialed)),
             };
@@ -143,7 +140,15 @@ impl Remote {
 
     /// The connection that replaces a `stale` one, within the deadline of the call.
     #[cold]
-    async fn dial(
+    fn dial<'a>(
+        &'a self,
+        stale: Option<&'a Arc<Connection>>,
+        call: &'a mut Outbound<'_>,
+    ) -> Boxed<'a, Result<Arc<Connection>, Failure>> {
+        Box::pin(self.dial_in_time(stale, call))
+    }
+
+    async fn dial_in_time(
         &self,
         stale: Option<&Arc<Connection>>,
         call: &mut Outbound<'_>,

@@ -224,7 +224,7 @@ async fn call(connection: &Arc<Connection>, caller: Caller) -> Option<Answer> {
         let now = clock::now();
         head = head.with_deadline(Some(Deadline::after(now, TIMEOUT)), now);
     }
-    let mut attempt = Attempt::new(connection, head, encode);
+    let mut attempt = Attempt::new(connection, head, &encode);
     if caller.oneway {
         attempt = attempt.oneway();
     }

@@ -14,6 +14,7 @@ use super::accept::Acceptor;
 use super::connections::{ConnectionLimits, Connections};
 use super::registrations::Registrations;
 use crate::__private::Outcome;
+use crate::boxed::Boxed;
 use crate::discovery::Attributes;
 use crate::dispatch::{Function, InProcess, Router, RouterBuilder, Service};
 use crate::error::{Error, Kind};
@@ -307,10 +308,16 @@ impl ServerBuilder {
     /// The target is malformed or cannot be listened on; a service is registered twice; two codecs
     /// have the same id; a limit is zero; the server cannot be entered into a directory as it is to be.
     pub async fn bind(self, target: impl AsRef<str>) -> Result<Server, Error> {
-        let target: Target = target.as_ref().parse()?;
-        let parts = self.parts()?;
-        let listener = listen(&target).await?;
-        parts.serve(listener)
+        self.bind_to(target.as_ref()).await
+    }
+
+    fn bind_to(self, target: &str) -> Boxed<'_, Result<Server, Error>> {
+        Box::pin(async move {
+            let target: Target = target.parse()?;
+            let parts = self.parts()?;
+            let listener = listen(&target).await?;
+            parts.serve(listener)
+        })
     }
 
     /// Serves on a listener of the user's own.

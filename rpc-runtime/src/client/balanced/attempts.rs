@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rpc_core::codec::CodecError;
 use rpc_core::{Code, Deadline, Status};
 
 use super::super::attempt::{Failed, attempt, name_missing_service};
-use super::super::call::{Outbound, in_time};
+use super::super::call::{Encode, Outbound, in_time};
 use super::super::connection::Connection;
 use super::super::pool::{Leased, NotReached, Patience};
 use super::super::slot::{Failure, RawReply};
@@ -158,16 +157,13 @@ impl Drop for Tracked<'_> {
 
 impl Balanced {
     /// Makes a call at one place.
-    pub(super) async fn attempt_at<F>(
+    pub(super) async fn attempt_at(
         &self,
         place: &Place,
         call: &mut Outbound<'_>,
-        encode: &F,
+        encode: &Encode<'_>,
         began: Duration,
-    ) -> Result<RawReply, Lost>
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-    {
+    ) -> Result<RawReply, Lost> {
         let tracked = Tracked::begin(&self.fleet, place.endpoint.clone(), began);
         match attempt(&place.leased.connection, call, encode).await {
             Ok(reply) if call.oneway => {
@@ -187,16 +183,13 @@ impl Balanced {
     }
 
     /// Makes a call wherever there is somebody; see [`reach`](Self::reach).
-    pub(super) async fn attempt_somewhere<F>(
+    pub(super) async fn attempt_somewhere(
         &self,
         call: &mut Outbound<'_>,
-        encode: &F,
+        encode: &Encode<'_>,
         tried: &mut Vec<Arc<Backend>>,
         picked: Option<Picked>,
-    ) -> Result<(RawReply, Place), (Lost, Option<Place>)>
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-    {
+    ) -> Result<(RawReply, Place), (Lost, Option<Place>)> {
         let place = match self.reach(call, tried, picked).await {
             Ok(place) => place,
             Err(status) => return Err((Lost::nowhere(status), None)),

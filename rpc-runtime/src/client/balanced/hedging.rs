@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rpc_core::codec::CodecError;
-
 use super::super::attempt::{Attempt, Failed};
-use super::super::call::Outbound;
+use super::super::call::{Encode, Outbound};
 use super::super::slot::{Answer, RawReply};
 use super::Balanced;
 use super::attempts::{Lost, Place, Tracked, note_failed};
@@ -20,17 +18,14 @@ use crate::resilience::Hedging;
 impl Balanced {
     /// Makes a call at one place, and when it is not over after `delay`, at another one as well. The
     /// first success counts; the other attempt is dropped, which cancels it on its server.
-    pub(super) async fn attempt_hedged<F>(
+    pub(super) async fn attempt_hedged(
         &self,
         first: &Place,
         call: &mut Outbound<'_>,
-        encode: &F,
+        encode: &Encode<'_>,
         tried: &mut Vec<Arc<Backend>>,
         (hedging, delay): (&Hedging, Duration),
-    ) -> Result<RawReply, Lost>
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-    {
+    ) -> Result<RawReply, Lost> {
         call.anchor();
         let call = &*call;
         tried.push(first.endpoint.backend.clone());
@@ -110,15 +105,12 @@ impl Balanced {
         hedging.permit(now, &self.budget).then_some(place)
     }
 
-    fn run<'a, F>(
+    fn run<'a>(
         &'a self,
         place: &'a Place,
         call: &'a Outbound<'a>,
-        encode: &'a F,
-    ) -> Running<'a, F>
-    where
-        F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-    {
+        encode: &'a Encode<'a>,
+    ) -> Running<'a> {
         let began = self.fleet.now();
         Running {
             place,
@@ -131,18 +123,15 @@ impl Balanced {
 }
 
 /// One of two attempts.
-struct Running<'a, F> {
+struct Running<'a> {
     balanced: &'a Balanced,
     place: &'a Place,
     began: Duration,
-    attempt: Attempt<'a, &'a F>,
+    attempt: Attempt<'a>,
     tracked: Tracked<'a>,
 }
 
-impl<F> Running<'_, F>
-where
-    F: Fn(&mut Vec<u8>) -> Result<(), CodecError> + Sync,
-{
+impl Running<'_> {
     /// It has an answer.
     fn end(self, hedging: &Hedging, call: &Outbound<'_>, answer: Answer) -> Result<RawReply, Lost> {
         let failure = match answer {
