@@ -1,24 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "codecs")]
+#[doc(inline)]
+pub use rpc_core::CustomCodec;
 #[doc(inline)]
 pub use rpc_core::connection::{Answered, KeepAlive, Refusal};
 #[doc(inline)]
 pub use rpc_core::wire::Verdict;
 #[doc(inline)]
 pub use rpc_core::{
-    Code, Codec, CodecError, CodecId, CustomCodec, Deadline, DecodeLimits, ErrorCode, Metadata,
-    MetadataError, MethodDescriptor, MethodId, ServiceDescriptor, Status, StreamLimits, codec,
+    Code, Codec, CodecError, CodecId, Deadline, DecodeLimits, ErrorCode, Metadata, MetadataError,
+    MethodDescriptor, MethodId, ServiceDescriptor, Status, StreamLimits, codec,
 };
 #[doc(inline)]
 pub use rpc_macros::service;
 #[doc(inline)]
 pub use rpc_runtime::{
     CallInfo, CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionPool, ConnectionStats,
-    Context, EndpointStats, Error, InCurrentContext, InProcess, Interceptor, IntoPolicy, Invoke,
-    Items, Latency, MethodStats, Peer, Request, Resilience, Response, SendError, Sender, Server,
-    ServerBuilder, ServerLoad, Service, Streaming, TraceParent, balance, capture_metadata,
-    discovery, many, registry, resilience, transport,
+    Context, EndpointStats, Error, InCurrentContext, InProcess, Interceptor, Invoke, Items,
+    Latency, MethodStats, Peer, Request, Response, SendError, Sender, Server, ServerBuilder,
+    ServerLoad, Service, Streaming, TraceParent, capture_metadata, many, resilience, transport,
 };
+#[cfg(feature = "fleet")]
+#[doc(inline)]
+pub use rpc_runtime::{IntoPolicy, Resilience, balance, discovery, registry};
 
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].
 pub use bytes::Bytes;

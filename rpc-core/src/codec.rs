@@ -17,13 +17,16 @@ mod arguments;
 mod arrays;
 mod bincode;
 mod bytes;
+#[cfg(feature = "codecs")]
 mod custom;
 mod error;
+#[cfg(feature = "codecs")]
 mod json;
 mod limits;
 mod shared;
 
 use std::fmt;
+#[cfg(feature = "codecs")]
 use std::sync::Arc;
 
 use ::bytes::Bytes;
@@ -34,6 +37,7 @@ use crate::wire::Parts;
 
 pub use arguments::{Argument, AsBytes, AsValue, DecodeArguments, EncodeArguments};
 pub use bytes::ByteString;
+#[cfg(feature = "codecs")]
 pub use custom::{CustomCodec, ErasedDeserializer, ErasedError, ErasedSerialize, Visit};
 pub use error::CodecError;
 pub use limits::DecodeLimits;
@@ -114,17 +118,20 @@ pub enum Codec {
     /// The format of `bincode` 2 in its standard configuration: compact, fastest, Rust only.
     #[default]
     Bincode,
-    /// JSON: readable, larger, spoken by everyone.
+    /// JSON: readable, larger, spoken by everyone. Feature `codecs`.
+    #[cfg(feature = "codecs")]
     Json,
-    /// A codec of the user's own; see [`Codec::custom`].
+    /// A codec of the user's own; see [`Codec::custom`]. Feature `codecs`.
+    #[cfg(feature = "codecs")]
     Custom(Arc<dyn CustomCodec>),
 }
 
 impl Codec {
-    /// A codec of the user's own.
+    /// A codec of the user's own. Feature `codecs`.
     ///
     /// # Errors
     /// Its id is not in 128..=255.
+    #[cfg(feature = "codecs")]
     pub fn custom(codec: impl CustomCodec) -> Result<Self, CodecError> {
         if codec.id().is_custom() {
             return Ok(Self::Custom(Arc::new(codec)));
@@ -141,7 +148,9 @@ impl Codec {
     pub fn id(&self) -> CodecId {
         match self {
             Self::Bincode => CodecId::BINCODE,
+            #[cfg(feature = "codecs")]
             Self::Json => CodecId::JSON,
+            #[cfg(feature = "codecs")]
             Self::Custom(codec) => codec.id(),
         }
     }
@@ -151,7 +160,9 @@ impl Codec {
     pub fn name(&self) -> &str {
         match self {
             Self::Bincode => "bincode",
+            #[cfg(feature = "codecs")]
             Self::Json => "json",
+            #[cfg(feature = "codecs")]
             Self::Custom(codec) => codec.name(),
         }
     }
@@ -286,6 +297,7 @@ impl Codec {
     ) -> Result<A, CodecError> {
         let budget = Budget::new(limits).with_free_levels(1);
         let body = match self {
+            #[cfg(feature = "codecs")]
             Self::Json if names.is_empty() && body.is_empty() => b"{}",
             _ => body,
         };
@@ -298,7 +310,9 @@ impl Codec {
         let length = out.len();
         let result = match self {
             Self::Bincode => bincode::encode(value, out),
+            #[cfg(feature = "codecs")]
             Self::Json => json::encode(value, out),
+            #[cfg(feature = "codecs")]
             Self::Custom(codec) => codec.encode(value, out),
         };
         if result.is_err() {
@@ -314,7 +328,9 @@ impl Codec {
     {
         match self {
             Self::Bincode => bincode::decode(seed, body, budget),
+            #[cfg(feature = "codecs")]
             Self::Json => json::decode(seed, body, budget),
+            #[cfg(feature = "codecs")]
             Self::Custom(codec) => custom::decode(&**codec, seed, body, budget),
         }
     }

@@ -12,7 +12,9 @@ mod method;
 mod status;
 pub mod wire;
 
-pub use codec::{Codec, CodecError, CodecId, CustomCodec, DecodeLimits};
+#[cfg(feature = "codecs")]
+pub use codec::CustomCodec;
+pub use codec::{Codec, CodecError, CodecId, DecodeLimits};
 pub use deadline::{Deadline, WireTimeout};
 pub use limits::{
     CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MESSAGE_BYTES_MAX,

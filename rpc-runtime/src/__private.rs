@@ -12,10 +12,13 @@ pub use rpc_core::codec::{
     Argument, AsBytes, AsValue, ByteString, DecodeArguments, EncodeArguments,
 };
 
+#[cfg(feature = "fleet")]
 use rpc_core::codec::encode_argument;
 
+#[cfg(feature = "fleet")]
 use crate::balance::hash_key;
 use crate::client::{Answer, Arrived, MethodRef, Tried, UnaryCall};
+#[cfg(feature = "fleet")]
 use crate::contain::catch;
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
@@ -189,17 +192,18 @@ async fn exchange<A: EncodeArguments + Sync>(
 ) -> Answer {
     let (codec, names) = (channel.codec(), method.argument_names);
     let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-    let mut call = MethodRef::from(method);
-    if let Some(index) = method.hash_argument
-        && channel.balances()
-    {
-        call = call.with_key(key_of(arguments, index));
-    }
+    let call = MethodRef::from(method);
+    #[cfg(feature = "fleet")]
+    let call = match method.hash_argument {
+        Some(index) if channel.balances() => call.with_key(key_of(arguments, index)),
+        _ => call,
+    };
     channel.exchange(call, oneway, &encode).await
 }
 
 /// The key of a call by one of its arguments. `None` if that cannot be encoded: then the call fails,
 /// and where does not matter.
+#[cfg(feature = "fleet")]
 fn key_of<A: EncodeArguments>(arguments: &A, index: usize) -> Option<u64> {
     let mut bytes = Vec::new();
     let encoded = catch(|| encode_argument(arguments, index, &mut bytes));

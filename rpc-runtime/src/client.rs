@@ -1,6 +1,10 @@
 //! The calling side: a channel to a service, its options, its connections.
 
 mod attempt;
+#[cfg(feature = "fleet")]
+mod balanced;
+#[cfg(not(feature = "fleet"))]
+#[path = "client/unbalanced.rs"]
 mod balanced;
 mod call;
 mod connection;
@@ -22,12 +26,13 @@ mod streams;
 mod unary;
 mod waiters;
 
-pub use balanced::{ChannelStats, EndpointStats, IntoPolicy, Resilience};
+#[cfg(feature = "fleet")]
+pub use balanced::{IntoPolicy, Resilience};
 pub(crate) use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
 pub use pool::ConnectionPool;
 pub(crate) use slot::{Answer, Arrived};
-pub use stats::ConnectionStats;
+pub use stats::{ChannelStats, ConnectionStats, EndpointStats};
 pub(crate) use unary::{Tried, UnaryCall};
 
 use std::fmt;

@@ -3,12 +3,11 @@
 //! Why not in `client`? The schemes that come with this crate include that of the registry, which is
 //! itself a client.
 
-use tokio::runtime::Handle;
+#[cfg(feature = "fleet")]
+mod names;
 
 use crate::client::{Channel, ChannelBuilder};
-use crate::discovery::{Endpoint, Resolvers, StaticList};
-use crate::error::{Error, Kind};
-use crate::registry;
+use crate::error::Error;
 use crate::transport::Target;
 
 impl Channel {
@@ -54,35 +53,12 @@ impl ChannelBuilder {
 
     fn connect_to(self, target: &str) -> Result<Channel, Error> {
         self.check()?;
-        let resolvers = self.own_resolvers().cloned();
-        let resolvers = resolvers.unwrap_or_else(registry::resolvers);
-        if resolvers.knows(target) {
-            check_runtime(target)?;
-            return self.with_watch(resolvers.watch(target)?);
-        }
-        if self.balances() {
-            check_runtime(target)?;
-            return self.with_watch(alone(target)?.watch(&alone_name(target))?);
+        #[cfg(feature = "fleet")]
+        if let Some(watch) = names::watch(&self, target)? {
+            return self.with_watch(watch);
         }
         let target: Target = target.parse()?;
         let connector = self.connector(&target);
         Ok(self.with_connector(connector))
     }
-}
-
-/// A fleet of one.
-fn alone(target: &str) -> Result<Resolvers, Error> {
-    Resolvers::default().with("static", StaticList::new([Endpoint::new(target)?]))
-}
-
-fn alone_name(target: &str) -> String {
-    format!("static://{}", target.replacen("://", ":", 1))
-}
-
-fn check_runtime(name: &str) -> Result<(), Error> {
-    let is_within = Handle::try_current().is_ok();
-    let mistake = || format!("{name} is to be followed, which takes a Tokio runtime to run in");
-    is_within
-        .then_some(())
-        .ok_or_else(|| Error::new(Kind::Resolve, mistake()))
 }

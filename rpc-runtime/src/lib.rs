@@ -3,9 +3,18 @@
 //! The bytes and the rules of a connection are `rpc-core`'s; this crate gives them sockets, tasks
 //! and a clock. `ARCHITECTURE.md` follows one request through it, file by file.
 
+#![cfg_attr(
+    not(feature = "fleet"),
+    expect(
+        dead_code,
+        reason = "what only a fleet needs is in more places than are worth a word each"
+    )
+)]
+
 #[doc(hidden)]
 pub mod __private;
 
+#[cfg(feature = "fleet")]
 pub mod balance;
 mod boxed;
 mod client;
@@ -14,12 +23,14 @@ mod connect;
 mod connection;
 mod contain;
 mod context;
+#[cfg(feature = "fleet")]
 pub mod discovery;
 mod dispatch;
 mod error;
 mod invoke;
 pub mod many;
 mod middleware;
+#[cfg(feature = "fleet")]
 pub mod registry;
 pub mod resilience;
 mod server;
@@ -29,8 +40,10 @@ mod watch;
 
 pub use client::{
     CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionPool, ConnectionStats,
-    EndpointStats, IntoPolicy, Resilience,
+    EndpointStats,
 };
+#[cfg(feature = "fleet")]
+pub use client::{IntoPolicy, Resilience};
 pub use context::{Context, InCurrentContext, TraceParent, capture_metadata};
 pub use dispatch::{InProcess, Incoming, Latency, MethodStats, Service};
 pub use error::Error;

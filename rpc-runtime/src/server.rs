@@ -7,6 +7,10 @@ mod connections;
 mod conversation;
 mod orphans;
 mod parked;
+#[cfg(feature = "fleet")]
+mod registrations;
+#[cfg(not(feature = "fleet"))]
+#[path = "server/unregistered.rs"]
 mod registrations;
 
 pub use builder::ServerBuilder;
@@ -82,18 +86,6 @@ impl Server {
             calls_in_flight: admission.running(),
             calls_refused: admission.refused(),
         }
-    }
-
-    /// Ready when every directory that the server is to be [entered](ServerBuilder::register) into
-    /// has it. May never be, while a directory is down; dropping the future changes nothing.
-    pub async fn registered(&self) {
-        self.registered.complete().await;
-    }
-
-    /// True while every directory has the server, as far as it knows.
-    #[must_use]
-    pub fn is_registered(&self) -> bool {
-        self.registered.is_complete()
     }
 
     /// Serves until a signal comes, then shuts down gently; a second signal ends it at once.

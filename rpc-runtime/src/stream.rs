@@ -63,9 +63,12 @@ pub struct Streaming<T> {
     inner: Mutex<Inner<T>>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is looked into for each item, and there is one for each stream"
+#[cfg_attr(
+    feature = "codecs",
+    expect(
+        clippy::large_enum_variant,
+        reason = "it is looked into for each item, and there is one for each stream"
+    )
 )]
 enum Inner<T> {
     /// Made in this process.

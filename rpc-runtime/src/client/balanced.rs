@@ -20,7 +20,6 @@ pub use policies::Resilience;
 pub use settings::IntoPolicy;
 pub(super) use settings::Settings;
 pub(super) use short::Begun;
-pub use stats::{ChannelStats, EndpointStats};
 
 use std::fmt;
 use std::sync::Arc;
@@ -33,6 +32,7 @@ use super::call::{Encode, Outbound, in_time};
 use super::dialer::Terms;
 use super::remote::first_cause;
 use super::slot::{Answer, Failure};
+use super::stats::ChannelStats;
 use crate::balance::{Backend, hash_key};
 use crate::boxed::Boxed;
 use crate::clock;

@@ -1,25 +1,26 @@
 //! What a user can set, per call and per channel.
 
+#[cfg(feature = "fleet")]
+mod fleet;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_core::StreamLimits;
 use rpc_core::connection::{ClientConfig, KeepAlive};
-use rpc_core::{Codec, Metadata, MetadataError, MethodId, split_path};
+use rpc_core::{Codec, Metadata, MetadataError};
 
-use super::balanced::{self, Balanced, IntoPolicy, Resilience};
+use super::balanced;
 use super::dialer::{Dialer, Terms};
 use super::pool::{ConnectionPool, Pool};
 use super::pooled::Pooled;
 use super::remote::Remote;
 use super::{Channel, Route, Settings};
-use crate::balance::Subset;
-use crate::discovery::{Resolvers, Watch};
 use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
-use crate::resilience::{BackoffPolicy, BudgetPolicy, OutlierPolicy, RetryPolicy};
+use crate::resilience::{BackoffPolicy, RetryPolicy};
 use crate::transport::{Connector, Connectors, Target};
 
 /// Options of a call. Cheap to change on a client: `client.with_timeout(..)`.
@@ -140,6 +141,7 @@ pub struct ChannelBuilder {
     settings: Settings,
     balancing: balanced::Settings,
     /// Something of that was set.
+    #[cfg(feature = "fleet")]
     balances: bool,
     options: CallOptions,
 }
@@ -157,6 +159,7 @@ impl Default for ChannelBuilder {
             connectors: Connectors::default(),
             settings: Settings::default(),
             balancing: balanced::Settings::default(),
+            #[cfg(feature = "fleet")]
             balances: false,
             options: CallOptions::default(),
         }
@@ -307,14 +310,6 @@ impl ChannelBuilder {
         self.connectors.of(target)
     }
 
-    /// A channel to all who serve a name.
-    pub(crate) fn with_watch(self, watch: Watch) -> Result<Channel, Error> {
-        let terms = self.terms();
-        let balanced = Balanced::start(watch, self.balancing, terms)?;
-        let route = Route::Balanced(Arc::new(balanced));
-        Ok(Channel::new(route, self.settings, self.options))
-    }
-
     fn terms(&self) -> Terms {
         let mut config = ClientConfig::new(self.codec.id().number());
         config.message_bytes_max = self.message_bytes_max;
@@ -329,91 +324,6 @@ impl ChannelBuilder {
             reconnect_backoff: self.reconnect_backoff,
             connectors: self.connectors.clone(),
         }
-    }
-
-    /// Which names are resolved, and how: `static://`, `dns://` and `registry://` unless it is said.
-    #[must_use]
-    pub fn resolvers(mut self, resolvers: Resolvers) -> Self {
-        self.balancing.resolvers = Some(resolvers);
-        self
-    }
-
-    /// How calls are spread over the servers of a name: a [policy](crate::balance), or the
-    /// [name](crate::balance::policy) of one; power of two choices unless it is said. What is no
-    /// name is reported by the method that connects.
-    #[must_use]
-    pub fn balancing(mut self, policy: impl IntoPolicy) -> Self {
-        self.balancing.policy = policy.into_policy();
-        self.balances = true;
-        self
-    }
-
-    /// Which part of a long list is used, so that not every client is connected to every server; all
-    /// of it unless it is said.
-    #[must_use]
-    pub const fn subset(mut self, subset: Subset) -> Self {
-        self.balancing.subset = Some(subset);
-        self.balances = true;
-        self
-    }
-
-    /// What is done for calls that fail or are slow.
-    ///
-    /// A channel that has this set, or anything that follows here, copes with failures as one that
-    /// balances does, also if its target is a single server.
-    #[must_use]
-    pub fn resilience(mut self, resilience: Resilience) -> Self {
-        self.balancing.resilience = resilience;
-        self.balances = true;
-        self
-    }
-
-    /// The same for the calls of one method, `Service.method`, instead of what is done for all.
-    ///
-    /// # Panics
-    /// The path has no dot.
-    #[must_use]
-    pub fn method_resilience(mut self, path: &str, resilience: Resilience) -> Self {
-        let (service, name) = split_path(path).expect("a method is written Service.method");
-        let method = MethodId::of(service, name);
-        self.balancing.methods.insert(method, resilience);
-        self.balances = true;
-        self
-    }
-
-    /// How many extra attempts all calls together may make, retries and hedges.
-    #[must_use]
-    pub const fn retry_budget(mut self, budget: BudgetPolicy) -> Self {
-        self.balancing.budget = budget;
-        self.balances = true;
-        self
-    }
-
-    /// Which servers are taken out for a while because their calls fail; `None` for none.
-    #[must_use]
-    pub fn outliers(mut self, policy: Option<OutlierPolicy>) -> Self {
-        self.balancing.outliers = policy;
-        self.balances = true;
-        self
-    }
-
-    /// The key of the metadata whose value tells which server a call belongs to, for policies that
-    /// hash; see [`CallOptions::with_hash_key`].
-    #[must_use]
-    pub fn hash_metadata(mut self, key: &str) -> Self {
-        self.balancing.hash_metadata = Some(key.into());
-        self.balances = true;
-        self
-    }
-
-    /// The resolvers that were set.
-    pub(crate) const fn own_resolvers(&self) -> Option<&Resolvers> {
-        self.balancing.resolvers.as_ref()
-    }
-
-    /// True if something was set that only a channel that balances can do.
-    pub(crate) const fn balances(&self) -> bool {
-        self.balances
     }
 
     /// A channel whose calls are answered by `invoke`; the settings of connections do not matter.

@@ -251,6 +251,9 @@ fn send_to_one<'a, A: EncodeArguments>(
     tracked: &mut Option<Tracked<'a>>,
     cx: &Context<'_>,
 ) -> Result<(), Option<Tried>> {
+    if !cfg!(feature = "fleet") {
+        return Err(None);
+    }
     let Route::Balanced(balanced) = &channel.inner.route else {
         return Err(None);
     };

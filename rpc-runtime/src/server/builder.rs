@@ -15,11 +15,9 @@ use super::connections::{ConnectionLimits, Connections};
 use super::registrations::Registrations;
 use crate::__private::Outcome;
 use crate::boxed::Boxed;
-use crate::discovery::Attributes;
 use crate::dispatch::{Function, InProcess, Router, RouterBuilder, Service};
 use crate::error::{Error, Kind};
 use crate::middleware::Interceptor;
-use crate::registry::Registry;
 use crate::transport::{Listener, Target, listen};
 
 /// Collects services and settings; a mistake is reported by the method that starts the server.
@@ -29,7 +27,7 @@ use crate::transport::{Listener, Target, listen};
 pub struct ServerBuilder {
     router: RouterBuilder,
     codecs: Vec<Codec>,
-    registrations: Registrations,
+    pub(super) registrations: Registrations,
     limits: Limits,
 }
 
@@ -156,33 +154,6 @@ impl ServerBuilder {
     #[must_use]
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.router.intercept(Arc::new(interceptor));
-        self
-    }
-
-    /// Enters the server into a directory under a name: once it listens, and for as long as it
-    /// runs. It is entered again after whatever goes wrong there, and taken out before the server
-    /// [shuts down](Server::shutdown).
-    ///
-    /// The server does not wait for the directory: see [`Server::registered`].
-    #[must_use]
-    pub fn register(mut self, registry: impl Registry, name: &str, attributes: Attributes) -> Self {
-        self.registrations.add(registry, name, attributes);
-        self
-    }
-
-    /// Where others reach the server, if that is not where it listens: a host, to which the port is
-    /// added, or a whole target. Needed to register a server that listens on all addresses.
-    #[must_use]
-    pub fn advertise(mut self, host: &str) -> Self {
-        self.registrations.advertise(host);
-        self
-    }
-
-    /// How long a directory keeps the server without hearing from it; 10 s unless it is said, at
-    /// least 1 s. The server is heard from at a third of it.
-    #[must_use]
-    pub const fn registration_ttl(mut self, ttl: Duration) -> Self {
-        self.registrations.set_ttl(ttl);
         self
     }
 
@@ -377,9 +348,13 @@ impl ServerBuilder {
     }
 }
 
-/// The codecs of a server: the two that are always there, then the user's.
+/// The codecs of a server: those that come with this crate, then the user's.
 fn with_builtin(custom: Vec<Codec>) -> Result<Vec<Codec>, Error> {
-    let mut codecs = vec![Codec::Bincode, Codec::Json];
+    let mut codecs = vec![
+        Codec::Bincode,
+        #[cfg(feature = "codecs")]
+        Codec::Json,
+    ];
     for codec in custom {
         let id = codec.id();
         if let Some(other) = codecs.iter().find(|other| other.id() == id) {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{Server, ServerBuilder};
 use crate::discovery::{Attributes, Endpoint};
 use crate::error::{Error, Kind};
 use crate::registry::{Entry, Keeper, Registry, check_name};
@@ -12,6 +13,49 @@ use crate::registry::{Entry, Keeper, Registry, check_name};
 /// How long an entry stands without being renewed unless it is said.
 const TTL: Duration = Duration::from_secs(10);
 const TTL_MIN: Duration = Duration::from_secs(1);
+
+impl ServerBuilder {
+    /// Enters the server into a directory under a name: once it listens, and for as long as it
+    /// runs. It is entered again after whatever goes wrong there, and taken out before the server
+    /// [shuts down](Server::shutdown).
+    ///
+    /// The server does not wait for the directory: see [`Server::registered`].
+    #[must_use]
+    pub fn register(mut self, registry: impl Registry, name: &str, attributes: Attributes) -> Self {
+        self.registrations.add(registry, name, attributes);
+        self
+    }
+
+    /// Where others reach the server, if that is not where it listens: a host, to which the port is
+    /// added, or a whole target. Needed to register a server that listens on all addresses.
+    #[must_use]
+    pub fn advertise(mut self, host: &str) -> Self {
+        self.registrations.advertise(host);
+        self
+    }
+
+    /// How long a directory keeps the server without hearing from it; 10 s unless it is said, at
+    /// least 1 s. The server is heard from at a third of it.
+    #[must_use]
+    pub const fn registration_ttl(mut self, ttl: Duration) -> Self {
+        self.registrations.set_ttl(ttl);
+        self
+    }
+}
+
+impl Server {
+    /// Ready when every directory that the server is to be [entered](ServerBuilder::register) into
+    /// has it. May never be, while a directory is down; dropping the future changes nothing.
+    pub async fn registered(&self) {
+        self.registered.complete().await;
+    }
+
+    /// True while every directory has the server, as far as it knows.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.registered.is_complete()
+    }
+}
 
 /// What a server is to be entered as, once it listens.
 #[derive(Default)]

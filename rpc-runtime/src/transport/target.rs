@@ -38,7 +38,14 @@ impl FromStr for Target {
             "mem" => Ok(Self::Memory(rest.to_owned())),
             _ => Err(Error::new(
                 Kind::UnknownScheme,
-                format!("unknown scheme {scheme:?} in target {text:?}; known are tcp, unix, mem"),
+                format!(
+                    "unknown scheme {scheme:?} in target {text:?}; known are tcp, unix, mem{}",
+                    if cfg!(feature = "fleet") {
+                        ""
+                    } else {
+                        ", and names with the feature `fleet`"
+                    },
+                ),
             )),
         }
     }
