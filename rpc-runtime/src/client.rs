@@ -229,6 +229,7 @@ impl Channel {
     }
 
     /// The codec of the bodies on this channel.
+    #[inline]
     #[must_use]
     pub fn codec(&self) -> &Codec {
         match &self.inner.route {

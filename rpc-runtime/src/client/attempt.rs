@@ -106,7 +106,6 @@ enum Stage {
 }
 
 impl<'a> Attempt<'a> {
-    #[inline]
     pub(super) fn new(
         connection: &'a Arc<Connection>,
         head: RequestHead<'a>,
@@ -123,7 +122,6 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    #[inline]
     pub(super) fn of(
         connection: &'a Arc<Connection>,
         call: &'a Outbound<'_>,
@@ -252,12 +250,12 @@ pub(super) fn start(
     connection: &Arc<Connection>,
     client: &mut Client,
     head: RequestHead<'_>,
-    encode: impl Fn(&mut Vec<u8>) -> Result<(), CodecError>,
+    encode: &Encode<'_>,
     cx: &Context<'_>,
 ) -> Result<Started, StartError> {
     let mut source = None;
     let encode = |out: &mut Vec<u8>| {
-        let encode = || capturing(|| guard(out, &encode));
+        let encode = || capturing(|| guard(out, encode));
         let ((encoded, captured), parts) = leaving_out(encode);
         encoded?;
         source = captured;
@@ -313,10 +311,7 @@ pub(super) fn give_up(connection: &Connection, call: Option<CallId>, ticket: Opt
 
 /// A panic of the user's `Serialize` is an error of this call, and of nothing else.
 #[inline]
-pub(super) fn guard(
-    out: &mut Vec<u8>,
-    encode: impl Fn(&mut Vec<u8>) -> Result<(), CodecError>,
-) -> Result<(), CodecError> {
+pub(super) fn guard(out: &mut Vec<u8>, encode: &Encode<'_>) -> Result<(), CodecError> {
     catch(|| encode(out))
         .unwrap_or_else(|_| Err(CodecError::encode("an argument's Serialize panicked")))
 }
@@ -343,7 +338,6 @@ pub(super) fn start_status(error: StartError) -> Status {
 impl Future for Attempt<'_> {
     type Output = Answer;
 
-    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         match self.stage {
             Stage::New(ticket) => self.poll_send(ticket, cx),
@@ -354,7 +348,6 @@ impl Future for Attempt<'_> {
 }
 
 impl Drop for Attempt<'_> {
-    #[inline]
     fn drop(&mut self) {
         let (ticket, call) = match self.stage {
             Stage::Done | Stage::New(None) => return,

@@ -36,8 +36,8 @@ pub(crate) struct MethodRef<'a> {
     key: Option<u64>,
 }
 
-/// Appends the arguments of a call. Behind a pointer: so what becomes of a call is compiled once, and not
-/// again for each method. The short way of a typed call does without.
+/// Appends the arguments of a call. Behind a pointer: so what becomes of a call is compiled once, with
+/// this crate, and not again for each method.
 pub(crate) type Encode<'a> = dyn Fn(&mut Vec<u8>) -> Result<(), CodecError> + Send + Sync + 'a;
 
 /// One call on its way out: what it asks for, on what terms.

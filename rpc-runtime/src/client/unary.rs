@@ -19,7 +19,7 @@ use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
 use super::attempt::{Failed, Started, flush, give_up, name_missing_service, start, start_status};
 use super::balanced::{Begun, Tracked};
-use super::call::capture;
+use super::call::{Encode, capture};
 use super::connection::Connection;
 use super::near::Held;
 use super::pickup::{Picked, poll_answer};
@@ -129,8 +129,10 @@ where
         let mut this = self.project();
         let call = (*this.channel, *this.method);
         let decode = |answer| (this.decode)(call.0, call.1, Arrived::Answer(answer));
+        let (names, arguments) = (call.1.argument_names, *this.arguments);
+        let encode = |out: &mut Vec<u8>| call.0.codec().encode_arguments(names, arguments, out);
         let tried = match this.stage {
-            Stage::New => match send(call, *this.arguments, this.stage, cx) {
+            Stage::New => match send(call, &encode, this.stage, cx) {
                 Some(Ok(())) => return Poll::Pending,
                 Some(Err(error)) => {
                     *this.stage = Stage::Other;
@@ -138,7 +140,7 @@ where
                     capture(&answer);
                     return Poll::Ready(decode(answer));
                 }
-                None => match send_to_one(call, *this.arguments, this.stage, this.tracked, cx) {
+                None => match send_to_one(call, &encode, this.stage, this.tracked, cx) {
                     Ok(()) => return Poll::Pending,
                     Err(tried) => tried,
                 },
@@ -192,10 +194,9 @@ type Call<'a> = (&'a Channel, &'static MethodDescriptor);
 
 /// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
 /// done anything, if there is more to be thought of.
-#[inline]
-fn send<'a, A: EncodeArguments>(
+fn send<'a>(
     (channel, method): Call<'a>,
-    arguments: &A,
+    encode: &Encode<'_>,
     stage: &mut Stage<'a>,
     cx: &Context<'_>,
 ) -> Option<Result<(), StartError>> {
@@ -206,8 +207,6 @@ fn send<'a, A: EncodeArguments>(
         return None;
     }
     let head = head(channel, method)?;
-    let codec = remote.codec();
-    let encode = |out: &mut Vec<u8>| codec.encode_arguments(method.argument_names, arguments, out);
     let mut connection = Held::Near(channel.near.get(remote)?);
     loop {
         let mut state = connection.shared.lock();
@@ -244,9 +243,9 @@ fn send<'a, A: EncodeArguments>(
 ///
 /// Not inlined: a call to a single server does without it.
 #[inline(never)]
-fn send_to_one<'a, A: EncodeArguments>(
+fn send_to_one<'a>(
     (channel, method): Call<'a>,
-    arguments: &A,
+    encode: &Encode<'_>,
     stage: &mut Stage<'a>,
     tracked: &mut Option<Tracked<'a>>,
     cx: &Context<'_>,
@@ -270,8 +269,6 @@ fn send_to_one<'a, A: EncodeArguments>(
         drop(state);
         return Err(on_the_way(trip.interrupted(connection)));
     }
-    let (codec, names) = (balanced.codec(), method.argument_names);
-    let encode = |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
     let started = start(&connection, client, head, encode, cx);
     flush(&connection, state, head.timeout.is_some());
     match started {
