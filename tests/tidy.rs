@@ -19,7 +19,14 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("connection", &["transport", "stream", "clock"]),
     (
         "discovery",
-        &["resilience", "transport", "error", "clock", "contain"],
+        &[
+            "resilience",
+            "transport",
+            "error",
+            "clock",
+            "contain",
+            "boxed",
+        ],
     ),
     ("balance", &[]),
     ("resilience", &[]),
@@ -93,6 +100,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "resilience",
             "error",
             "clock",
+            "boxed",
             "contain",
             "watch",
         ],

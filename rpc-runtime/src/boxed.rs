@@ -9,3 +9,9 @@ use std::pin::Pin;
 
 /// A future behind a pointer.
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Puts a future behind a pointer. So all tasks are of one type, and what Tokio does with a task is
+/// compiled for one.
+pub(crate) fn boxed<'a, F: Future + Send + 'a>(future: F) -> Boxed<'a, F::Output> {
+    Box::pin(future)
+}

@@ -227,8 +227,7 @@ impl<T> ServerConnection<T> {
         // What has arrived of a frame: handlers may hold the connection for long.
         self.decoder = Decoder::new(0);
         self.running -= self.parked.len();
-        let mut parked: Vec<_> = self.parked.drain().collect();
-        parked.sort_unstable_by_key(|(call, _)| *call);
+        let parked = in_order(self.parked.drain().collect());
         parked.into_iter().map(|(_, parked)| parked.data).collect()
     }
 
@@ -342,10 +341,8 @@ impl<T> ServerConnection<T> {
             return;
         }
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let mut over: Vec<_> = self.parked.extract_if(|_, p| is_over(p.deadline)).collect();
-        // The order of the map is random, what is written must not be.
-        over.sort_unstable_by_key(|(call, _)| *call);
-        for (call, parked) in over {
+        let over = self.parked.extract_if(|_, p| is_over(p.deadline));
+        for (call, parked) in in_order(over.collect()) {
             if parked.oneway {
                 self.finish_oneway(call);
             } else {
@@ -372,4 +369,10 @@ impl<T> ServerConnection<T> {
         let body = go_away_body(last, reason);
         self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
     }
+}
+
+/// The order of the map is random, what is written must not be.
+fn in_order<T>(mut parked: Vec<(CallId, Parked<T>)>) -> Vec<(CallId, Parked<T>)> {
+    parked.sort_unstable_by_key(|(call, _)| *call);
+    parked
 }

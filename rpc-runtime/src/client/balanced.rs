@@ -34,7 +34,7 @@ use super::remote::first_cause;
 use super::slot::{Answer, Failure};
 use super::stats::ChannelStats;
 use crate::balance::{Backend, hash_key};
-use crate::boxed::Boxed;
+use crate::boxed::{Boxed, boxed};
 use crate::clock;
 use crate::discovery::Watch;
 use crate::error::Error;
@@ -73,7 +73,7 @@ impl Balanced {
         let (outliers, pool) = (settings.outliers, settings.pool);
         let fleet = Fleet::new(watch.clone(), choice, outliers, (Arc::new(terms), pool));
         let fleet = Arc::new(fleet);
-        let follower = tokio::spawn(fleet::follow(Arc::downgrade(&fleet), watch));
+        let follower = tokio::spawn(boxed(fleet::follow(Arc::downgrade(&fleet), watch)));
         Ok(Self {
             policies: Table::new(&settings.resilience, &settings.methods),
             budget: RetryBudget::new(settings.budget),

@@ -12,6 +12,7 @@ use rpc_core::{Codec, Deadline};
 use super::call::in_time;
 use super::connection::{Connection, Opened};
 use super::glance::Hearing;
+use crate::boxed::boxed;
 use crate::clock;
 use crate::connection::Closed;
 use crate::contain::contain;
@@ -110,7 +111,7 @@ impl Dialer {
             config.idle_timeout = config.idle_timeout.filter(|_| !keeps);
             let codec = terms.codec.clone();
             let (connection, opened, driver) = Connection::new(duplex, config, codec, hearing);
-            tokio::spawn(driver);
+            tokio::spawn(boxed(driver));
             Ok((connection, opened))
         }
     }

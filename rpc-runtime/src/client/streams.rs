@@ -7,6 +7,7 @@ use rpc_core::connection::{CallId, ClientConnection, ClientEvent};
 
 use super::connection::{Client, Connection};
 use super::slot::{Entry, Upload};
+use crate::boxed::boxed;
 use crate::clock;
 use crate::connection::{Carrier, Shared};
 use crate::context::Context;
@@ -53,7 +54,7 @@ pub(super) fn upload(
     };
     let (shared, codec) = (connection.shared.clone(), connection.codec.clone());
     let sending = Context::current().scope(send(shared, call, source, codec));
-    let task = runtime.spawn(sending);
+    let task = runtime.spawn(boxed(sending));
     entry.streams().upload = Some(Upload(task.abort_handle()));
 }
 

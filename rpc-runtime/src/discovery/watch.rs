@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{ENDPOINTS_MAX, Endpoint, Name, Snapshot, Source, SourceError};
+use crate::boxed::boxed;
 use crate::clock;
 use crate::contain::contain;
 use crate::error::{Error, Kind};
@@ -72,7 +73,7 @@ impl Watch {
             name,
             state,
             seen: 0,
-            _task: Arc::new(Task(tokio::spawn(listener.run()))),
+            _task: Arc::new(Task(tokio::spawn(boxed(listener.run())))),
         }
     }
 

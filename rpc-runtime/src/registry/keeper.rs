@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Entry, Registration, Registry};
+use crate::boxed::boxed;
 use crate::clock;
 use crate::contain::contain;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
@@ -50,7 +51,7 @@ impl Keeper {
         Self {
             stop,
             registered,
-            task: tokio::spawn(keeping.run(stopped)),
+            task: tokio::spawn(boxed(keeping.run(stopped))),
         }
     }
 

@@ -10,6 +10,7 @@ use rpc_core::connection::ServerConfig;
 
 use super::connection::{self, Offer};
 use super::connections::Connections;
+use crate::boxed::boxed;
 use crate::contain::contain;
 use crate::dispatch::Router;
 use crate::transport::{Duplex, Listener};
@@ -64,18 +65,18 @@ impl Acceptor {
             return;
         };
         let Some(age) = self.age_max else {
-            tokio::spawn(driver);
+            tokio::spawn(boxed(driver));
             return;
         };
         // Spread, so that connections that began together do not end together.
         let age = age.as_secs_f64() * (0.9 + 0.2 * fastrand::f64());
         let age = Duration::try_from_secs_f64(age).unwrap_or(Duration::MAX);
-        tokio::spawn(async move {
+        tokio::spawn(boxed(async move {
             let mut driver = pin!(driver);
             if tokio::time::timeout(age, &mut driver).await.is_err() {
                 shared.drain("the connection is old");
                 driver.await;
             }
-        });
+        }));
     }
 }

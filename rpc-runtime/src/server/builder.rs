@@ -14,7 +14,7 @@ use super::accept::Acceptor;
 use super::connections::{ConnectionLimits, Connections};
 use super::registrations::Registrations;
 use crate::__private::Outcome;
-use crate::boxed::Boxed;
+use crate::boxed::{Boxed, boxed};
 use crate::dispatch::{Function, InProcess, Router, RouterBuilder, Service};
 use crate::error::{Error, Kind};
 use crate::middleware::Interceptor;
@@ -393,7 +393,7 @@ impl Parts {
             uri,
             router: self.router,
             connections,
-            accepting: tokio::spawn(acceptor.run()),
+            accepting: tokio::spawn(boxed(acceptor.run())),
             registered,
             shutdown_grace: self.limits.shutdown_grace,
         })

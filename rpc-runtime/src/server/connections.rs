@@ -6,7 +6,7 @@
 //! so each has a second, in which nobody new is let in.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ struct Open {
     /// Those of `all` that were turned away: refused <= REFUSED_MAX
     refused: usize,
     /// Those of `all` that have not said hello, the oldest first, by number.
-    handshakes: BTreeMap<u64, Handshake>,
+    handshakes: VecDeque<Handshake>,
     per_ip: HashMap<IpAddr, usize>,
     /// The number of the next connection.
     next: u64,
@@ -71,6 +71,7 @@ struct Member {
 
 #[derive(Debug)]
 struct Handshake {
+    number: u64,
     key: usize,
     began: Instant,
 }
@@ -221,7 +222,7 @@ impl Connections {
 impl Open {
     /// When the oldest came of those that have not said hello, if there can be no more of them.
     fn crowded_since(&self, limits: &ConnectionLimits) -> Option<Instant> {
-        let (_, oldest) = self.handshakes.first_key_value()?;
+        let oldest = self.handshakes.front()?;
         (self.handshakes.len() >= limits.handshakes_max).then_some(oldest.began)
     }
 
@@ -250,14 +251,15 @@ impl Open {
             self.refused += 1;
         } else {
             let began = clock::now();
-            self.handshakes.insert(number, Handshake { key, began });
+            let handshake = Handshake { number, key, began };
+            self.handshakes.push_back(handshake);
         }
         (key, number)
     }
 
     /// The connection to turn away that has waited for its hello the longest.
     fn refuse_oldest_handshake(&mut self) -> Option<Arc<ServerShared>> {
-        let (_, oldest) = self.handshakes.pop_first()?;
+        let oldest = self.handshakes.pop_front()?;
         let member = self.all.get_mut(oldest.key)?;
         member.refused = true;
         let (connection, ip) = (member.connection.clone(), member.ip.take());
@@ -268,10 +270,20 @@ impl Open {
 
     fn remove(&mut self, key: usize, number: u64) -> Arc<ServerShared> {
         let member = self.all.remove(key);
-        self.handshakes.remove(&number);
+        self.end_handshake(number);
         self.refused -= usize::from(member.refused);
         self.release_ip(member.ip);
         member.connection
+    }
+
+    /// The connection has said hello, or is closed.
+    fn end_handshake(&mut self, number: u64) {
+        let place = self
+            .handshakes
+            .binary_search_by_key(&number, |one| one.number);
+        if let Ok(place) = place {
+            self.handshakes.remove(place);
+        }
     }
 
     fn release_ip(&mut self, ip: Option<IpAddr>) {
@@ -287,7 +299,7 @@ impl Open {
 impl Ticket {
     /// The client has said hello.
     pub(super) fn note_hello(&self) {
-        self.connections.lock().handshakes.remove(&self.number);
+        self.connections.lock().end_handshake(self.number);
         self.connections.greeted.notify_waiters();
     }
 

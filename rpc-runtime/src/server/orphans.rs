@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::parked::Parked;
+use crate::boxed::boxed;
 
 /// The orphans of a server, so that they end with it.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Orphans {
             && !watched.stopped
         {
             while watched.watches.try_join_next().is_some() {}
-            watched.watches.spawn_on(family.watch(), &runtime);
+            watched.watches.spawn_on(boxed(family.watch()), &runtime);
         }
     }
 

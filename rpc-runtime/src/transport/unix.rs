@@ -29,7 +29,7 @@ impl UnixConnector {
 #[async_trait]
 impl Connector for UnixConnector {
     async fn connect(&self) -> io::Result<Duplex> {
-        let stream = UnixStream::connect(&self.path).await?;
+        let stream = UnixStream::connect(&*self.path).await?;
         Ok(duplex(stream, &self.path))
     }
 

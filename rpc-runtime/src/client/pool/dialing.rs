@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::shelf::MemberId;
 use super::{Pool, Store, lock};
+use crate::boxed::boxed;
 use crate::client::connection::Connection;
 use crate::clock;
 use crate::error::{Error, Kind};
@@ -75,7 +76,10 @@ impl Pool {
             Store::Many(shelf) => lock(shelf).begin_first(),
         };
         if let Some(is_kept) = is_kept {
-            tokio::spawn(dial_until_connected(Opening::new(self, is_kept), next));
+            tokio::spawn(boxed(dial_until_connected(
+                Opening::new(self, is_kept),
+                next,
+            )));
         }
     }
 
@@ -94,7 +98,10 @@ impl Pool {
         // Not one after the other: a runtime that ends drops what is spawned, and each would be of use.
         let begun = lock(shelf).begin_openings();
         for is_kept in begun {
-            tokio::spawn(dial_until_connected(Opening::new(self, is_kept), None));
+            tokio::spawn(boxed(dial_until_connected(
+                Opening::new(self, is_kept),
+                None,
+            )));
         }
     }
 

@@ -8,7 +8,7 @@
 //! What if a caller gives up whom a place was just given? The place goes to the next in line: a
 //! caller either picks its place up or [leaves](Shelf::leave) it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) struct Shelf<C> {
     /// Nobody is in line while a member has room.
     line: VecDeque<Caller>,
     /// Places that were given and not picked up.
-    given: BTreeMap<Ticket, Place<C>>,
+    given: HashMap<Ticket, Place<C>>,
     next_ticket: u64,
     next_member: u64,
     is_closed: bool,
@@ -66,7 +66,7 @@ struct Caller {
 pub(super) struct MemberId(u64);
 
 /// A caller in line; they rise from the first to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ticket(u64);
 
 /// A place on a connection. Whoever has one gives it [back](Shelf::release).
@@ -95,14 +95,14 @@ pub(super) struct Counts {
 }
 
 impl<C: Clone> Shelf<C> {
-    pub(super) const fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             members: Vec::new(),
             opening: 0,
             opening_kept: 0,
             line: VecDeque::new(),
-            given: BTreeMap::new(),
+            given: HashMap::new(),
             next_ticket: 0,
             next_member: 0,
             is_closed: false,
