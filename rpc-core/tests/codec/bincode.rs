@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use proptest::prelude::*;
 use rpc_core::codec::*;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 use crate::samples::*;
 
@@ -76,6 +76,52 @@ fn fixed_values_have_the_bytes_of_the_crate() {
 }
 
 #[test]
+fn lengths_and_variants_have_the_bytes_of_the_crate_however_wide_they_are() {
+    for length in [0, 1, 250, 251, 65_535, 65_536] {
+        check(&"x".repeat(length));
+        let body = encoded(&Codec::Bincode, &vec![(); length]);
+        assert_eq!(body, by_the_crate(&vec![(); length]));
+    }
+    struct Variant(u32);
+    impl Serialize for Variant {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_newtype_variant("Variant", self.0, "Newtype", &7_u8)
+        }
+    }
+    for index in [0, 250, 251, 65_536, u32::MAX] {
+        let variant = Variant(index);
+        assert_eq!(encoded(&Codec::Bincode, &variant), by_the_crate(&variant));
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_as_by_the_crate_and_leaves_nothing() {
+    /// Elements of which nobody knows how many there are.
+    struct Unknown;
+    impl Serialize for Unknown {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq([1_u8, 2].iter().filter(|number| **number > 0))
+        }
+    }
+    struct Failing;
+    impl Serialize for Failing {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("not today"))
+        }
+    }
+    fn refused<T: Serialize + 'static>(value: &T, reason: &str) {
+        let config = ::bincode::config::standard();
+        assert!(::bincode::serde::encode_to_vec(value, config).is_err());
+        let mut out = vec![1, 2, 3];
+        let error = Codec::Bincode.encode(value, &mut out).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(out, [1, 2, 3]);
+    }
+    refused(&("text", Unknown), "a sequence does not know its own");
+    refused(&("text", Failing), "not today");
+}
+
+#[test]
 fn a_nan_keeps_its_bits() {
     let nan = f64::from_bits(0x7ff8_dead_beef_0001);
     let body = encoded(&Codec::Bincode, &nan);
@@ -91,6 +137,14 @@ proptest! {
         let body = encoded(&Codec::Bincode, &value);
         prop_assert_eq!(&body, &by_the_crate(&value));
         prop_assert_eq!(decoded::<Everything>(&Codec::Bincode, &body).unwrap(), value);
+    }
+
+    #[test]
+    fn integers_of_every_width_have_the_bytes_of_the_crate(value: u128, bits in 0..128_u32) {
+        let value = value >> bits;
+        check(&(value as u64, value as u32, value as u16, value as u8));
+        check(&(value as i64, value as i32, value as i16, value as i8));
+        check(&(-(value as i64).max(i64::MIN + 1), value, value.cast_signed()));
     }
 
     #[test]

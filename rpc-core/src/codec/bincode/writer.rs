@@ -1,0 +1,328 @@
+//! Values to bytes, in the order in which serde tells of them.
+//!
+//! Why not the `Serializer` of the crate? A struct takes it twice as long: each field goes through
+//! layers that the compiler does not see through from another crate. How a number is written is left
+//! to the crate, but for the short integers that most numbers are.
+
+use std::fmt;
+
+use ::bincode::config::{Configuration, standard};
+use ::bincode::enc::{self, Encode, Encoder, EncoderImpl};
+use ::bincode::error::EncodeError;
+use serde::ser::{
+    self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
+};
+
+use super::super::shared;
+
+/// Why a value has no form. Behind a pointer, so that a result that went well stays in a register.
+#[derive(Debug)]
+pub(super) struct Refusal(Box<str>);
+
+type Result<T, E = Refusal> = std::result::Result<T, E>;
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl ser::Error for Refusal {
+    #[cold]
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string().into())
+    }
+}
+
+/// Appends to a buffer.
+pub(super) struct Writer<'a>(EncoderImpl<Appender<'a>, Configuration>);
+
+struct Appender<'a>(&'a mut Vec<u8>);
+
+impl enc::write::Writer for Appender<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl<'a> Writer<'a> {
+    #[inline]
+    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+        Self(EncoderImpl::new(Appender(out), standard()))
+    }
+
+    #[inline]
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.0.writer().0
+    }
+
+    /// An integer below 251 is one byte; else a byte says how wide it is.
+    #[inline]
+    fn unsigned(&mut self, value: u64) -> Result<()> {
+        match value {
+            0..=250 => {
+                self.out().push(value as u8);
+                Ok(())
+            }
+            _ => self.wide(value),
+        }
+    }
+
+    #[inline(never)]
+    fn wide(&mut self, value: u64) -> Result<()> {
+        if let Ok(value) = u16::try_from(value) {
+            let [a, b] = value.to_le_bytes();
+            self.out().extend_from_slice(&[251, a, b]);
+        } else if let Ok(value) = u32::try_from(value) {
+            let [a, b, c, d] = value.to_le_bytes();
+            self.out().extend_from_slice(&[252, a, b, c, d]);
+        } else {
+            self.number(&value)?;
+        }
+        Ok(())
+    }
+
+    /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
+    #[inline]
+    fn signed(&mut self, value: i64) -> Result<()> {
+        self.unsigned(((value << 1) ^ (value >> 63)).cast_unsigned())
+    }
+
+    #[inline]
+    fn number(&mut self, number: &impl Encode) -> Result<()> {
+        number.encode(&mut self.0).map_err(ser::Error::custom)
+    }
+
+    #[inline]
+    fn length(&mut self, length: Option<usize>) -> Result<()> {
+        let Some(length) = length else {
+            let text = "bincode writes the length first, and a sequence does not know its own";
+            return Err(ser::Error::custom(text));
+        };
+        self.unsigned(length as u64)
+    }
+}
+
+macro_rules! write {
+    ($($method:ident($type:ty) $write:ident;)*) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<()> {
+            self.$write(value.into())
+        }
+    )*};
+}
+
+macro_rules! write_by_the_crate {
+    ($($method:ident($type:ty);)*) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<()> {
+            self.number(&value)
+        }
+    )*};
+}
+
+impl ser::Serializer for &mut Writer<'_> {
+    type Ok = ();
+    type Error = Refusal;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    write! {
+        serialize_u16(u16) unsigned;
+        serialize_u32(u32) unsigned;
+        serialize_u64(u64) unsigned;
+        serialize_i16(i16) signed;
+        serialize_i32(i32) signed;
+        serialize_i64(i64) signed;
+    }
+    write_by_the_crate! {
+        serialize_bool(bool);
+        serialize_u8(u8);
+        serialize_i8(i8);
+        serialize_u128(u128);
+        serialize_i128(i128);
+        serialize_f32(f32);
+        serialize_f64(f64);
+        serialize_char(char);
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result<()> {
+        self.unsigned(text.len() as u64)?;
+        self.out().extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<()> {
+        self.unsigned(bytes.len() as u64)?;
+        let out = self.out();
+        if !shared::leave_out(bytes, out.len()) {
+            out.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<()> {
+        self.out().push(0);
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<()> {
+        self.out().push(1);
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Result<()> {
+        self.unsigned(index.into())
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<()> {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<()> {
+        self.unsigned(index.into())?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self> {
+        self.length(length)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> Result<Self> {
+        self.length(length)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, _: usize) -> Result<Self> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self> {
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self> {
+        self.unsigned(index.into())?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self> {
+        self.unsigned(index.into())?;
+        Ok(self)
+    }
+}
+
+/// What is made of several values is written as these, one after the other.
+macro_rules! compounds {
+    ($($trait:ident $method:ident($($key:ty)?);)*) => {$(
+        impl $trait for &mut Writer<'_> {
+            type Ok = ();
+            type Error = Refusal;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Result<()> {
+                value.serialize(&mut **self)
+            }
+
+            #[inline]
+            fn end(self) -> Result<()> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+compounds! {
+    SerializeSeq serialize_element();
+    SerializeTuple serialize_element();
+    SerializeTupleStruct serialize_field();
+    SerializeTupleVariant serialize_field();
+    SerializeStruct serialize_field(&'static str);
+    SerializeStructVariant serialize_field(&'static str);
+}
+
+impl SerializeMap for &mut Writer<'_> {
+    type Ok = ();
+    type Error = Refusal;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<()> {
+        key.serialize(&mut **self)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        value.serialize(&mut **self)
+    }
+
+    #[inline]
+    fn end(self) -> Result<()> {
+        Ok(())
+    }
+}
