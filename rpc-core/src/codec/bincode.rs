@@ -16,7 +16,7 @@ use serde::de::{
 };
 
 use super::CodecError;
-use super::limits::{Budget, Limited};
+use super::limits::{Budget, MAP_FACTOR, RESERVED_ELEMENTS_MAX};
 use reader::{Failure, Reader, Result, fail};
 use writer::Writer;
 
@@ -31,8 +31,8 @@ pub(super) fn decode<S, T>(seed: S, body: &[u8], budget: &Budget) -> Result<T, C
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
 {
-    let mut reader = Reader::new(body);
-    seed.deserialize(Limited::new(&mut reader, budget))
+    let mut reader = Reader::new(body, budget);
+    seed.deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|failure| {
             let (at, length) = (body.len() - reader.left(), body.len());
@@ -110,15 +110,14 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match std::str::from_utf8(self.bytes()?) {
-            Ok(text) => visitor.visit_borrowed_str(text),
-            Err(_) => fail("a string is not UTF-8"),
-        }
+        visitor.visit_borrowed_str(self.text()?)
     }
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.deserialize_str(visitor)
+        let text = self.text()?;
+        self.budget.charge_allocation(Some(text.len()))?;
+        visitor.visit_borrowed_str(text)
     }
 
     #[inline]
@@ -128,14 +127,16 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.deserialize_bytes(visitor)
+        let bytes = self.bytes()?;
+        self.budget.charge_allocation(Some(bytes.len()))?;
+        visitor.visit_borrowed_bytes(bytes)
     }
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.byte()? {
             0 => visitor.visit_none(),
-            1 => visitor.visit_some(self),
+            1 => self.below(|reader| visitor.visit_some(reader)),
             _ => fail("an option is neither 0 nor 1"),
         }
     }
@@ -158,24 +159,26 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_newtype_struct(self)
+        self.below(|reader| visitor.visit_newtype_struct(reader))
     }
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let length = self.length()?;
-        visitor.visit_seq(Elements::new(self, length))
+        let left = self.length()?;
+        self.budget.charge_allocation(Some(left))?;
+        self.below(|reader| visitor.visit_seq(Elements { reader, left }))
     }
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let length = self.length()?;
-        visitor.visit_map(Elements::new(self, length))
+        let left = self.length()?;
+        self.budget.charge_allocation(Some(left))?;
+        self.below(|reader| visitor.visit_map(Elements { reader, left }))
     }
 
     #[inline]
     fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(Elements::new(self, length))
+        self.fields(length, visitor)
     }
 
     #[inline]
@@ -185,7 +188,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(Elements::new(self, length))
+        self.fields(length, visitor)
     }
 
     #[inline]
@@ -195,7 +198,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(Elements::new(self, fields.len()))
+        self.fields(fields.len(), visitor)
     }
 
     #[inline]
@@ -205,24 +208,25 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_enum(self)
+        self.below(|reader| visitor.visit_enum(reader))
     }
 }
 
-/// A sequence of known length, or the entries of a map.
-struct Elements<'a, 'de> {
+impl<'de> Reader<'de> {
+    /// What a tuple or a struct is made of.
+    #[inline]
+    fn fields<V: Visitor<'de>>(&mut self, left: usize, visitor: V) -> Result<V::Value> {
+        self.below(|reader| visitor.visit_seq(Fields { reader, left }))
+    }
+}
+
+/// As many as the type has: it has room for them.
+struct Fields<'a, 'de> {
     reader: &'a mut Reader<'de>,
     left: usize,
 }
 
-impl<'a, 'de> Elements<'a, 'de> {
-    #[inline]
-    fn new(reader: &'a mut Reader<'de>, left: usize) -> Self {
-        Self { reader, left }
-    }
-}
-
-impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
     type Error = Failure;
 
     #[inline]
@@ -240,22 +244,65 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
+/// As many as the sender says, of a sequence or of the entries of a map: each is charged.
+struct Elements<'a, 'de> {
+    reader: &'a mut Reader<'de>,
+    left: usize,
+}
+
+impl<'de> Elements<'_, 'de> {
+    #[inline]
+    fn next<S: DeserializeSeed<'de>>(&mut self, seed: S, factor: usize) -> Result<S::Value> {
+        // Before it is here, so that it goes from where it is made to where it belongs.
+        let budget = self.reader.budget;
+        budget.charge_element::<S::Value, _>(factor, Some(self.left))?;
+        seed.deserialize(&mut *self.reader)
+    }
+
+    #[inline]
+    fn hint(&self) -> Option<usize> {
+        Some(self.left.min(RESERVED_ELEMENTS_MAX))
+    }
+}
+
+impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Failure;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.left = left;
+        self.next(seed, 1).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.hint()
+    }
+}
+
 impl<'de> MapAccess<'de> for Elements<'_, 'de> {
     type Error = Failure;
 
     #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
-        self.next_element_seed(seed)
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.left = left;
+        self.next(seed, MAP_FACTOR).map(Some)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
-        seed.deserialize(&mut *self.reader)
+        self.next(seed, MAP_FACTOR)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+        self.hint()
     }
 }
 
@@ -288,7 +335,7 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(Elements::new(self, length))
+        self.fields(length, visitor)
     }
 
     #[inline]
@@ -297,6 +344,6 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        visitor.visit_seq(Elements::new(self, fields.len()))
+        self.fields(fields.len(), visitor)
     }
 }

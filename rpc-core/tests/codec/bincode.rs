@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use ::bincode::serde::BorrowedSerdeDecoder;
 use proptest::prelude::*;
 use rpc_core::codec::*;
 use serde::de::DeserializeOwned;
@@ -44,6 +45,29 @@ where
         theirs.as_ref().map(by_the_crate)
     );
     Ok(())
+}
+
+/// The crate as a codec of the user's own.
+#[derive(Debug)]
+struct TheCrate;
+
+impl CustomCodec for TheCrate {
+    fn id(&self) -> CodecId {
+        CodecId::from_number(200).unwrap()
+    }
+    fn name(&self) -> &str {
+        "the crate"
+    }
+    fn encode(&self, value: &dyn ErasedSerialize, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend(by_the_crate(&value));
+        Ok(())
+    }
+    fn decode(&self, body: &[u8], visit: Visit<'_>) -> Result<(), CodecError> {
+        let config = ::bincode::config::standard();
+        let mut decoder = BorrowedSerdeDecoder::from_slice(body, config, ());
+        let mut erased = <dyn ErasedDeserializer<'_>>::erase(decoder.as_deserializer());
+        visit(&mut erased).map_err(CodecError::decode)
+    }
 }
 
 #[test]
@@ -145,6 +169,25 @@ proptest! {
         check(&(value as u64, value as u32, value as u16, value as u8));
         check(&(value as i64, value as i32, value as i16, value as i8));
         check(&(-(value as i64).max(i64::MIN + 1), value, value.cast_signed()));
+    }
+
+    /// Two places count what decoding costs: our reader, and what is around all others.
+    #[test]
+    fn t2_t3_our_reader_and_the_crate_within_limits_have_the_same_verdict(
+        value in everything(),
+        depth_max in 0..12_u32,
+        element_bytes_max in 0..4000_usize,
+    ) {
+        let limits = DecodeLimits::default()
+            .with_depth_max(depth_max)
+            .with_element_bytes_max(element_bytes_max);
+        let body = encoded(&Codec::Bincode, &value);
+        let [ours, theirs] = [Codec::Bincode, Codec::custom(TheCrate).unwrap()].map(|codec| {
+            let decoded = codec.decode::<Everything>(&body, &limits);
+            decoded.map_err(|error| error.is_limit())
+        });
+        prop_assert!(ours != Err(false), "nothing else can be in the way");
+        prop_assert_eq!(ours, theirs);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de;
 
+use super::super::limits::Budget;
+
 /// What is wrong. Behind a pointer, so that a result that went well stays in registers.
 #[derive(Debug)]
 pub(super) struct Failure(Box<Cow<'static, str>>);
@@ -27,19 +29,55 @@ impl de::Error for Failure {
 }
 
 #[cold]
-pub(super) fn fail<T>(message: &'static str) -> Result<T> {
-    Err(Failure(Box::new(message.into())))
+#[inline(never)]
+fn failure(message: &'static str) -> Failure {
+    Failure(Box::new(message.into()))
 }
 
-/// What has not been read yet.
+#[cold]
+#[inline(never)]
+fn early() -> Failure {
+    failure("the input ends early")
+}
+
+#[inline]
+pub(super) fn fail<T>(message: &'static str) -> Result<T> {
+    Err(failure(message))
+}
+
+/// What has not been read yet, and what reading it may cost.
 pub(super) struct Reader<'de> {
     rest: &'de [u8],
+    pub(super) budget: &'de Budget,
+    depth_left: u32,
 }
 
 impl<'de> Reader<'de> {
     #[inline]
-    pub(super) fn new(rest: &'de [u8]) -> Self {
-        Self { rest }
+    pub(super) fn new(rest: &'de [u8], budget: &'de Budget) -> Self {
+        Self {
+            rest,
+            budget,
+            depth_left: budget.depth(),
+        }
+    }
+
+    /// Reads what is one level down.
+    #[inline]
+    pub(super) fn below<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let Some(depth_left) = self.depth_left.checked_sub(1) else {
+            return Err(self.too_deep());
+        };
+        self.depth_left = depth_left;
+        let value = read(self)?;
+        self.depth_left += 1;
+        Ok(value)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn too_deep(&self) -> Failure {
+        self.budget.too_deep()
     }
 
     pub(super) fn left(&self) -> usize {
@@ -49,7 +87,7 @@ impl<'de> Reader<'de> {
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'de [u8]> {
         let Some((taken, rest)) = self.rest.split_at_checked(length) else {
-            return fail("the input ends early");
+            return Err(early());
         };
         self.rest = rest;
         Ok(taken)
@@ -58,7 +96,7 @@ impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some((taken, rest)) = self.rest.split_first_chunk() else {
-            return fail("the input ends early");
+            return Err(early());
         };
         self.rest = rest;
         Ok(*taken)
@@ -72,34 +110,39 @@ impl<'de> Reader<'de> {
     /// An integer below 251 is one byte; else the byte says how wide it is.
     #[inline]
     pub(super) fn unsigned(&mut self) -> Result<u64> {
-        match self.byte()? {
-            small @ 0..=250 => Ok(small.into()),
-            width => match u64::try_from(self.wide(width)?) {
-                Ok(value) => Ok(value),
-                Err(_) => fail("an integer does not fit into 64 bits"),
-            },
+        match self.rest {
+            [small @ 0..=250, rest @ ..] => {
+                self.rest = rest;
+                Ok((*small).into())
+            }
+            _ => self.wide(),
         }
+    }
+
+    fn wide(&mut self) -> Result<u64> {
+        let (value, least, rest) = match *self.rest {
+            [251, a, b, ref rest @ ..] => (u16::from_le_bytes([a, b]).into(), 251, rest),
+            [252, a, b, c, d, ref rest @ ..] => {
+                (u32::from_le_bytes([a, b, c, d]).into(), 1 << 16, rest)
+            }
+            [253, a, b, c, d, e, f, g, h, ref rest @ ..] => {
+                let value = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+                (value, 1 << 32, rest)
+            }
+            [254, ..] => return fail("an integer does not fit into 64 bits"),
+            [255, ..] => return fail("255 begins no integer"),
+            _ => return Err(early()),
+        };
+        self.rest = rest;
+        shortest(value, least)
     }
 
     pub(super) fn unsigned_128(&mut self) -> Result<u128> {
-        match self.byte()? {
-            small @ 0..=250 => Ok(small.into()),
-            width => self.wide(width),
-        }
-    }
-
-    fn wide(&mut self, width: u8) -> Result<u128> {
-        let (value, least): (u128, u128) = match width {
-            251 => (u16::from_le_bytes(self.array()?).into(), 251),
-            252 => (u32::from_le_bytes(self.array()?).into(), 1 << 16),
-            253 => (u64::from_le_bytes(self.array()?).into(), 1 << 32),
-            254 => (u128::from_le_bytes(self.array()?), 1 << 64),
-            _ => return fail("255 begins no integer"),
+        let [254, rest @ ..] = self.rest else {
+            return self.unsigned().map(u128::from);
         };
-        if value < least {
-            return fail("an integer takes more bytes than it needs");
-        }
-        Ok(value)
+        self.rest = rest;
+        shortest(u128::from_le_bytes(self.array()?), 1 << 64)
     }
 
     /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
@@ -126,8 +169,28 @@ impl<'de> Reader<'de> {
 
     #[inline]
     pub(super) fn bytes(&mut self) -> Result<&'de [u8]> {
+        // The usual one in one step: what is read next waits for where this ends.
+        if let [small @ 0..=250, rest @ ..] = self.rest
+            && let Some((taken, rest)) = rest.split_at_checked((*small).into())
+        {
+            self.rest = rest;
+            return Ok(taken);
+        }
+        self.long_bytes()
+    }
+
+    #[inline(never)]
+    fn long_bytes(&mut self) -> Result<&'de [u8]> {
         let length = self.length()?;
         self.take(length)
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self) -> Result<&'de str> {
+        match std::str::from_utf8(self.bytes()?) {
+            Ok(text) => Ok(text),
+            Err(_) => fail("a string is not UTF-8"),
+        }
     }
 
     pub(super) fn char(&mut self) -> Result<char> {
@@ -151,4 +214,13 @@ impl<'de> Reader<'de> {
             _ => fail("bytes are left over"),
         }
     }
+}
+
+/// An integer that could not have been written in fewer bytes.
+#[inline]
+fn shortest<T: PartialOrd>(value: T, least: T) -> Result<T> {
+    if value < least {
+        return fail("an integer takes more bytes than it needs");
+    }
+    Ok(value)
 }

@@ -6,7 +6,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use super::{ALLOCATION_BYTES, Budget, EMPTY_ELEMENT_BYTES, MAP_FACTOR, RESERVED_ELEMENTS_MAX};
+use super::{Budget, MAP_FACTOR, RESERVED_ELEMENTS_MAX};
 
 /// A deserializer, visitor, seed or access that counts on behalf of the one inside.
 pub(in crate::codec) struct Limited<'b, T> {
@@ -23,7 +23,7 @@ impl<'b, T> Limited<'b, T> {
         Self {
             inner,
             budget,
-            depth_left: budget.limits.depth_max.saturating_add(budget.free_levels),
+            depth_left: budget.depth(),
             collects: false,
         }
     }
@@ -53,31 +53,18 @@ impl<'b, T> Limited<'b, T> {
 
     #[inline]
     fn charge_allocation<E: Error>(&self, elements: Option<usize>) -> Result<(), E> {
-        match elements {
-            _ if !self.collects => Ok(()),
-            Some(0) => Ok(()),
-            elements => {
-                // Every element costs one byte at least.
-                self.budget.foresee(elements)?;
-                self.budget.charge(ALLOCATION_BYTES)
-            }
+        match self.collects {
+            true => self.budget.charge_allocation(elements),
+            false => Ok(()),
         }
     }
 
-    /// Charges an element, and fails at once if the `rest` that is announced cannot be paid for: a
-    /// body that will be refused is not decoded to its bitter end.
     #[inline]
     fn charge_element<V, E: Error>(&self, factor: usize, rest: Option<usize>) -> Result<(), E> {
-        if !self.collects {
-            return Ok(());
+        match self.collects {
+            true => self.budget.charge_element::<V, E>(factor, rest),
+            false => Ok(()),
         }
-        let each = match size_of::<V>() {
-            0 => EMPTY_ELEMENT_BYTES,
-            size => size.saturating_mul(factor),
-        };
-        self.budget.charge(each)?;
-        self.budget
-            .foresee(rest.map(|rest| rest.saturating_mul(each)))
     }
 
     #[inline]
