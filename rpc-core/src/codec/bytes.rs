@@ -71,7 +71,8 @@ impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
         } else if let Some(place) = place.downcast_mut::<Option<Bytes>>() {
             *place = Some(SharedBytes::deserialize(deserializer)?.0);
         } else {
-            slot = Some(T::deserialize(deserializer)?);
+            // Not by way of the slot: it would be copied twice.
+            return T::deserialize(deserializer);
         }
         Ok(slot.expect("filled on all branches above"))
     }
