@@ -179,12 +179,26 @@ impl Codec {
         value: &T,
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
-        if let (Self::Bincode, Some(array)) = (self, arrays::as_bytes(value)) {
-            out.extend_from_slice(array);
+        if let Some(encoded) = self.as_encoded(value) {
+            out.extend_from_slice(encoded);
             return Ok(());
         }
         self.append(&Whole(value), out)
             .map_err(|error| error.about(std::any::type_name::<T>()))
+    }
+
+    /// The encoded form of a value, if it lies in memory as it is: an array of bytes in bincode.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "no trace of the question is left at run time"
+    )]
+    #[must_use]
+    pub fn as_encoded<'a, T: 'static>(&self, value: &'a T) -> Option<&'a [u8]> {
+        match self {
+            Self::Bincode => arrays::as_bytes(value),
+            Self::Json | Self::Custom(_) => None,
+        }
     }
 
     /// As [`encode`](Self::encode), for an item of a stream: gives what was left out of it to be sent

@@ -12,7 +12,8 @@ mod window;
 use std::collections::HashMap;
 use std::time::Instant;
 
-use self::entries::{EntryLength, entry_lengths};
+pub(super) use self::entries::check_row;
+use self::entries::{checked, entry_lengths};
 use self::window::{Credit, Flow, Window};
 use super::{CallId, ConnectionError, cut_text};
 use crate::wire::{Batch, CHUNK_BYTES, Flags, Header, Kind, Outgoing};
@@ -152,23 +153,6 @@ pub(super) fn read_end(header: Header, body: &[u8]) -> Result<(), Status> {
         code,
         String::from_utf8_lossy(body).into_owned(),
     ))
-}
-
-/// An entry that is whole and not too long.
-fn checked(
-    length: Option<EntryLength>,
-    item_bytes_max: usize,
-) -> Result<EntryLength, ConnectionError> {
-    let length = length.ok_or(ConnectionError::Violation("items of broken lengths"))?;
-    if length.body > item_bytes_max {
-        return Err(ConnectionError::Violation("an item longer than announced"));
-    }
-    Ok(length)
-}
-
-/// Looks at a row that was counted by [`StreamTable::receiving_row`] and has arrived.
-pub(super) fn check_row(entries: &[u8], item_bytes_max: usize) -> Result<(), ConnectionError> {
-    entry_lengths(entries).try_for_each(|length| checked(length, item_bytes_max).map(|_| ()))
 }
 
 /// What came of an attempt to send items.

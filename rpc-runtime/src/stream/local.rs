@@ -64,7 +64,11 @@ pub(super) fn fill<T: Serialize + 'static>(
             Poll::Ready(Some(Err(status))) => return Filled::Ended(Err(status)),
             Poll::Ready(Some(Ok(item))) => {
                 let limit = terms.item_bytes_max;
-                if let Err(error) = batch.push(limit, |out| terms.codec.encode_item(&item, out)) {
+                let pushed = match terms.codec.as_encoded(&item) {
+                    Some(item) => batch.push_encoded(limit, item),
+                    None => batch.push(limit, |out| terms.codec.encode_item(&item, out)),
+                };
+                if let Err(error) = pushed {
                     return Filled::Ended(Err(refused(error, limit)));
                 }
             }

@@ -72,6 +72,35 @@ impl Batch {
         Ok(())
     }
 
+    /// Adds one item that is encoded. A short one gets its length first, so that the batch grows only
+    /// once: in a row of them, each waits for the length of the batch that the one before it left.
+    ///
+    /// # Errors
+    /// The length of an item that has more than `item_bytes_max`.
+    #[inline]
+    pub fn push_encoded<E>(
+        &mut self,
+        item_bytes_max: usize,
+        item: &[u8],
+    ) -> Result<(), ItemError<E>> {
+        let length = item.len();
+        if length > SHORT_BYTES {
+            return self.push(item_bytes_max, |out| {
+                out.extend_from_slice(item);
+                Ok(())
+            });
+        }
+        if length > item_bytes_max {
+            return Err(ItemError::TooLarge(length));
+        }
+        let mut entry = [0; LENGTH_BYTES + SHORT_BYTES];
+        let entry = &mut entry[..LENGTH_BYTES + length];
+        entry[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
+        entry[LENGTH_BYTES..].copy_from_slice(item);
+        self.bytes.extend_from_slice(entry);
+        Ok(())
+    }
+
     /// The items, each behind its length, in one piece.
     #[must_use]
     pub fn into_row(self) -> Bytes {
@@ -125,6 +154,9 @@ const COPIED_BYTES_MAX: usize = 32 * 1024;
 
 /// The length of an item, in front of it.
 pub(crate) const LENGTH_BYTES: usize = 4;
+
+/// An encoded item up to this is put together with its length before it is appended.
+const SHORT_BYTES: usize = 32;
 
 /// An item whose length is not known yet; removed again unless it is finished.
 struct Entry<'a> {
@@ -221,5 +253,30 @@ impl Outgoing {
         let Batch { bytes, parts, .. } = std::mem::take(batch);
         let segments = parts.into_segments(&Bytes::from(bytes), 0, 0);
         self.large.push_back(Large::items(call, segments));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoded_items_lie_in_a_row_as_any_others() {
+        // [stream.items]
+        let (mut encoded, mut others) = (Batch::new(), Batch::new());
+        for length in [0, 1, SHORT_BYTES, SHORT_BYTES + 1, 1000] {
+            let item = vec![7; length];
+            encoded.push_encoded::<()>(1000, &item).unwrap();
+            let pushed = others.push(1000, |out| {
+                out.extend_from_slice(&item);
+                Ok::<_, ()>(())
+            });
+            pushed.unwrap();
+        }
+        for (limit, length) in [(5, 6), (SHORT_BYTES, SHORT_BYTES + 1)] {
+            let refused = encoded.push_encoded::<()>(limit, &vec![7; length]);
+            assert!(matches!(refused, Err(ItemError::TooLarge(found)) if found == length));
+        }
+        assert_eq!(encoded.into_row(), others.into_row());
     }
 }
