@@ -6,6 +6,7 @@ mod common;
 mod streaming {
     mod company;
     mod contract;
+    mod copies;
     mod doubles;
     mod endings;
     mod life;
