@@ -197,6 +197,7 @@ impl Codec {
     pub fn as_encoded<'a, T: 'static>(&self, value: &'a T) -> Option<&'a [u8]> {
         match self {
             Self::Bincode => arrays::as_bytes(value),
+            #[cfg(feature = "codecs")]
             Self::Json | Self::Custom(_) => None,
         }
     }

@@ -5,6 +5,7 @@
 //! pass straight through; only what can nest or repeat is wrapped. The reader of bincode asks at the
 //! same places by itself: the wrapper was more than a quarter of the time it took.
 
+#[cfg(feature = "codecs")]
 mod limited;
 
 use std::cell::Cell;
@@ -13,6 +14,7 @@ use serde::de::Error;
 
 use super::CodecError;
 
+#[cfg(feature = "codecs")]
 pub(super) use limited::Limited;
 
 /// Elements reserved for before the first one is read: 64 KiB, if an element takes 64 bytes. (The
