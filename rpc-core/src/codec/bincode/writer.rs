@@ -1,8 +1,8 @@
 //! Values to bytes, in the order in which serde tells of them.
 //!
 //! Why not the `Serializer` of the crate? A struct takes it twice as long: each field goes through
-//! layers that the compiler does not see through from another crate. How a number is written is left
-//! to the crate, but for the short integers that most numbers are.
+//! layers that the compiler does not see through from another crate. What is left to the crate is how
+//! wide integers and characters are written, which are few.
 
 use std::fmt;
 
@@ -117,6 +117,16 @@ macro_rules! write {
     )*};
 }
 
+macro_rules! write_as_it_is {
+    ($($method:ident($type:ty);)*) => {$(
+        #[inline]
+        fn $method(self, value: $type) -> Result<()> {
+            self.out().extend_from_slice(&value.to_le_bytes());
+            Ok(())
+        }
+    )*};
+}
+
 macro_rules! write_by_the_crate {
     ($($method:ident($type:ty);)*) => {$(
         #[inline]
@@ -145,15 +155,21 @@ impl ser::Serializer for &mut Writer<'_> {
         serialize_i32(i32) signed;
         serialize_i64(i64) signed;
     }
-    write_by_the_crate! {
-        serialize_bool(bool);
+    write_as_it_is! {
         serialize_u8(u8);
         serialize_i8(i8);
-        serialize_u128(u128);
-        serialize_i128(i128);
         serialize_f32(f32);
         serialize_f64(f64);
+    }
+    write_by_the_crate! {
+        serialize_u128(u128);
+        serialize_i128(i128);
         serialize_char(char);
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Result<()> {
+        self.serialize_u8(value.into())
     }
 
     #[inline]
