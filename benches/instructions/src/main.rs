@@ -50,8 +50,8 @@ const BUDGETS: [Budget; 4] = [
 const OTHER_BUDGETS: [Budget; 4] = [
     Budget::new(End::Server, 64, 5_500).of(Call::Later),
     Budget::new(End::Client, 64, 1_600).of(Call::Later),
-    Budget::new(End::Server, 64, 19_700).of(Call::Copy),
-    Budget::new(End::Client, 64, 15_200).of(Call::Copy),
+    Budget::new(End::Server, 64, 17_300).of(Call::Copy),
+    Budget::new(End::Client, 64, 12_150).of(Call::Copy),
 ];
 
 impl Budget {
