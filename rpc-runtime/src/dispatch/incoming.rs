@@ -1,6 +1,6 @@
 //! One request, from its bytes to the future of its handler and from its outcome to the answer.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use rpc_core::codec::{CodecError, DecodeArguments, leaving_out};
 use rpc_core::connection::{Answered, CallId};
-use rpc_core::wire::Encoded;
+use rpc_core::wire::{Body, Encoded};
 use rpc_core::{Code, Codec, DecodeLimits, MethodDescriptor, MethodId, Status};
 use serde::Serialize;
 
@@ -39,17 +39,29 @@ pub(super) trait Handling: Send {
         cx: &mut task::Context<'_>,
     ) -> Poll<Answered>;
 
-    /// Takes a call out of `next`, an `Option` of a [`Next`], if it is one of its own method and
-    /// service: the memory of a handler that was ready serves the next call.
-    fn take_next(self: Pin<&mut Self>, next: &mut dyn Any);
+    /// Takes a call on, if it is one of its own method and service: the memory of a handler that was
+    /// ready serves the next call. False if it is not.
+    fn take_on(self: Pin<&mut Self>, next: &Next<'_>) -> Result<bool, CodecError>;
 }
 
-/// The arguments of a call, for a handler that is over.
-struct Next<A, M> {
-    arguments: A,
+/// A call that looks for its handler.
+pub(super) struct Next<'a> {
+    /// What makes handlers of its method is of this type, and of no other method's.
+    make: TypeId,
     /// The address of the service that is called.
     service: *const (),
-    make: PhantomData<fn(M)>,
+    codec: &'a Codec,
+    /// Of the arguments.
+    names: &'static [&'static str],
+    body: &'a Body<'a>,
+}
+
+impl Next<'_> {
+    #[inline]
+    fn arguments<A: DecodeArguments>(&self) -> Result<A, CodecError> {
+        let limits = DecodeLimits::for_message(self.body.len());
+        self.codec.decode_arguments(self.names, self.body, &limits)
+    }
 }
 
 pin_project! {
@@ -69,7 +81,7 @@ pin_project! {
 impl<S, A, R, F, M> Handling for Handler<S, A, F, M, R::Error>
 where
     S: Send + Sync + 'static,
-    A: 'static,
+    A: DecodeArguments + 'static,
     R: Outcome,
     F: Future<Output = (R, Arc<S>)> + Send + 'static,
     M: Fn(Arc<S>, A) -> F + Send + 'static,
@@ -93,25 +105,30 @@ where
     }
 
     #[inline]
-    fn take_next(self: Pin<&mut Self>, next: &mut dyn Any) {
-        let this = self.project();
-        let Some(next) = next.downcast_mut::<Option<Next<A, M>>>() else {
-            return;
-        };
-        let address = next.as_ref().map(|next| next.service);
-        let same = |own: &mut Arc<S>| address == Some(address_of(own));
-        if let Some(service) = this.service.take_if(same)
-            && let Some(Next { arguments, .. }) = next.take()
-        {
-            let mut future = this.future;
-            future.set(Some((this.make)(service, arguments)));
+    fn take_on(self: Pin<&mut Self>, next: &Next<'_>) -> Result<bool, CodecError> {
+        let mut this = self.project();
+        let is_own = |own: &mut Arc<S>| next.service == address_of(own);
+        if next.make != TypeId::of::<M>() || !this.service.as_mut().is_some_and(is_own) {
+            return Ok(false);
         }
+        // Here, and not by whoever asks, so that the arguments are moved once.
+        let arguments = next.arguments()?;
+        let Some(service) = this.service.take() else {
+            return Ok(false);
+        };
+        this.future.set(Some((this.make)(service, arguments)));
+        Ok(true)
     }
 }
 
 #[inline]
 fn address_of<S>(service: &Arc<S>) -> *const () {
     Arc::as_ptr(service).cast()
+}
+
+#[inline]
+fn type_of<M: 'static>(_: &M) -> TypeId {
+    TypeId::of::<M>()
 }
 
 /// A future that answers by itself.
@@ -138,7 +155,9 @@ impl Handling for Answering {
         Poll::Ready(answered)
     }
 
-    fn take_next(self: Pin<&mut Self>, _: &mut dyn Any) {}
+    fn take_on(self: Pin<&mut Self>, _: &Next<'_>) -> Result<bool, CodecError> {
+        Ok(false)
+    }
 }
 
 /// What became of a request.
@@ -158,7 +177,7 @@ pub struct Incoming<'a>(pub(super) &'a mut Arriving<'a>);
 /// What is known of it; lent, so that a pointer is all that goes from layer to layer.
 pub(super) struct Arriving<'a> {
     pub(super) method: MethodId,
-    pub(super) body: &'a [u8],
+    pub(super) body: &'a Body<'a>,
     /// The items behind the request.
     pub(super) items: &'a mut Option<Box<Receiver>>,
     pub(super) responder: &'a Responder<'a>,
@@ -191,7 +210,6 @@ impl Incoming<'_> {
         R: Outcome,
         F: Future<Output = (R, Arc<S>)> + Send + 'static,
     {
-        let names = method.argument_names;
         let Arriving {
             body,
             items,
@@ -200,18 +218,20 @@ impl Incoming<'_> {
             dispatched,
             ..
         } = self.0;
-        let limits = DecodeLimits::for_message(body.len());
-        let codec = responder.codec;
-        let decode = || codec.decode_arguments(names, body, &limits);
-        let decoded = match items.take() {
-            None => decode(),
-            Some(items) => delivering(items.of_request(), decode),
+        let next = Next {
+            make: type_of(&handler),
+            service: address_of(service),
+            codec: responder.codec,
+            names: method.argument_names,
+            body,
         };
-        **dispatched = match decoded {
-            Ok(arguments) => {
-                make(task, service, arguments, handler, code);
-                Dispatched::Made
-            }
+        let make = || make(task, service, &next, handler, code);
+        let made = match items.take() {
+            None => make(),
+            Some(items) => delivering(items.of_request(), make),
+        };
+        **dispatched = match made {
+            Ok(()) => Dispatched::Made,
             Err(error) => {
                 let text = format!("the arguments of {method} could not be decoded: {error}");
                 let status = Status::invalid_argument(text).with_not_processed();
@@ -241,33 +261,30 @@ impl fmt::Debug for Incoming<'_> {
 fn make<S, A, R, F, M>(
     place: &mut Option<Task>,
     service: &Arc<S>,
-    arguments: A,
+    next: &Next<'_>,
     make: M,
     code: fn(&R::Error) -> Code,
-) where
-    A: 'static,
+) -> Result<(), CodecError>
+where
+    A: DecodeArguments + 'static,
     S: Send + Sync + 'static,
     R: Outcome,
     F: Future<Output = (R, Arc<S>)> + Send + 'static,
     M: Fn(Arc<S>, A) -> F + Send + 'static,
 {
-    let mut next = Some(Next {
-        arguments,
-        service: address_of(service),
-        make: PhantomData::<fn(M)>,
-    });
-    if let Some(task) = place {
-        task.as_mut().take_next(&mut next);
+    if let Some(task) = place
+        && task.as_mut().take_on(next)?
+    {
+        return Ok(());
     }
-    if let Some(Next { arguments, .. }) = next {
-        *place = Some(Box::pin(Handler {
-            future: Some(make(service.clone(), arguments)),
-            service: None,
-            make,
-            code,
-            arguments: PhantomData,
-        }));
-    }
+    let task = place.insert(Box::pin(Handler {
+        future: None,
+        service: Some(service.clone()),
+        make,
+        code,
+        arguments: PhantomData,
+    }));
+    task.as_mut().take_on(next).map(|_| ())
 }
 
 /// The right to answer one call, lent for as long as it is polled.

@@ -124,8 +124,8 @@ impl Running {
             codec,
             mut surroundings,
             body,
-            later,
-            items,
+            mut later,
+            mut items,
             respond,
             collection,
         } = start;
@@ -150,6 +150,8 @@ impl Running {
         let polled = cx.is_some();
         // Out here, so that what panics is dropped apart from its panic.
         let task = shift.place();
+        // Lent: what is moved into a closure that catches panics is copied.
+        let (later, items) = (&mut later, &mut items);
         let polled_or_panic = surroundings.contain(|| {
             if let Err(answered) = prepare(router, method, &responder, body, later, items, task) {
                 return Poll::Ready(answered);
@@ -339,18 +341,18 @@ fn prepare(
     method: &Arc<Method>,
     responder: &Responder<'_>,
     body: &Body<'_>,
-    later: Option<oneshot::Receiver<Bytes>>,
-    items: Option<Box<Receiver>>,
+    later: &mut Option<oneshot::Receiver<Bytes>>,
+    items: &mut Option<Box<Receiver>>,
     task: &mut Option<Task>,
 ) -> Result<(), Answered> {
     let dispatched = if router.intercepts() || later.is_some() {
         let interceptors = router.interceptors.clone();
-        let arguments = Arguments::new(body, later, items);
+        let arguments = Arguments::new(body, later.take(), items.take());
         let deferred = deferred::run(interceptors, method.clone(), responder.keep(), arguments);
         *task = Some(Answering::task(deferred));
         Dispatched::Made
     } else if let Body::Owned(bytes) = body {
-        sharing(bytes, || dispatch(method, responder, bytes, items, task))
+        sharing(bytes, || dispatch(method, responder, body, items, task))
     } else {
         dispatch(method, responder, body, items, task)
     };
@@ -365,19 +367,21 @@ fn prepare(
 fn dispatch(
     method: &Method,
     responder: &Responder<'_>,
-    body: &[u8],
-    mut items: Option<Box<Receiver>>,
+    body: &Body<'_>,
+    items: &mut Option<Box<Receiver>>,
     task: &mut Option<Task>,
 ) -> Dispatched {
     let mut dispatched = Dispatched::Not;
     method.service.dispatch(Incoming(&mut Arriving {
         method: method.descriptor.id,
         body,
-        items: &mut items,
+        items,
         responder,
         task,
         dispatched: &mut dispatched,
     }));
+    // Items that nobody asked for are stopped before the handler runs.
+    drop(items.take());
     dispatched
 }
 

@@ -94,8 +94,9 @@ async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments
     };
     let mut task = None;
     let dispatched = sharing(&body, || {
-        let (responder, items) = (responder.lend(), arguments.items);
-        dispatch(method, &responder, &body, items, &mut task)
+        let (responder, mut items) = (responder.lend(), arguments.items);
+        let body = wire::Body::Owned(body.clone());
+        dispatch(method, &responder, &body, &mut items, &mut task)
     });
     match (dispatched, task) {
         (Dispatched::Made, Some(mut task)) => {
