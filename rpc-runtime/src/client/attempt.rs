@@ -171,7 +171,7 @@ impl<'a> Attempt<'a> {
             let encode = |out: &mut Vec<u8>| guard(out, self.encode);
             client.core.start_oneway(self.head, encode).map(|()| None)
         } else {
-            start(self.connection, client, self.head, self.encode, cx).map(Some)
+            start(self.connection, client, &self.head, self.encode, cx).map(Some)
         };
         let next = ticket.and_then(|_| client.next_waiter());
         flush(self.connection, state, self.head.timeout.is_some());
@@ -249,7 +249,7 @@ pub(super) struct Started {
 pub(super) fn start(
     connection: &Arc<Connection>,
     client: &mut Client,
-    head: RequestHead<'_>,
+    head: &RequestHead<'_>,
     encode: &Encode<'_>,
     cx: &Context<'_>,
 ) -> Result<Started, StartError> {
@@ -262,7 +262,7 @@ pub(super) fn start(
         Ok(Encoded::new(follows(source.is_some()), parts))
     };
     let entry = Entry::new(cx.waker().clone());
-    let call = client.core.start_call(head, entry, encode)?;
+    let call = client.core.start_call(*head, entry, encode)?;
     let has_items = source.is_some();
     if let Some(source) = source {
         streams::upload(connection, client, call, source);

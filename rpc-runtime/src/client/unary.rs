@@ -60,8 +60,9 @@ pin_project! {
         // What its fleet knows of it, once it was sent.
         tracked: Option<Tracked<'a>>,
         general: M,
-        #[pin]
-        other: Option<G>,
+        // Apart, because it is large and rarely needed: a caller's task is small without it, and few
+        // cache lines are touched for a call.
+        other: Option<Pin<Box<G>>>,
         decode: D,
     }
 }
@@ -126,7 +127,7 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
-        let mut this = self.project();
+        let this = self.project();
         let call = (*this.channel, *this.method);
         let decode = |answer| (this.decode)(call.0, call.1, Arrived::Answer(answer));
         let (names, arguments) = (call.1.argument_names, *this.arguments);
@@ -184,7 +185,7 @@ where
         };
         *this.stage = Stage::Other;
         let other = (this.general)(call.0, call.1, *this.arguments, tried);
-        this.other.set(Some(other));
+        *this.other = Some(Box::pin(other));
         poll_other(this.other, cx).map(decode)
     }
 }
@@ -195,7 +196,7 @@ type Call<'a> = (&'a Channel, &'static MethodDescriptor);
 /// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
 /// done anything, if there is more to be thought of.
 fn send<'a>(
-    (channel, method): Call<'a>,
+    call @ (channel, _): Call<'a>,
     encode: &Encode<'_>,
     stage: &mut Stage<'a>,
     cx: &Context<'_>,
@@ -206,7 +207,11 @@ fn send<'a>(
     if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
         return None;
     }
-    let head = head(channel, method)?;
+    // Lent to whoever reads it: a copy is read in wide words before the narrow ones are stored.
+    let mut head = head(call);
+    if !hold(&mut head) {
+        return None;
+    }
     let mut connection = Held::Near(channel.near.get(remote)?);
     loop {
         let mut state = connection.shared.lock();
@@ -222,7 +227,7 @@ fn send<'a>(
         if !client.waiters.is_next(None) || !client.has_room() {
             return None;
         }
-        let started = start(&connection, client, head, encode, cx);
+        let started = start(&connection, client, &head, encode, cx);
         flush(&connection, state, head.timeout.is_some());
         return match started {
             Ok(Started { call, has_items }) => {
@@ -244,7 +249,7 @@ fn send<'a>(
 /// Not inlined: a call to a single server does without it.
 #[inline(never)]
 fn send_to_one<'a>(
-    (channel, method): Call<'a>,
+    call @ (channel, method): Call<'a>,
     encode: &Encode<'_>,
     stage: &mut Stage<'a>,
     tracked: &mut Option<Tracked<'a>>,
@@ -259,7 +264,10 @@ fn send_to_one<'a>(
     if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
         return Err(None);
     }
-    let head = head(channel, method).ok_or(None)?;
+    let mut head = head(call);
+    if !hold(&mut head) {
+        return Err(None);
+    }
     let on_the_way = |begun| Some(Tried::of(HowFar::Fleet(begun)));
     let set_out = balanced.set_out(method, &channel.options).ok_or(None)?;
     let (connection, trip) = set_out.map_err(on_the_way)?;
@@ -269,7 +277,7 @@ fn send_to_one<'a>(
         drop(state);
         return Err(on_the_way(trip.interrupted(connection)));
     }
-    let started = start(&connection, client, head, encode, cx);
+    let started = start(&connection, client, &head, encode, cx);
     flush(&connection, state, head.timeout.is_some());
     match started {
         Ok(Started { call, has_items }) => {
@@ -289,38 +297,37 @@ fn send_to_one<'a>(
     }
 }
 
-/// The head of a request, if there is time left for it and it belongs to no trace.
+/// The head of a request that has nothing around it; [`hold`] says whether it may go the short way.
 #[inline]
-fn head<'a>(channel: &'a Channel, method: &'static MethodDescriptor) -> Option<RequestHead<'a>> {
+fn head<'a>((channel, method): Call<'a>) -> RequestHead<'a> {
     let timeout = channel.timeout(method.timeout);
-    let metadata = channel.options.metadata();
-    if context::is_present() {
-        return head_within(RequestHead::of_call(method.id, metadata, None), timeout);
-    }
-    if timeout == Some(Duration::ZERO) {
-        return None;
-    }
-    Some(RequestHead::of_call(method.id, metadata, timeout))
+    RequestHead::of_call(method.id, channel.options.metadata(), timeout)
 }
 
-/// The head of a request that is part of another call, if there is time left for it and it belongs
-/// to no trace.
+/// Holds a request to what the call that it is part of is held to, if there is one. False if there is
+/// no time left for it, or it belongs to a trace.
+#[inline]
+fn hold(head: &mut RequestHead<'_>) -> bool {
+    if context::is_present() {
+        return hold_within(head);
+    }
+    head.timeout != Some(Duration::ZERO)
+}
+
 #[inline(never)]
-fn head_within(head: RequestHead<'_>, timeout: Option<Duration>) -> Option<RequestHead<'_>> {
+fn hold_within(head: &mut RequestHead<'_>) -> bool {
     let ambient = context::ambient().unwrap_or_default();
     if ambient.trace.is_some() {
-        return None;
+        return false;
     }
     let now = clock::now();
-    let own = timeout.map(|timeout| Deadline::after(now, timeout));
+    let own = head.timeout.map(|timeout| Deadline::after(now, timeout));
     let deadline = match (own, ambient.deadline) {
         (Some(own), Some(ambient)) => Some(own.min(ambient)),
         (one, other) => one.or(other),
     };
-    if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
-        return None;
-    }
-    Some(head.with_deadline(deadline, now))
+    *head = head.with_deadline(deadline, now);
+    !deadline.is_some_and(|deadline| deadline.has_passed(now))
 }
 
 impl Sent<'_> {
@@ -353,13 +360,13 @@ impl Sent<'_> {
 
 /// Polls the other way, which sees to the metadata of the response by itself.
 fn poll_other(
-    mut other: Pin<&mut Option<impl Future<Output = Answer>>>,
+    other: &mut Option<Pin<Box<impl Future<Output = Answer>>>>,
     cx: &mut Context<'_>,
 ) -> Poll<Answer> {
-    let Some(polled) = other.as_mut().as_pin_mut() else {
+    let Some(polled) = other else {
         return Poll::Pending;
     };
-    let answer = ready!(polled.poll(cx));
-    other.set(None);
+    let answer = ready!(polled.as_mut().poll(cx));
+    *other = None;
     Poll::Ready(answer)
 }
