@@ -40,8 +40,7 @@ pub(super) fn poll_answer(
             return Poll::Pending;
         }
         Some(Entry {
-            slot: Slot::Short,
-            short: message,
+            slot: Slot::Short(message),
             streams: None,
             ..
         }) => *short = *message,
@@ -90,8 +89,8 @@ fn poll_long_answer(
         Some(entry) => match entry.slot {
             Slot::Answered(Ok(reply)) => Picked::Reply(reply),
             Slot::Answered(Err(failure)) => Picked::Failure(failure, deadline),
-            Slot::Short => {
-                *short = entry.short;
+            Slot::Short(message) => {
+                *short = message;
                 Picked::Short
             }
             Slot::Waiting | Slot::Streaming => gone(),

@@ -22,8 +22,6 @@ pub(super) struct Entry {
     pub(super) slot: Slot,
     /// Whom to wake; present while the slot waits.
     pub(super) caller: Option<Waker>,
-    /// Meaningful with [`Slot::Short`].
-    pub(super) short: ShortReply,
     /// The streams of the call, if it has any.
     pub(super) streams: Option<Box<CallStreams>>,
 }
@@ -34,7 +32,7 @@ pub(super) enum Slot {
     /// There is no answer yet.
     Waiting,
     /// A reply that is nothing but a short message.
-    Short,
+    Short(ShortReply),
     /// The answer.
     Answered(Answer),
     /// The answer was picked up, and items follow it.
@@ -69,7 +67,6 @@ impl Entry {
         Self {
             slot: Slot::Waiting,
             caller: Some(caller),
-            short: ShortReply::EMPTY,
             streams: None,
         }
     }
@@ -88,8 +85,11 @@ impl Entry {
             };
             woken.extend(self.answer(Ok(reply)));
         } else if let Some(caller) = self.caller.take() {
-            self.short.put(message);
-            self.slot = Slot::Short;
+            // Written where it stays.
+            self.slot = Slot::Short(ShortReply::EMPTY);
+            if let Slot::Short(short) = &mut self.slot {
+                short.put(message);
+            }
             woken.push(caller);
         }
     }
@@ -126,7 +126,7 @@ impl Entry {
         let reader = self.streams.as_mut()?.reader.take()?;
         match std::mem::replace(&mut self.slot, Slot::Streaming) {
             Slot::Answered(answer) => Some((answer, reader)),
-            Slot::Waiting | Slot::Short | Slot::Streaming => None,
+            Slot::Waiting | Slot::Short(_) | Slot::Streaming => None,
         }
     }
 
