@@ -25,6 +25,7 @@ mod stats;
 mod streams;
 mod unary;
 mod waiters;
+mod woken;
 
 #[cfg(feature = "fleet")]
 pub use balanced::{IntoPolicy, Resilience};

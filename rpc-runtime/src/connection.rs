@@ -50,6 +50,11 @@ pub(crate) trait Protocol: Send + 'static {
     fn is_abandoned(&self) -> bool;
     /// What waited was taken out to be written: the task to wake because it waits for that.
     fn handle_taken(&mut self) -> Option<Waker>;
+    /// The driver is about to sleep: wakers that are not needed until it is woken, to be dropped without
+    /// the lock.
+    fn leftovers(&mut self) -> Vec<Option<Waker>> {
+        Vec::new()
+    }
     /// Everything is written: the tasks to wake because they wait for that.
     fn handle_flushed(&mut self) -> [Option<Waker>; 2];
 }

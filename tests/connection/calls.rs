@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{self, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,28 @@ async fn s0_10_a_hundred_first_calls_make_one_connection() {
     let answers = join_all((0..100).map(|nonce| client.echo(nonce, vec![]))).await;
     assert!(answers.into_iter().all(|answer| answer.is_ok()));
     assert_eq!(wires.opened(), 1);
+}
+
+/// Tasks that have made their calls are not held by the connection.
+#[tokio::test]
+async fn wakers_are_let_go_when_no_call_is_open() {
+    struct Caller;
+    impl Wake for Caller {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (client, _wires, _server) = pair(builder(&Worker::default()), |_, ends| ends);
+    client.echo(0, vec![]).await.unwrap();
+    let caller = Arc::new(Caller);
+    let waker = Waker::from(caller.clone());
+    let mut cx = task::Context::from_waker(&waker);
+    let mut calls: Vec<_> = (1..9).map(|n| Box::pin(client.echo(n, vec![]))).collect();
+    until(|| {
+        calls.retain_mut(|call| call.as_mut().poll(&mut cx).is_pending());
+        calls.is_empty()
+    })
+    .await;
+    drop(waker);
+    until(|| Arc::strong_count(&caller) == 1).await;
 }
 
 /// S3-9: each request carries the next id, and its body is in the codec that the hello named, of

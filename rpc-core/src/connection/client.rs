@@ -184,6 +184,21 @@ impl<T> ClientConnection<T> {
         data: T,
         body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
     ) -> Result<CallId, StartError> {
+        self.start_call_with(head, |_| data, body)
+    }
+
+    /// As [`start_call`](Self::start_call), with `data` made for the slot that the call takes. No two
+    /// open calls have the same, and the one that was freed last is taken first.
+    ///
+    /// # Errors
+    /// The call was not sent; see [`StartError`].
+    #[inline]
+    pub fn start_call_with<F: Into<Encoded>>(
+        &mut self,
+        head: RequestHead<'_>,
+        data: impl FnOnce(usize) -> T,
+        body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
+    ) -> Result<CallId, StartError> {
         if !self.accepts_calls() {
             return Err(StartError::Closed);
         }

@@ -89,7 +89,7 @@ impl<T> Slots<T> {
 
     /// Opens the call that [`next_id`](Self::next_id) announced.
     #[inline(always)]
-    pub(super) fn insert(&mut self, id: CallId, terms: Terms, data: T) {
+    pub(super) fn insert(&mut self, id: CallId, terms: Terms, data: impl FnOnce(usize) -> T) {
         let popped = self.free.pop();
         let index = self.index(id.wire());
         debug_assert_eq!(popped, Some(index as u32), "no other call began in between");
@@ -101,7 +101,7 @@ impl<T> Slots<T> {
                 id,
                 open: true,
                 terms,
-                data,
+                data: data(index),
             });
         }
         self.last = id.0;
@@ -267,7 +267,7 @@ mod tests {
             deadline: None,
             request_end: 0,
         };
-        slots.insert(id, terms, data);
+        slots.insert(id, terms, |_| data);
         id
     }
 

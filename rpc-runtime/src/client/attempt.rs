@@ -261,8 +261,9 @@ pub(super) fn start(
         source = captured;
         Ok(Encoded::new(follows(source.is_some()), parts))
     };
-    let entry = Entry::new(cx.waker().clone());
-    let call = client.core.start_call(*head, entry, encode)?;
+    let spares = &mut client.spares;
+    let entry = |slot| Entry::new(slot, spares.take(slot, cx.waker()));
+    let call = client.core.start_call_with(*head, entry, encode)?;
     let has_items = source.is_some();
     if let Some(source) = source {
         streams::upload(connection, client, call, source);

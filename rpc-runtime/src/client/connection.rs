@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::glance::{Hearing, Reports};
 use super::slot::Entry;
 use super::waiters::{Waiters, earlier};
+use super::woken::{Spares, Woken};
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Protocol, Shared, Turns};
 use crate::transport::{Duplex, Peer};
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
 pub(super) struct Client {
     pub(super) core: ClientConnection<Entry>,
     pub(super) waiters: Waiters,
+    /// For the next calls of those who were answered.
+    pub(super) spares: Spares,
     turns: Turns,
     /// Calls whose items wait until the server has said how many it takes.
     pub(super) early: Vec<CallId>,
@@ -75,6 +78,7 @@ impl Connection {
         let client = Client {
             core: ClientConnection::new(config, started),
             waiters: Waiters::default(),
+            spares: Spares::default(),
             turns: Turns::default(),
             early: Vec::new(),
             closed: None,
@@ -89,7 +93,7 @@ impl Connection {
         let side = ClientSide {
             peer: peer.clone(),
             opened: Some(sender),
-            woken: Vec::new(),
+            woken: Woken::default(),
         };
         shared.flush_soon(shared.lock(), false);
         let driver = Driver::new(shared.clone(), side, reader);
@@ -216,6 +220,8 @@ impl Client {
             fail(entry, status, woken);
         });
         woken.extend(self.waiters.drain());
+        // To be dropped without the lock; to be woken once too often does a task no harm.
+        woken.extend(self.spares.take_all().into_iter().flatten());
     }
 }
 
@@ -267,6 +273,14 @@ impl Protocol for Client {
     #[inline]
     fn handle_flushed(&mut self) -> [Option<Waker>; 2] {
         [self.next_waiter(), self.turns.next()]
+    }
+
+    #[inline]
+    fn leftovers(&mut self) -> Vec<Option<Waker>> {
+        if self.spares.is_empty() || self.core.open_calls() > 0 {
+            return Vec::new();
+        }
+        self.spares.take_all()
     }
 
     #[inline]

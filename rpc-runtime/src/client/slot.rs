@@ -10,6 +10,7 @@ use rpc_core::wire::Body;
 use rpc_core::{Metadata, Status};
 use tokio::task::AbortHandle;
 
+use super::woken::Woken;
 use crate::stream::{Inbox, InboxWriter, Receiver};
 
 /// Replies up to this length are copied into the slot: no allocation, and the caller decodes them
@@ -22,6 +23,8 @@ pub(super) struct Entry {
     pub(super) slot: Slot,
     /// Whom to wake; present while the slot waits.
     pub(super) caller: Option<Waker>,
+    /// Where it is in the table of the connection, or was when the call began.
+    index: usize,
     /// The streams of the call, if it has any.
     pub(super) streams: Option<Box<CallStreams>>,
 }
@@ -63,19 +66,21 @@ impl Drop for Upload {
 }
 
 impl Entry {
-    pub(super) fn new(caller: Waker) -> Self {
+    #[inline]
+    pub(super) fn new(index: usize, caller: Waker) -> Self {
         Self {
             slot: Slot::Waiting,
             caller: Some(caller),
+            index,
             streams: None,
         }
     }
 
     /// Puts a reply in that is nothing but a message; adds whom to wake to `woken`.
     #[inline]
-    pub(super) fn reply(&mut self, message: &[u8], woken: &mut Vec<Waker>) {
+    pub(super) fn reply(&mut self, message: &[u8], woken: &mut Woken) {
         if self.streams.is_some() {
-            woken.extend(self.end(Ok(())));
+            woken.others.extend(self.end(Ok(())));
         }
         if message.len() > INLINE_BYTES {
             let reply = RawReply {
@@ -83,14 +88,16 @@ impl Entry {
                 body: ReplyBody::Shared(Bytes::copy_from_slice(message)),
                 items: None,
             };
-            woken.extend(self.answer(Ok(reply)));
+            if let Some(caller) = self.answer(Ok(reply)) {
+                woken.push_caller(self.index, caller);
+            }
         } else if let Some(caller) = self.caller.take() {
             // Written where it stays.
             self.slot = Slot::Short(ShortReply::EMPTY);
             if let Slot::Short(short) = &mut self.slot {
                 short.put(message);
             }
-            woken.push(caller);
+            woken.push_caller(self.index, caller);
         }
     }
 

@@ -282,12 +282,13 @@ impl<S: Side> Driver<S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let mut acted = false;
         loop {
-            let due = {
+            let (due, leftovers) = {
                 let mut state = self.shared.lock();
                 acted |= state.protocol.outgoing().report_reading();
                 state.timer = state.protocol.poll_timeout();
-                state.timer
+                (state.timer, state.protocol.leftovers())
             };
+            drop(leftovers);
             let Some(due) = due else {
                 self.timer = None;
                 return Ok(acted);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::Instant;
 
 use rpc_core::Status;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::super::slot::Failure;
 use super::super::streams::{handle_stream_event, open_inbox, start_uploads};
+use super::super::woken::Woken;
 use super::{Client, fail};
 use crate::connection::{Closed, Progress, Shared, Side};
 use crate::transport::Peer;
@@ -20,7 +21,7 @@ pub(in crate::client) struct ClientSide {
     pub(super) peer: Peer,
     pub(super) opened: Option<oneshot::Sender<Result<(), Closed>>>,
     /// Callers to wake once the lock is released; empty between calls, kept for its memory.
-    pub(super) woken: Vec<Waker>,
+    pub(super) woken: Woken,
 }
 
 impl ClientSide {
@@ -29,8 +30,9 @@ impl ClientSide {
     }
 
     fn fail_all(&mut self, shared: &Shared<Client>, status: &Status) {
-        shared.lock().protocol.fail_all(status, &mut self.woken);
-        self.woken.drain(..).for_each(Waker::wake);
+        let woken = &mut self.woken.others;
+        shared.lock().protocol.fail_all(status, woken);
+        self.woken.wake();
     }
 }
 
@@ -80,7 +82,7 @@ impl Side for ClientSide {
                 }
                 ClientEvent::Opened => {
                     client.opened = true;
-                    start_uploads(client, &mut self.woken);
+                    start_uploads(client, &mut self.woken.others);
                     if let Some(opened) = self.opened.take() {
                         // Nobody may be waiting.
                         let _ = opened.send(Ok(()));
@@ -91,7 +93,7 @@ impl Side for ClientSide {
                     let status =
                         Status::unavailable(format!("{} takes no new calls: {reason}", self.peer));
                     let status = status.with_not_processed();
-                    let woken = &mut self.woken;
+                    let woken = &mut self.woken.others;
                     woken.extend(client.watcher.take());
                     client
                         .core
@@ -101,27 +103,33 @@ impl Side for ClientSide {
                     continue;
                 }
                 other => {
-                    self.woken
-                        .extend(handle_stream_event(&mut client.core, other));
+                    let woken = &mut self.woken.others;
+                    woken.extend(handle_stream_event(&mut client.core, other));
                     continue;
                 }
             };
             if let Some(entry) = client.core.data(call) {
                 if entry.streams.is_some() {
-                    self.woken.extend(entry.note_answer(&answer));
+                    self.woken.others.extend(entry.note_answer(&answer));
                 }
-                self.woken.extend(entry.answer(answer));
+                self.woken.others.extend(entry.answer(answer));
             }
         }
-        self.woken.extend(client.next_waiter());
-        let (woke, woke_many) = (!self.woken.is_empty(), self.woken.len() > 1);
+        self.woken.others.extend(client.next_waiter());
+        let (woke, woke_many) = (self.woken.len() > 0, self.woken.len() > 1);
         if woke_many {
             // The driver flushes after them, so they need not wake it.
             state.arm();
             state.protocol.reports.begin_turn(now);
         }
         drop(state);
-        self.woken.drain(..).for_each(Waker::wake);
+        if woke_many {
+            self.woken.wake_by_ref();
+            shared.lock().protocol.spares.keep(&mut self.woken);
+            self.woken.clear();
+        } else {
+            self.woken.wake();
+        }
         Ok(Progress { woke_many, woke })
     }
 
@@ -130,7 +138,7 @@ impl Side for ClientSide {
         shared: &Shared<Client>,
         now: Instant,
     ) -> Result<(), ConnectionError> {
-        let (peer, woken) = (&self.peer, &mut self.woken);
+        let (peer, woken) = (&self.peer, &mut self.woken.others);
         let mut state = shared.lock();
         let client = &mut state.protocol;
         let handled = client.core.handle_timeout(now, |entry| {
@@ -139,7 +147,7 @@ impl Side for ClientSide {
         });
         client.waiters.overdue(now, |waker| woken.push(waker));
         drop(state);
-        self.woken.drain(..).for_each(Waker::wake);
+        self.woken.wake();
         handled
     }
 
