@@ -49,6 +49,9 @@ impl Process {
             .args(["--test-threads", "1"])
             .env(TARGET, role.target)
             .env(FILE, role.file)
+            // Or its memory depends on which of its threads did what: each has an arena of its own, and
+            // what one gave back does not serve another.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
