@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use futures_util::stream;
 use rpc::codec::Codec;
 use rpc::{Bytes, Channel, Server, Streaming};
@@ -192,10 +193,16 @@ async fn bare(runtime: &Runtime, size: usize, items: usize) -> f64 {
     let producer = runtime.spawn(async move {
         let (socket, _) = listener.accept().await.unwrap();
         let mut writer = BufWriter::with_capacity(64 * 1024, socket);
-        let item = vec![7; size];
+        let (length, item) = ((size as u32).to_le_bytes(), vec![7; size]);
         for _ in 0..items {
-            writer.write_u32_le(size as u32).await.unwrap();
-            writer.write_all(&item).await.unwrap();
+            if size < LARGE_BYTES {
+                writer.write_all(&length).await.unwrap();
+                writer.write_all(&item).await.unwrap();
+            } else {
+                // One system call for both.
+                let mut entry = Buf::chain(&length[..], &item[..]);
+                writer.get_mut().write_all_buf(&mut entry).await.unwrap();
+            }
         }
         writer.flush().await.unwrap();
     });
