@@ -1,4 +1,4 @@
-//! What streams carry, and what a small call waits behind them.
+//! What streams carry; what a small call waits beside them is measured by `behind.rs`.
 //!
 //! `cargo bench --bench streams` takes seconds. Client and server have a thread each and share one
 //! connection over loopback TCP. A bare loop that sends the same items over a socket, without calls,
@@ -10,12 +10,12 @@
 
 use std::hint::black_box;
 use std::pin::{Pin, pin};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Buf;
 use futures_util::stream;
 use rpc::codec::Codec;
-use rpc::{Bytes, Channel, Server, Streaming};
+use rpc::{Bytes, Server, Streaming};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
@@ -27,8 +27,6 @@ const SMALL_BYTES: usize = 32;
 const SMALL_ITEMS: usize = 1_000_000;
 const LARGE_BYTES: usize = 64 * 1024;
 const LARGE_ITEMS: usize = 16_000;
-/// The longest message of the bodies below.
-const MESSAGE_BYTES: u32 = 65 << 20;
 
 type Small = [u8; SMALL_BYTES];
 
@@ -58,8 +56,6 @@ trait Flow {
     async fn ticks(&self, items: u64) -> rpc::Result<Streaming<Tick>>;
     async fn sent(&self, items: u64) -> rpc::Result<Streaming<Tick>>;
     async fn large(&self, items: u64) -> rpc::Result<Streaming<Bytes>>;
-    async fn body(&self, body: Bytes) -> rpc::Result<u64>;
-    async fn echo(&self, nonce: u64) -> rpc::Result<u64>;
 }
 
 struct Flowing;
@@ -88,12 +84,6 @@ impl Flow for Flowing {
         Ok(Streaming::new(
             stream::iter(0..items).map_item(move |_| item.clone()),
         ))
-    }
-    async fn body(&self, body: Bytes) -> rpc::Result<u64> {
-        Ok(body.len() as u64)
-    }
-    async fn echo(&self, nonce: u64) -> rpc::Result<u64> {
-        Ok(nonce)
     }
 }
 
@@ -218,58 +208,9 @@ async fn bare(runtime: &Runtime, size: usize, items: usize) -> f64 {
     items as f64 / begin.elapsed().as_secs_f64()
 }
 
-/// How long small calls take, one after the other, until `over`.
-async fn small_calls(client: &FlowClient, mut over: impl FnMut() -> bool) -> Vec<Duration> {
-    let mut took = Vec::new();
-    while !over() {
-        let begin = Instant::now();
-        client.echo(1).await.unwrap();
-        took.push(begin.elapsed());
-    }
-    took.sort_unstable();
-    took
-}
-
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    sorted[((sorted.len() - 1) as f64 * share) as usize]
-}
-
-async fn behind(client: &FlowClient) {
-    let mut left = 20_000;
-    let alone = small_calls(client, || {
-        left -= 1;
-        left == 0
-    })
-    .await;
-    let streaming = tokio::spawn({
-        let client = client.clone();
-        async move { streamed(&client, LARGE_BYTES).await }
-    });
-    let body = Bytes::from(vec![7; 64 << 20]);
-    let sending = tokio::spawn({
-        let client = client.clone();
-        async move { client.body(body).await.unwrap() }
-    });
-    let busy = small_calls(client, || streaming.is_finished() && sending.is_finished()).await;
-    let (quiet, loud) = (percentile(&alone, 0.99), percentile(&busy, 0.99));
-    println!(
-        "a small call alone:             p50 {:>9.1?}  p99 {quiet:>9.1?}",
-        percentile(&alone, 0.5)
-    );
-    println!(
-        "behind 1 GB and 64 MiB ({} calls): p50 {:>9.1?}  p99 {loud:>9.1?}  max {:>9.1?}  p99 {:.1} times",
-        busy.len(),
-        percentile(&busy, 0.5),
-        busy[busy.len() - 1],
-        loud.as_secs_f64() / quiet.as_secs_f64()
-    );
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let server = Server::builder()
-        .message_bytes_max(MESSAGE_BYTES)
-        .add_service(FlowServer::new(Flowing));
+    let server = Server::builder().add_service(FlowServer::new(Flowing));
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -277,8 +218,7 @@ async fn main() {
         .unwrap();
     let bound = runtime.spawn(server.bind("tcp://127.0.0.1:0")).await;
     let server = bound.unwrap().unwrap();
-    let channel = Channel::builder().message_bytes_max(MESSAGE_BYTES);
-    let client = FlowClient::new(channel.connect(server.uri()).await.unwrap());
+    let client = FlowClient::connect(server.uri()).await.unwrap();
 
     for (size, items) in [(SMALL_BYTES, SMALL_ITEMS), (LARGE_BYTES, LARGE_ITEMS)] {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -310,6 +250,5 @@ async fn main() {
         floor(small).await,
         floor(ticks).await
     );
-    behind(&client).await;
     runtime.shutdown_background();
 }
