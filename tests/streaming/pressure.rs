@@ -168,7 +168,7 @@ async fn fairness(limits: StreamLimits, items: usize) -> f64 {
 /// With a small window, so that those who come first have little more at once than the others.
 #[tokio::test]
 async fn a_thousand_streams_progress_fairly() {
-    let fairness = fairness(StreamLimits::new(32 * 1024, 1024 * 1024), 500).await;
+    let fairness = fairness(StreamLimits::new(16 * 1024, 1024 * 1024), 500).await;
     assert!(fairness >= 0.8, "{fairness}");
 }
 

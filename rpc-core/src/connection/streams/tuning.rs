@@ -2,8 +2,8 @@
 //!
 //! Its sender waits for credit, its consumer waits for items, and what is between them takes its time:
 //! only then is more on its way worth its memory. A consumer that is slow has items left when the next
-//! come; a producer that is slow never waits for credit; and where the way is short, a wider window
-//! only makes longer queues.
+//! come; a producer that is slow never waits for credit; and where the way is short, or the items of
+//! others take it, a wider window only makes longer queues.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,20 @@ pub(super) struct Tuning {
     slow: u8,
 }
 
+/// All streams of a connection, as they are at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Traffic {
+    pub(super) now: Instant,
+    /// Bytes of items that have come so far.
+    pub(super) arrived: u64,
+    /// So many may be on their way at once.
+    pub(super) room: u64,
+}
+
 /// There and back: from a credit to the first item that could not be sent without it.
 #[derive(Debug)]
 struct Trip {
-    began: Instant,
+    began: Traffic,
     /// So many bytes could be sent without the credit.
     without: u64,
     /// The sender has waited since.
@@ -32,10 +42,10 @@ impl Tuning {
     const SLOW_TRIPS: u8 = 2;
 
     /// A credit leaves; without it, the sender could send so many bytes more.
-    pub(super) const fn credited(&mut self, without: u64, now: Instant) {
+    pub(super) const fn credited(&mut self, without: u64, traffic: Traffic) {
         if self.trip.is_none() {
             self.trip = Some(Trip {
-                began: now,
+                began: traffic,
                 without,
                 waited: false,
             });
@@ -48,7 +58,7 @@ impl Tuning {
         bytes: u64,
         sender_waited: bool,
         consumer_waited: bool,
-        now: Instant,
+        traffic: Traffic,
     ) {
         let Some(trip) = &mut self.trip else {
             return;
@@ -58,8 +68,12 @@ impl Tuning {
             trip.without = without;
             return;
         }
-        let is_long = now.saturating_duration_since(trip.began) >= Self::SHORT_TRIP;
-        let is_slow = is_long && trip.waited && consumer_waited;
+        let lasted = traffic.now.saturating_duration_since(trip.began.now);
+        let is_long = lasted >= Self::SHORT_TRIP;
+        // No way carries more in one trip than may be on it at once: this one was there and back
+        // several times, and the trip is long because others had their turns.
+        let is_others = traffic.arrived - trip.began.arrived > traffic.room;
+        let is_slow = is_long && !is_others && trip.waited && consumer_waited;
         self.slow = if is_slow {
             self.slow.saturating_add(1)
         } else {
@@ -77,5 +91,36 @@ impl Tuning {
     pub(super) const fn grown(&mut self) {
         self.slow = Self::SLOW_TRIPS - 1;
         self.trip = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
+    fn a_trip_counts_unless_others_took_the_way_meanwhile() {
+        const TRIP: Duration = Duration::from_millis(1);
+        const WINDOW: u64 = 257 * 1024;
+        const ROOM: u64 = 1024 * 1024;
+        let wants_more = |arrived_a_trip: u64| {
+            let mut tuning = Tuning::default();
+            let mut traffic = Traffic {
+                now: Instant::now(),
+                arrived: 0,
+                room: ROOM,
+            };
+            for _ in 0..Tuning::SLOW_TRIPS {
+                tuning.credited(WINDOW, traffic);
+                traffic.now += TRIP;
+                traffic.arrived += arrived_a_trip;
+                tuning.arrived(WINDOW + 1, true, true, traffic);
+            }
+            tuning.wants_more()
+        };
+        assert!(wants_more(WINDOW + 1));
+        assert!(wants_more(ROOM), "others, in windows of their own");
+        assert!(!wants_more(ROOM + 1));
     }
 }

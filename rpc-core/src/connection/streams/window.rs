@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::tuning::Tuning;
+use super::tuning::{Traffic, Tuning};
 use crate::StreamLimits;
 
 /// The items of one stream that are on their way or not consumed.
@@ -65,6 +65,8 @@ pub(super) struct Window {
     on_the_way: u64,
     /// By how much the windows of streams have grown together.
     growth: u64,
+    /// The sum of all that has arrived.
+    arrived: u64,
 }
 
 /// What a consumer gives back.
@@ -85,6 +87,7 @@ impl Window {
             limits,
             on_the_way: 0,
             growth: 0,
+            arrived: 0,
         }
     }
 
@@ -160,7 +163,9 @@ impl Window {
     /// Items have arrived, whose sender may have `waited` for credit.
     pub(super) fn arrive(&mut self, flow: &mut Flow, bytes: u64, waited: bool, now: Instant) {
         let all_consumed = flow.owed == flow.on_the_way;
-        flow.tuning.arrived(bytes, waited, all_consumed, now);
+        self.arrived += bytes;
+        let traffic = self.traffic(now);
+        flow.tuning.arrived(bytes, waited, all_consumed, traffic);
         self.fill(flow, bytes);
     }
 
@@ -172,12 +177,20 @@ impl Window {
         }
         let growth = self.take_growth(flow);
         let without = self.width(flow).saturating_sub(flow.on_the_way);
-        flow.tuning.credited(without, now);
+        flow.tuning.credited(without, self.traffic(now));
         let bytes = u32::try_from(flow.owed).unwrap_or(u32::MAX);
         flow.owed -= u64::from(bytes);
         self.drain(flow, u64::from(bytes));
         self.grow(flow, u64::from(growth));
         Some(Credit { bytes, growth })
+    }
+
+    fn traffic(&self, now: Instant) -> Traffic {
+        Traffic {
+            now,
+            arrived: self.arrived,
+            room: u64::from(self.limits.connection_bytes) + self.growth,
+        }
     }
 
     /// By how much the window of a stream is to grow now: it doubles, as long as there is memory.
