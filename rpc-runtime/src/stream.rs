@@ -95,6 +95,7 @@ impl<T: Serialize + Send + 'static> Streaming<T> {
     }
 
     /// A stream and where to send its items; `capacity` of them may wait to be taken, at least one.
+    /// As many again, 64 at most, are taken at once, to be encoded one by one.
     ///
     /// The stream ends when the last clone of the sender is dropped.
     #[must_use]

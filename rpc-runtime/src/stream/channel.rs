@@ -1,5 +1,6 @@
 //! A stream into which somebody sends.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,6 +9,7 @@ use futures_core::Stream;
 use rpc_core::Status;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::coop;
 
 /// Sends items into a [`Streaming`](super::Streaming); made by
 /// [`Streaming::channel`](super::Streaming::channel).
@@ -38,6 +40,11 @@ impl<T> Sender<T> {
     /// # Errors
     /// Nobody takes the items any more.
     pub async fn send(&self, item: T) -> Result<(), SendError<T>> {
+        // However much room there is: the task of the producer gives others a turn now and then.
+        coop::consume_budget().await;
+        let Some(item) = self.try_send(item)? else {
+            return Ok(());
+        };
         let sent = self.sender.send(Ok(item)).await;
         sent.map_err(|mpsc::error::SendError(item)| give_back(item))
     }
@@ -99,17 +106,34 @@ impl<T> fmt::Debug for Sender<T> {
 /// The other end of a [`Sender`].
 pub(super) struct Sent<T> {
     receiver: mpsc::Receiver<Result<T, Status>>,
+    /// What was taken out of the channel at once: one by one, that costs more than to encode it.
+    taken: VecDeque<Result<T, Status>>,
+}
+
+impl<T> Sent<T> {
+    const TAKEN_MAX: usize = 64;
 }
 
 pub(super) fn channel<T>(capacity: usize) -> (Sender<T>, Sent<T>) {
     let (sender, receiver) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
-    (Sender { sender }, Sent { receiver })
+    let taken = VecDeque::new();
+    (Sender { sender }, Sent { receiver, taken })
 }
+
+// Items are moved, never pinned.
+impl<T> Unpin for Sent<T> {}
 
 impl<T> Stream for Sent<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(cx)
+        if let Some(item) = self.taken.pop_front() {
+            return Poll::Ready(Some(item));
+        }
+        let Self { receiver, taken } = &mut *self;
+        let mut more = Vec::from(std::mem::take(taken));
+        let came = receiver.poll_recv_many(cx, &mut more, Self::TAKEN_MAX);
+        *taken = more.into();
+        came.map(|_| taken.pop_front())
     }
 }
