@@ -36,10 +36,11 @@ pub(crate) fn build(peer: Peer) -> Result<Built> {
                 arguments: Vec::new(),
             })
         }
-        Program::Go => {
-            let executable = release.join("peers-go");
+        Program::Go { package } => {
+            let executable = release.join(format!("peer-{package}"));
             let mut go = Command::new("go");
-            go.args(["build", "-o"]).arg(&executable).arg(".");
+            go.args(["build", "-o"]).arg(&executable);
+            go.arg(format!("./{package}"));
             finish(go.current_dir(folder().join("go")))?;
             Ok(Built {
                 peer,

@@ -93,7 +93,7 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
 fn versions(built: &Built) -> String {
     let (file, version): (_, fn(&str, &str) -> Option<String>) = match built.peer.program {
         Program::Rust { .. } => ("Cargo.lock", cargo_version),
-        Program::Go => ("go/go.mod", go_version),
+        Program::Go { .. } => ("go/go.mod", go_version),
     };
     let text = fs::read_to_string(folder().join(file)).unwrap_or_default();
     let packages = built.peer.packages.iter().filter_map(|package| {

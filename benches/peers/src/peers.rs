@@ -19,12 +19,16 @@ pub(crate) enum Program {
         package: &'static str,
         binary: &'static str,
     },
-    /// The program in `go`, which wants to know which peer to be: its name.
-    Go,
+    /// A package in `go`, which wants to know which peer to be: its name.
+    Go { package: &'static str },
 }
 
 const fn rust(package: &'static str, binary: &'static str) -> Program {
     Program::Rust { package, binary }
+}
+
+const fn go(package: &'static str) -> Program {
+    Program::Go { package }
 }
 
 /// What the others are compared with.
@@ -130,14 +134,14 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "net-rpc",
         what: "Go's standard library: gob over TCP",
-        program: Program::Go,
+        program: go("net-rpc"),
         packages: &[],
         hello: None,
     },
     Peer {
         name: "grpc-go",
         what: "gRPC in Go",
-        program: Program::Go,
+        program: go("grpc-go"),
         packages: &["google.golang.org/grpc", "google.golang.org/protobuf"],
         hello: None,
     },

@@ -1,12 +1,18 @@
+// Go's standard library, written as its documentation is: gob over TCP.
 package main
 
 import (
 	"errors"
 	"net"
 	"net/rpc"
+
+	"peers/harness"
 )
 
-// netRPC is the standard library's, written as its documentation is: gob over TCP.
+func main() {
+	harness.Main(map[string]harness.Peer{"net-rpc": netRPC{}})
+}
+
 type netRPC struct{}
 
 func (netRPC) Serve(listening func(string)) error {
@@ -23,9 +29,9 @@ func (netRPC) Serve(listening func(string)) error {
 	return errors.New("it accepts no more")
 }
 
-func (netRPC) Connect(address string) (Client, error) {
+func (netRPC) Connect(address string) (harness.Client, error) {
 	client, err := rpc.Dial("tcp", address)
-	return gobClient{client, sampleGob()}, err
+	return gobClient{client, harness.SamplePerson()}, err
 }
 
 // Payload is what comes back as it is.
@@ -35,48 +41,8 @@ type Payload struct {
 
 // Task is Payload after some work.
 type Task struct {
-	Work    Work
+	Work    harness.Work
 	Payload []byte
-}
-
-// Person is the structured message.
-type Person struct {
-	ID      uint64
-	Name    string
-	Email   string
-	Age     uint32
-	Score   float64
-	Active  bool
-	Created int64
-	Note    string
-	Address Address
-	Items   []Item
-}
-
-// Address is a part of Person.
-type Address struct {
-	Street, City string
-	Zip          uint32
-}
-
-// Item is a part of Person.
-type Item struct {
-	SKU      uint32
-	Label    string
-	Quantity uint32
-	Price    float64
-}
-
-func sampleGob() *Person {
-	from := samplePerson()
-	person := &Person{
-		from.Id, from.Name, from.Email, from.Age, from.Score, from.Active, from.Created, from.Note,
-		Address{from.Address.Street, from.Address.City, from.Address.Zip}, nil,
-	}
-	for _, item := range from.Items {
-		person.Items = append(person.Items, Item{item.Sku, item.Label, item.Quantity, item.Price})
-	}
-	return person
 }
 
 type gobHandlers struct{}
@@ -86,7 +52,7 @@ func (*gobHandlers) Echo(payload *Payload, reply *Payload) error {
 	return nil
 }
 
-func (*gobHandlers) Record(person *Person, reply *Person) error {
+func (*gobHandlers) Record(person *harness.Person, reply *harness.Person) error {
 	*reply = *person
 	return nil
 }
@@ -99,7 +65,7 @@ func (*gobHandlers) Work(task *Task, reply *Payload) error {
 
 type gobClient struct {
 	client *rpc.Client
-	person *Person
+	person *harness.Person
 }
 
 func (client gobClient) Echo(payload []byte) ([]byte, error) {
@@ -109,12 +75,12 @@ func (client gobClient) Echo(payload []byte) ([]byte, error) {
 }
 
 func (client gobClient) Record() (int, error) {
-	var reply Person
+	var reply harness.Person
 	err := client.client.Call("Bench.Record", client.person, &reply)
 	return len(reply.Items), err
 }
 
-func (client gobClient) Work(work Work, payload []byte) ([]byte, error) {
+func (client gobClient) Work(work harness.Work, payload []byte) ([]byte, error) {
 	var reply Payload
 	err := client.client.Call("Bench.Work", &Task{work, payload}, &reply)
 	return reply.Payload, err

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"sync"
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Reading the clock twice a call costs; see ../harness/src/load/closed.rs.
+// Reading the clock twice a call costs; see ../../harness/src/load/closed.rs.
 const timedOneIn = 16
 
 // closedLoop has callers that make one call after the other.

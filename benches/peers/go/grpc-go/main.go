@@ -1,3 +1,5 @@
+// gRPC, written as its quick start and examples are; beyond the defaults, windows of 4 MiB, room for
+// 10,000 streams, and workers instead of a goroutine for each call.
 package main
 
 import (
@@ -11,15 +13,18 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"peers/bench"
+	"peers/harness"
 )
+
+func main() {
+	harness.Main(map[string]harness.Peer{"grpc-go": grpcGo{}})
+}
 
 const (
 	windowBytes = 4 << 20
 	streamsMax  = 10_000
 )
 
-// grpcGo is written as its quick start and examples are; beyond the defaults, windows of 4 MiB, room
-// for 10,000 streams, and workers instead of a goroutine for each call.
 type grpcGo struct{}
 
 func (grpcGo) Serve(listening func(string)) error {
@@ -38,7 +43,7 @@ func (grpcGo) Serve(listening func(string)) error {
 	return server.Serve(listener)
 }
 
-func (grpcGo) Connect(address string) (Client, error) {
+func (grpcGo) Connect(address string) (harness.Client, error) {
 	connection, err := grpc.NewClient(
 		"passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -48,7 +53,7 @@ func (grpcGo) Connect(address string) (Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return grpcClient{bench.NewBenchClient(connection), samplePerson()}, nil
+	return grpcClient{bench.NewBenchClient(connection), bench.SamplePerson()}, nil
 }
 
 type grpcHandlers struct {
@@ -64,7 +69,7 @@ func (grpcHandlers) Record(_ context.Context, person *bench.Person) (*bench.Pers
 }
 
 func (grpcHandlers) Work(_ context.Context, task *bench.Task) (*bench.Payload, error) {
-	Work{task.Which, task.Micros}.Do()
+	harness.Work{Which: task.Which, Micros: task.Micros}.Do()
 	return &bench.Payload{Payload: task.Payload}, nil
 }
 
@@ -93,7 +98,7 @@ func (client grpcClient) Record() (int, error) {
 	return len(reply.GetItems()), err
 }
 
-func (client grpcClient) Work(work Work, payload []byte) ([]byte, error) {
+func (client grpcClient) Work(work harness.Work, payload []byte) ([]byte, error) {
 	task := &bench.Task{Which: work.Which, Micros: work.Micros, Payload: payload}
 	reply, err := client.client.Work(context.Background(), task)
 	return reply.GetPayload(), err

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ const (
 )
 
 // openLoop begins calls when their time has come, whether those before them have ended or not; see
-// ../harness/src/load/open.rs.
+// ../../harness/src/load/open.rs.
 func openLoop(callers []caller, rate float64, window time.Duration) *tally {
 	// The timers of the runtime are exact to a millisecond, those of the system to microseconds.
 	runtime.LockOSThread()

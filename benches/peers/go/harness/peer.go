@@ -1,6 +1,6 @@
-// The peers in Go: `PEER serve`, and `PEER load ADDRESS LOAD`. What it says and is told is in
-// ../harness/src/process.rs.
-package main
+// Package harness is what the peers in Go have in common, as ../../harness is for those in Rust:
+// the loads, and what a peer says and is told, which is in ../../harness/src/process.rs.
+package harness
 
 import (
 	"fmt"
@@ -27,19 +27,15 @@ type Client interface {
 	Items(count uint32, payload []byte) (uint32, error)
 }
 
-var peers = map[string]Peer{
-	"net-rpc": netRPC{},
-	"grpc-go": grpcGo{},
-}
-
-func main() {
-	if err := run(os.Args[1:]); err != nil {
+// Main is the program of one or more peers: `PEER serve`, and `PEER load ADDRESS LOAD`.
+func Main(peers map[string]Peer) {
+	if err := run(peers, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(arguments []string) error {
+func run(peers map[string]Peer, arguments []string) error {
 	if len(arguments) >= 2 {
 		peer, known := peers[arguments[0]]
 		switch {

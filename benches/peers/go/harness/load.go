@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Load is what the runner asks of a client; see ../harness/src/load.rs.
+// Load is what the runner asks of a client; see ../../harness/src/load.rs.
 type Load struct {
 	Operation   Operation `json:"operation"`
 	Bytes       int       `json:"bytes"`
