@@ -38,8 +38,9 @@ pub(crate) const OURS: &str = "ours";
 pub(crate) const OURS_OFF: &str = "ours-off";
 pub(crate) const OURS_ON: &str = "ours-on";
 pub(crate) const OURS_POOL: &str = "ours-pool";
-/// Of the others, the one that has several connections.
+/// Of the others, those with a connection for each call in flight.
 pub(crate) const VOLO_POOL: &str = "volo-pool";
+pub(crate) const KITEX_POOL: &str = "kitex-pool";
 const VARIANTS: [&str; 3] = [OURS_OFF, OURS_ON, OURS_POOL];
 
 impl Peer {
@@ -143,6 +144,27 @@ pub(crate) const PEERS: &[Peer] = &[
         what: "gRPC in Go",
         program: go("grpc-go"),
         packages: &["google.golang.org/grpc", "google.golang.org/protobuf"],
+        hello: None,
+    },
+    Peer {
+        name: "rpcx",
+        what: "rpcx in Go: raw bytes, and protobuf, over TCP",
+        program: go("rpcx"),
+        packages: &["github.com/smallnest/rpcx", "google.golang.org/protobuf"],
+        hello: None,
+    },
+    Peer {
+        name: "kitex",
+        what: "kitex in Go: Thrift, multiplexed",
+        program: go("kitex"),
+        packages: &["github.com/cloudwego/kitex", "github.com/cloudwego/netpoll"],
+        hello: None,
+    },
+    Peer {
+        name: KITEX_POOL,
+        what: "kitex in Go: Thrift, a connection for each call in flight",
+        program: go("kitex"),
+        packages: &["github.com/cloudwego/kitex", "github.com/cloudwego/netpoll"],
         hello: None,
     },
 ];
