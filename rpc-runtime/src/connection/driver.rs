@@ -75,6 +75,9 @@ enum Flushed {
     All,
     /// Everything but large bodies, of which some is written.
     Part,
+    /// Everything but what was appended meanwhile: worth a look at what has arrived first, so that it
+    /// finds company.
+    More,
     /// Everything but large bodies, which wait until the peer has read more of them.
     Held,
     /// Everything is written, and the connection is to end now.
@@ -170,6 +173,7 @@ impl<S: Side> Driver<S> {
                 Poll::Pending => match self.poll_timer(cx) {
                     Ok(true) => {}
                     Ok(false) if more => return self.yield_to_all(cx),
+                    Ok(false) if flushed == Some(Flushed::More) => {}
                     Ok(false) => return Poll::Pending,
                     Err(error) => return Poll::Ready(Closed::Protocol(error)),
                 },
@@ -207,7 +211,7 @@ impl<S: Side> Driver<S> {
         Poll::Pending
     }
 
-    /// Writes all there is, but no more than a piece of large bodies.
+    /// Writes all there is now, but no more than a piece of large bodies.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Flushed>> {
         let mut state = self.shared.lock();
         self.within_frame = state.protocol.arriving().is_within_frame();
@@ -259,8 +263,11 @@ impl<S: Side> Driver<S> {
                 }
                 Poll::Ready(Ok(())) => {
                     let outgoing = state.protocol.outgoing();
-                    if outgoing.has_chunks() && outgoing.has_turn() {
-                        return Poll::Ready(Ok(Flushed::Part));
+                    if outgoing.has_turn() {
+                        return Poll::Ready(Ok(match outgoing.has_chunks() {
+                            true => Flushed::Part,
+                            false => Flushed::More,
+                        }));
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
