@@ -27,9 +27,21 @@ async fn opened(address: &str) -> TcpStream {
     stream
 }
 
-/// A header is not believed: memory grows with the bytes that came.
+/// A length is not believed: memory grows with the bytes that came, in a frame and in pieces. (What is
+/// given in advance for pieces is only addresses until something comes.)
 #[tokio::test]
 async fn t1_announced_bodies_take_no_memory() {
+    let method = MethodId::of("Work", "swallow").number();
+    let frame = raw::request(1, 0, method, 4 << 20);
+    let mut pieces = raw::request(1, raw::MORE, method, 4);
+    pieces.extend_from_slice(&(4_u32 << 20).to_le_bytes());
+    pieces.extend_from_slice(&raw::chunk(1, 64 * 1024));
+    for announced in [frame, pieces] {
+        announced_bodies_take_no_memory(&announced).await;
+    }
+}
+
+async fn announced_bodies_take_no_memory(announced: &[u8]) {
     let builder = Server::builder().add_service(WorkServer::new(Worker));
     let server = builder.bind("tcp://127.0.0.1:0").await.unwrap();
     let address = server.uri().strip_prefix("tcp://").unwrap();
@@ -37,8 +49,7 @@ async fn t1_announced_bodies_take_no_memory() {
     let mut streams = Vec::new();
     for _ in 0..100 {
         let mut stream = opened(address).await;
-        let header = raw::request(1, 0, MethodId::of("Work", "swallow").number(), 4 << 20);
-        stream.write_all(&header).await.unwrap();
+        stream.write_all(announced).await.unwrap();
         stream.write_all(&[1]).await.unwrap();
         streams.push(stream);
     }

@@ -14,4 +14,5 @@ mod streaming {
     mod memory;
     mod pressure;
     mod strays;
+    mod watched;
 }

@@ -168,11 +168,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for Cut<R> {
         if this.left == 0 {
             return Poll::Ready(Ok(()));
         }
-        let mut part = out.take(this.left);
+        let most = this.left.min(out.remaining());
+        let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
         let polled = Pin::new(&mut this.reader).poll_read(cx, &mut part);
         let count = part.filled().len();
         this.left -= count;
-        out.set_filled(out.filled().len() + count);
+        out.advance(count);
         polled
     }
 }
@@ -190,8 +191,10 @@ pub(crate) mod raw {
 
     pub(crate) const REQUEST: u8 = 1;
     pub(crate) const CANCEL: u8 = 4;
+    pub(crate) const CHUNK: u8 = 11;
     pub(crate) const METADATA: u8 = 1;
     pub(crate) const ONEWAY: u8 = 2;
+    pub(crate) const MORE: u8 = 1 << 5;
 
     /// The header of a request that announces a body.
     pub(crate) fn request(call: u32, flags: u8, method: u32, length: u32) -> Vec<u8> {
@@ -200,6 +203,13 @@ pub(crate) mod raw {
         header.extend_from_slice(&call.to_le_bytes());
         header.extend_from_slice(&[REQUEST, flags, 0, 0]);
         header.extend_from_slice(&method.to_le_bytes());
+        header
+    }
+
+    /// The header of a piece that announces so many bytes.
+    pub(crate) fn chunk(call: u32, length: u32) -> Vec<u8> {
+        let mut header = request(call, 0, 0, length);
+        header[8] = CHUNK;
         header
     }
 
@@ -277,11 +287,12 @@ impl<R: AsyncRead + Unpin> AsyncRead for Stuck<R> {
         if this.left == 0 {
             return Poll::Pending;
         }
-        let mut part = out.take(this.left);
+        let most = this.left.min(out.remaining());
+        let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
         let polled = Pin::new(&mut this.inner).poll_read(cx, &mut part);
         let count = part.filled().len();
         this.left -= count;
-        out.set_filled(out.filled().len() + count);
+        out.advance(count);
         polled
     }
 }

@@ -1,5 +1,6 @@
 //! Messages that arrive in pieces: `[frame.pieces]`.
 
+mod advance;
 mod spare;
 
 use std::collections::HashMap;
@@ -7,6 +8,7 @@ use std::collections::hash_map::Entry;
 
 use bytes::{Bytes, BytesMut};
 
+use self::advance::Advance;
 use super::ConnectionError;
 use super::landing::Landing;
 use crate::Metadata;
@@ -30,6 +32,8 @@ struct Assembly {
     /// Absent if nobody wants the message any more.
     bytes: Option<BytesMut>,
     missing: usize,
+    /// What those bytes were given before they came.
+    advance: Option<Advance>,
 }
 
 /// What came in front of the pieces.
@@ -82,10 +86,12 @@ impl Assemblies {
         let Entry::Vacant(vacant) = self.begun.entry(head.header.call) else {
             return Err(WITHIN_PIECES);
         };
+        let (bytes, advance) = wanted.then(|| memory(length)).unzip();
         vacant.insert(Assembly {
             head,
-            bytes: wanted.then(|| spare::take(length + Landing::BEHIND_BYTES)),
+            bytes,
             missing: length,
+            advance: advance.flatten(),
         });
         self.unwanted += usize::from(!wanted);
         Ok(())
@@ -167,8 +173,11 @@ impl Assemblies {
     /// Nobody wants the message any more, but its pieces are still on their way.
     pub(super) fn ignore(&mut self, call: u32) {
         let begun = self.begun.get_mut(&call);
-        let wanted = begun.and_then(|assembly| assembly.bytes.take());
-        self.unwanted += usize::from(wanted.is_some());
+        let Some(assembly) = begun else {
+            return;
+        };
+        assembly.advance = None;
+        self.unwanted += usize::from(assembly.bytes.take().is_some());
     }
 
     /// No further piece of this message will come, or none is to be noticed.
@@ -180,6 +189,18 @@ impl Assemblies {
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Memory for a message of this length: all of it, or what is to [`grow`] as the message comes.
+fn memory(length: usize) -> (BytesMut, Option<Advance>) {
+    let capacity = length + Landing::BEHIND_BYTES;
+    let spare = spare::take(capacity);
+    // What is short is given whole anyway, as soon as any of it is here.
+    if spare.capacity() > 0 || length <= CHUNK_BYTES {
+        return (spare, None);
+    }
+    let granted = Advance::grant(capacity);
+    granted.map_or((spare, None), |(bytes, advance)| (bytes, Some(advance)))
 }
 
 /// How much fits in, with what is read behind it.

@@ -474,7 +474,7 @@ fn a_message_in_pieces_has_to_make_progress() {
 }
 
 #[test]
-fn t1_a_length_alone_allocates_nothing() {
+fn t1_messages_that_have_begun_hold_no_buffer() {
     // [frame.pieces] [frame.memory]: covered for each call of the connection at once.
     let mut pair = Pair::open();
     for call in 1..=1000 {

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 
 /// How much one read takes at the most.
-pub(super) const READ_BYTES: usize = 64 * 1024;
+pub(super) const READ_BYTES: usize = 32 * 1024;
 
 thread_local! {
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };

@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 
 pub(crate) use self::closed::Closed;
 use self::ending::Ending;
-use self::input::ReadTurn;
+use self::input::{Reach, ReadTurn};
 use self::stall::Stall;
 use super::{Protocol, Shared, poll_write_all};
 use crate::clock;
@@ -95,8 +95,8 @@ pub(crate) struct Driver<S: Side> {
     stash: Vec<u8>,
     /// The rest of a frame is still to come, as was seen before the last flush.
     within_frame: bool,
-    /// What was read last landed where it belongs: what comes next is likely to be of its kind.
-    landed: bool,
+    /// How much is read next, unless it is known where it belongs.
+    reach: Reach,
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing of what waits to be written.
     stall: Option<Stall>,
@@ -119,7 +119,7 @@ impl<S: Side> Driver<S> {
             yielded: false,
             stash: Vec::new(),
             within_frame: false,
-            landed: false,
+            reach: Reach::default(),
             timer: None,
             stall: None,
             ending: None,

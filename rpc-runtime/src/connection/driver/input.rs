@@ -19,11 +19,43 @@ pub(super) struct ReadTurn {
     woke: bool,
 }
 
+/// How much is read at once of what is not known yet.
+///
+/// The head of a long message tells where the rest of it belongs; what was read with the head is copied
+/// there. So little is read at first, and behind what has landed, and more only where much comes that
+/// is short.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach(usize);
+
+impl Reach {
+    /// By so much it grows when a read has filled it.
+    const GROWTH: usize = 8;
+
+    /// Behind something that has landed, with which so much of what follows was read.
+    const fn behind(bytes: usize) -> Self {
+        let mut reach = Self(Landing::BEHIND_BYTES);
+        reach.note_read(bytes);
+        reach
+    }
+
+    #[inline]
+    const fn note_read(&mut self, bytes: usize) {
+        if bytes == self.0 && self.0 < buffer::READ_BYTES {
+            self.0 *= Self::GROWTH;
+        }
+    }
+}
+
+impl Default for Reach {
+    /// A short message, or the head of a long one and little of its body.
+    fn default() -> Self {
+        Self(512)
+    }
+}
+
 impl<S: Side> Driver<S> {
     /// So much of a frame has to be missing to be read to where it belongs.
-    const LANDING_BYTES_MIN: usize = 4 * 1024;
-    /// What is read behind something that landed: the headers of what is next, and little of its body.
-    const HEAD_BYTES: usize = 512;
+    const LANDING_BYTES_MIN: usize = 15 * 1024;
     /// What is read before somebody who was woken by it has a turn: some microseconds' worth.
     const TURN_BYTES: usize = 128 * 1024;
 
@@ -40,12 +72,7 @@ impl<S: Side> Driver<S> {
         if let Some(landing) = self.landing() {
             return self.poll_landing(landing, turn, cx);
         }
-        // What lies behind a long message is more often than not the head of the next.
-        let most = if self.landed {
-            Self::HEAD_BYTES
-        } else {
-            buffer::READ_BYTES
-        };
+        let Reach(most) = self.reach;
         buffer::with(|buffer| {
             let mut read = ReadBuf::new(&mut buffer[..most]);
             match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
@@ -55,8 +82,8 @@ impl<S: Side> Driver<S> {
                     Poll::Ready(Err(Closed::EndOfStream))
                 }
                 Poll::Ready(Ok(())) => {
-                    self.landed = false;
                     turn.bytes += read.filled().len();
+                    self.reach.note_read(read.filled().len());
                     Poll::Ready(self.process(read.filled(), turn, cx))
                 }
             }
@@ -85,7 +112,7 @@ impl<S: Side> Driver<S> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
             Poll::Ready(Ok(0)) => Poll::Ready(Err(Closed::EndOfStream)),
             Poll::Ready(Ok(bytes)) => {
-                self.landed = true;
+                self.reach = Reach::behind(behind.len());
                 turn.bytes += bytes;
                 Poll::Ready(self.process(&behind, turn, cx))
             }
