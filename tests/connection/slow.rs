@@ -2,31 +2,41 @@
 
 use std::time::Duration;
 
-use rpc::{Channel, Server, Status};
+use rpc::{Bytes, Channel, Server, Status};
 
 use crate::common::soon;
 
-/// The task that handles a call which computes for so long.
-async fn task(channel: &Channel, millis: u64) -> String {
-    let arguments = (&millis,);
-    soon(channel.call("Task.of", &arguments)).await.unwrap()
+/// A client that sends something along with each call.
+struct Caller {
+    channel: Channel,
+    ballast: Bytes,
+}
+
+impl Caller {
+    /// The task that handles a call which computes for so long.
+    async fn task(&self, millis: u64) -> String {
+        let arguments = (&millis, &self.ballast);
+        soon(self.channel.call("Task.of", &arguments))
+            .await
+            .unwrap()
+    }
 }
 
 /// True if three calls in a row, of which none computes, are handled by one task: their
 /// connection's.
-async fn is_handled_in_place(channel: &Channel) -> bool {
-    let first = task(channel, 0).await;
+async fn is_handled_in_place(caller: &Caller) -> bool {
+    let first = caller.task(0).await;
     let mut same = true;
     for _ in 0..2 {
-        same &= task(channel, 0).await == first;
+        same &= caller.task(0).await == first;
     }
     same
 }
 
 /// Calls that do not compute are handled in place soon; one that was interrupted may seem to.
-async fn until_handled_in_place(channel: &Channel) {
+async fn until_handled_in_place(caller: &Caller) {
     let mut calls = 0;
-    while !is_handled_in_place(channel).await {
+    while !is_handled_in_place(caller).await {
         calls += 3;
         assert!(calls < 300, "it is taken for slow for ever");
     }
@@ -34,7 +44,14 @@ async fn until_handled_in_place(channel: &Channel) {
 
 #[tokio::test]
 async fn a_method_that_became_quick_is_handled_in_place_again_however_busy_the_threads_are() {
-    let handler = |(millis,): (u64,)| async move {
+    // [frame.pieces]: the handler of what is long has nothing to do before all of it is here.
+    for ballast in [0, 100_000] {
+        becomes_slow_and_quick_again(Bytes::from(vec![7; ballast])).await;
+    }
+}
+
+async fn becomes_slow_and_quick_again(ballast: Bytes) {
+    let handler = |(millis, _): (u64, Bytes)| async move {
         // Stands for a computation: the handler does not let others run.
         std::thread::sleep(Duration::from_millis(millis));
         Ok::<_, Status>(format!("{:?}", tokio::task::try_id()))
@@ -42,11 +59,12 @@ async fn a_method_that_became_quick_is_handled_in_place_again_however_busy_the_t
     let server = Server::builder().add_function("Task.of", handler);
     let server = server.bind("tcp://127.0.0.1:0").await.unwrap();
     let channel = Channel::connect(server.uri()).await.unwrap();
-    until_handled_in_place(&channel).await;
+    let caller = Caller { channel, ballast };
+    until_handled_in_place(&caller).await;
     for _ in 0..20 {
-        task(&channel, 2).await;
+        caller.task(2).await;
     }
-    assert!(!is_handled_in_place(&channel).await, "it is slow");
+    assert!(!is_handled_in_place(&caller).await, "it is slow");
     // Whatever is spawned waits for its turn at least this long.
     let busy = tokio::spawn(async {
         loop {
@@ -54,6 +72,6 @@ async fn a_method_that_became_quick_is_handled_in_place_again_however_busy_the_t
             tokio::task::yield_now().await;
         }
     });
-    until_handled_in_place(&channel).await;
+    until_handled_in_place(&caller).await;
     busy.abort();
 }

@@ -2,6 +2,7 @@
 
 mod deferred;
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ pub(crate) struct Running {
     /// Absent once the call is answered.
     task: Option<Task>,
     timing: Timing,
-    /// The handler waits for a task of its own before its first poll.
+    /// The handler waits for its first poll: until its arguments are here, or for a task of its own.
     queued: bool,
 }
 
@@ -145,7 +146,9 @@ impl Running {
             shift.end(method, timed, expire(&responder));
             return Started::Over;
         }
-        let queued = cx.is_some() && method.counters.first_poll_is_slow();
+        // Without its arguments, a handler has nothing to do.
+        let is_early = later.is_some() && !router.intercepts();
+        let queued = cx.is_some() && (is_early || method.counters.first_poll_is_slow());
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
         // Out here, so that what panics is dropped apart from its panic.
@@ -187,6 +190,19 @@ impl Running {
                 over(method, shift, timed, answered)
             }
         }
+    }
+}
+
+impl Running {
+    /// True if it is known to compute for long before it first waits.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.method.counters.first_poll_is_slow()
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
     }
 }
 

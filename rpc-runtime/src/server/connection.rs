@@ -325,7 +325,7 @@ impl Side for ServerSide {
                     let Some(event) = event else {
                         return Ok(progress);
                     };
-                    progress.woke |= self.conversation.act(shared, event);
+                    progress.woke |= self.conversation.act(shared, event, cx);
                     shift.pause();
                     state = shared.lock();
                     continue;

@@ -1,10 +1,13 @@
 //! Starts the calls that come on a connection.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
+use bytes::Bytes;
 use rpc_core::connection::{CallId, PlainRequests, Replies, ServerEvent, ServerRequest};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Deadline, MethodId, Status};
@@ -32,8 +35,14 @@ pub(super) struct Conversation {
 impl Conversation {
     /// Acts on whatever else than a request has come; true if a task was woken.
     #[cold]
-    pub(super) fn act(&mut self, shared: &ServerShared, event: ServerEvent<'_, Parked>) -> bool {
+    pub(super) fn act(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        event: ServerEvent<'_, Parked>,
+        cx: &mut Context<'_>,
+    ) -> bool {
         match event {
+            ServerEvent::Body(call, body) => go_on(shared, call, body, cx),
             ServerEvent::Cancelled(parked) => parked.stop(),
             ServerEvent::Opened { codec } => {
                 self.ticket.note_hello();
@@ -88,7 +97,13 @@ impl Conversation {
         match Running::start(router, method, start, shift, Some(cx)) {
             Started::Over => self.frame.clear(),
             Started::Waits(running) => {
-                self::park(shared, call, parked.unwrap_or_else(park), running);
+                let mut parked = parked.unwrap_or_else(park);
+                if request.more && !router.intercepts() {
+                    parked.early = Some(Box::new(running));
+                    self::keep(shared, call, parked);
+                } else {
+                    self::park(shared, call, parked, running);
+                }
             }
         }
     }
@@ -157,16 +172,41 @@ impl Conversation {
 
 /// Gives a handler that has to wait a task of its own.
 fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Running) {
-    {
-        let serving = &mut shared.lock().protocol;
-        serving.inline = None;
-        let deadline = parked.deadline;
-        if parked.oneway {
-            serving.core.park_oneway(call, deadline, parked);
-        } else {
-            serving.core.park(call, deadline, parked);
-        }
+    keep(shared, call, parked);
+    spawn(shared, call, running);
+}
+
+fn keep(shared: &ServerShared, call: CallId, parked: Parked) {
+    let serving = &mut shared.lock().protocol;
+    serving.inline = None;
+    let deadline = parked.deadline;
+    if parked.oneway {
+        serving.core.park_oneway(call, deadline, parked);
+    } else {
+        serving.core.park(call, deadline, parked);
     }
+}
+
+/// The arguments of a call are here that has waited for them: its handler is polled here, and its answer
+/// goes with the report that they were read.
+fn go_on(shared: &Arc<ServerShared>, call: CallId, body: Bytes, cx: &mut Context<'_>) {
+    let (mut running, is_slow) = {
+        let serving = &mut shared.lock().protocol;
+        let parked = serving.core.parked(call);
+        let Some(running) = parked.and_then(|parked| parked.take_body(body)) else {
+            return;
+        };
+        let is_slow = running.is_slow();
+        serving.inline = (!is_slow).then_some(call);
+        (running, is_slow)
+    };
+    if is_slow || Pin::new(&mut *running).poll(cx).is_pending() {
+        shared.lock().protocol.inline = None;
+        spawn(shared, call, *running);
+    }
+}
+
+fn spawn(shared: &ServerShared, call: CallId, running: Running) {
     let task = tokio::spawn(running);
     // The call may be answered already. Only the driver cancels, and it is here.
     if let Some(parked) = shared.lock().protocol.core.parked(call) {

@@ -14,6 +14,7 @@ use super::connection::{ServerShared, Serving};
 use super::orphans::Orphan;
 use crate::clock;
 use crate::connection::Carrier;
+use crate::dispatch::Running;
 use crate::stream::{Downlink, Inbox, InboxWriter, Receiver};
 
 /// What a connection keeps for a call that was not answered at once.
@@ -26,6 +27,8 @@ pub(super) struct Parked {
     pub(super) deadline: Option<Instant>,
     /// Where the arguments go that are on their way.
     body: Option<oneshot::Sender<Bytes>>,
+    /// The handler that has nothing to do before they are here.
+    pub(super) early: Option<Box<Running>>,
     /// Where the items behind the request go.
     inbox: Option<InboxWriter>,
     /// The task that sends the items behind the reply, while it waits for credit.
@@ -64,6 +67,15 @@ impl Parked {
         receiver
     }
 
+    /// The arguments are here; gives the handler that has waited for them.
+    pub(super) fn take_body(&mut self, body: Bytes) -> Option<Box<Running>> {
+        if let Some(sender) = self.body.take() {
+            // Whoever does not wait any more has ended the call.
+            let _ = sender.send(body);
+        }
+        self.early.take()
+    }
+
     pub(super) fn receive_items(
         &mut self,
         shared: &Arc<ServerShared>,
@@ -82,14 +94,6 @@ pub(super) fn handle_stream_event(shared: &ServerShared, event: ServerEvent<'_, 
     let woken = {
         let core = &mut shared.lock().protocol.core;
         match event {
-            ServerEvent::Body(call, body) => {
-                let sender = core.parked(call).and_then(|parked| parked.body.take());
-                if let Some(sender) = sender {
-                    // Whoever does not wait any more has ended the call.
-                    let _ = sender.send(body);
-                }
-                None
-            }
             ServerEvent::Items(call, items) => {
                 let inbox = core.parked(call).and_then(|parked| parked.inbox.as_ref());
                 inbox.and_then(|inbox| inbox.push(items))
