@@ -10,6 +10,7 @@ mod call;
 mod connection;
 mod dialer;
 mod glance;
+mod letterbox;
 mod near;
 mod opening;
 mod options;

@@ -14,7 +14,7 @@ mod streams;
 mod turns;
 
 pub(crate) use driver::{Closed, Driver, Progress, Side};
-pub(crate) use lock::MutexGuard;
+pub(crate) use lock::{AtomicState, MutexGuard};
 pub(crate) use streams::{Carrier, Flush};
 pub(crate) use turns::Turns;
 
@@ -231,6 +231,13 @@ enum AloneFlush {
 }
 
 impl<P: Protocol> State<P> {
+    /// True if the driver is about to flush, and to look at the time before it sleeps: appending is
+    /// enough.
+    #[inline]
+    pub(crate) const fn is_attended(&self) -> bool {
+        self.armed && self.driver_is_due
+    }
+
     /// Starts the timeout of a new call, unless the driver is about to do it for all that begin
     /// meanwhile: asking for the time costs as much as a tenth of a call.
     #[inline]

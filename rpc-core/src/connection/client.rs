@@ -184,11 +184,10 @@ impl<T> ClientConnection<T> {
         data: T,
         body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
     ) -> Result<CallId, StartError> {
-        self.start_call_with(head, |_| data, body)
+        self.start_call_with(head, || data, body)
     }
 
-    /// As [`start_call`](Self::start_call), with `data` made for the slot that the call takes. No two
-    /// open calls have the same, and the one that was freed last is taken first.
+    /// As [`start_call`](Self::start_call), with `data` made only once the request is encoded.
     ///
     /// # Errors
     /// The call was not sent; see [`StartError`].
@@ -196,7 +195,7 @@ impl<T> ClientConnection<T> {
     pub fn start_call_with<F: Into<Encoded>>(
         &mut self,
         head: RequestHead<'_>,
-        data: impl FnOnce(usize) -> T,
+        data: impl FnOnce() -> T,
         body: impl FnOnce(&mut Vec<u8>) -> Result<F, CodecError>,
     ) -> Result<CallId, StartError> {
         if !self.accepts_calls() {

@@ -89,7 +89,7 @@ impl<T> Slots<T> {
 
     /// Opens the call that [`next_id`](Self::next_id) announced.
     #[inline(always)]
-    pub(super) fn insert(&mut self, id: CallId, terms: Terms, data: impl FnOnce(usize) -> T) {
+    pub(super) fn insert(&mut self, id: CallId, terms: Terms, data: impl FnOnce() -> T) {
         let popped = self.free.pop();
         let index = self.index(id.wire());
         debug_assert_eq!(popped, Some(index as u32), "no other call began in between");
@@ -101,7 +101,7 @@ impl<T> Slots<T> {
                 id,
                 open: true,
                 terms,
-                data: data(index),
+                data: data(),
             });
         }
         self.last = id.0;
@@ -200,22 +200,20 @@ impl<T> Slots<T> {
         Some((entry.data, entry.open))
     }
 
-    /// Frees the slot of a call that is not open any more, without moving what it holds; false if
-    /// there is no such call.
+    /// Frees the slot of a call that is not open any more, without moving what it holds.
     #[inline]
-    pub(super) fn discard(&mut self, id: CallId) -> bool {
+    pub(super) fn discard(&mut self, id: CallId) {
         let index = self.index(id.wire());
         let Some(slot) = self.entries.get_mut(index) else {
-            return false;
+            return;
         };
-        let is_over = slot
+        if slot
             .as_ref()
-            .is_some_and(|entry| entry.id == id && !entry.open);
-        if is_over {
+            .is_some_and(|entry| entry.id == id && !entry.open)
+        {
             *slot = None;
             self.free.push(index as u32);
         }
-        is_over
     }
 
     /// Closes every open call with an id above `last`, in order of slots.
@@ -267,7 +265,7 @@ mod tests {
             deadline: None,
             request_end: 0,
         };
-        slots.insert(id, terms, |_| data);
+        slots.insert(id, terms, || data);
         id
     }
 

@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use rpc_core::codec::{CodecError, leaving_out};
-use rpc_core::connection::{CallId, RequestHead, StartError};
+use rpc_core::connection::{RequestHead, StartError};
 use rpc_core::wire::Encoded;
 use rpc_core::{Deadline, MethodId, Status};
 
 use super::call::{Encode, Outbound};
 use super::connection::{Client, Connection};
-use super::pickup::{Picked, poll_answer};
-use super::slot::{Answer, Entry, Failure, RawReply, ShortReply};
+use super::pickup::{Pending, Picked, poll_answer};
+use super::slot::{Answer, Entry, Failure, RawReply};
 use super::streams;
 use super::waiters::Ticket;
 use crate::clock;
@@ -101,7 +101,7 @@ enum Stage {
     /// Not sent. With a ticket while waiting for room.
     New(Option<Ticket>),
     /// Sent; the slot is held.
-    Sent(CallId),
+    Sent(Pending),
     Done,
 }
 
@@ -181,7 +181,7 @@ impl<'a> Attempt<'a> {
         match started {
             Ok(Some(started)) => {
                 self.has_items = started.has_items;
-                self.stage = Stage::Sent(started.call);
+                self.stage = Stage::Sent(started.pending);
                 Poll::Pending
             }
             Ok(None) => Poll::Ready(Ok(RawReply::empty())),
@@ -222,12 +222,14 @@ impl<'a> Attempt<'a> {
     }
 
     #[inline]
-    fn poll_answer(&mut self, call: CallId, cx: &mut Context<'_>) -> Poll<Answer> {
-        let mut short = ShortReply::EMPTY;
-        let picked = ready!(poll_answer(self.connection, call, cx, &mut short));
+    fn poll_answer(&mut self, pending: Pending, cx: &mut Context<'_>) -> Poll<Answer> {
+        let picked = match pending.take_short(self.connection) {
+            Some(short) => Picked::Short(short),
+            None => ready!(poll_answer(self.connection, pending, cx)),
+        };
         self.stage = Stage::Done;
         Poll::Ready(match picked {
-            Picked::Short => Ok(short.into()),
+            Picked::Short(short) => Ok(short.into()),
             Picked::Reply(reply) => Ok(reply),
             Picked::Failure(failure, deadline) => {
                 self.head.deadline = deadline;
@@ -239,7 +241,7 @@ impl<'a> Attempt<'a> {
 
 /// A request that was appended.
 pub(super) struct Started {
-    pub(super) call: CallId,
+    pub(super) pending: Pending,
     /// What was taken of its stream cannot be sent again.
     pub(super) has_items: bool,
 }
@@ -261,14 +263,18 @@ pub(super) fn start(
         source = captured;
         Ok(Encoded::new(follows(source.is_some()), parts))
     };
-    let spares = &mut client.spares;
-    let entry = |slot| Entry::new(slot, spares.take(slot, cx.waker()));
+    let mut letterbox = 0;
+    let entry = || {
+        letterbox = client.lender.lend();
+        Entry::new(letterbox, client.spares.take(letterbox, cx.waker()))
+    };
     let call = client.core.start_call_with(*head, entry, encode)?;
     let has_items = source.is_some();
     if let Some(source) = source {
         streams::upload(connection, client, call, source);
     }
-    Ok(Started { call, has_items })
+    let pending = Pending { call, letterbox };
+    Ok(Started { pending, has_items })
 }
 
 /// Sees to it that what was appended is written.
@@ -278,6 +284,9 @@ pub(super) fn flush(
     mut state: MutexGuard<'_, State<Client>>,
     timed: bool,
 ) {
+    if state.is_attended() {
+        return;
+    }
     state.anchor_soon();
     let alone = state.protocol.core.open_calls() <= 1;
     if alone || timed {
@@ -288,13 +297,20 @@ pub(super) fn flush(
 }
 
 /// Gives up a call that was sent, or a place in line.
-pub(super) fn give_up(connection: &Connection, call: Option<CallId>, ticket: Option<Ticket>) {
+pub(super) fn give_up(connection: &Connection, call: Option<Pending>, ticket: Option<Ticket>) {
     let mut state = connection.shared.lock();
     let client = &mut state.protocol;
     if let Some(ticket) = ticket {
         client.waiters.leave(ticket);
     }
-    let slot = call.and_then(|call| client.core.release(call));
+    let entry = call.and_then(|Pending { call, letterbox }| {
+        let entry = client.release(call);
+        if entry.is_none() {
+            // It was answered, and nobody came for the reply.
+            client.lender.take_back(letterbox);
+        }
+        entry
+    });
     let next = client.next_waiter();
     if client.core.outgoing().is_empty() {
         // A cancel may have to wait for its turn.
@@ -304,7 +320,7 @@ pub(super) fn give_up(connection: &Connection, call: Option<CallId>, ticket: Opt
         connection.shared.flush_soon(state, alone);
     }
     // Outside of the lock: dropping a waker may run a task's destructor.
-    drop(slot);
+    drop(entry);
     if let Some(next) = next {
         next.wake();
     }
@@ -342,7 +358,7 @@ impl Future for Attempt<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         match self.stage {
             Stage::New(ticket) => self.poll_send(ticket, cx),
-            Stage::Sent(call) => self.poll_answer(call, cx),
+            Stage::Sent(pending) => self.poll_answer(pending, cx),
             Stage::Done => Poll::Pending,
         }
     }

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::glance::{Hearing, Reports};
+use super::letterbox::{Lender, Letterboxes};
 use super::slot::Entry;
 use super::waiters::{Waiters, earlier};
 use super::woken::{Spares, Woken};
@@ -25,6 +26,8 @@ pub(super) use side::ClientSide;
 /// An open connection. Dropping it closes it, and ends the calls that are still open.
 pub(crate) struct Connection {
     pub(super) shared: Arc<Shared<Client>>,
+    /// Where short replies are.
+    pub(super) letterboxes: Arc<Letterboxes>,
     pub(super) peer: Peer,
     pub(super) codec: Codec,
     /// Where tasks run that send streams.
@@ -36,6 +39,8 @@ pub(crate) struct Connection {
 pub(super) struct Client {
     pub(super) core: ClientConnection<Entry>,
     pub(super) waiters: Waiters,
+    /// Lends the letterboxes of the connection.
+    pub(super) lender: Lender,
     /// For the next calls of those who were answered.
     pub(super) spares: Spares,
     turns: Turns,
@@ -78,6 +83,7 @@ impl Connection {
         let client = Client {
             core: ClientConnection::new(config, started),
             waiters: Waiters::default(),
+            lender: Lender::default(),
             spares: Spares::default(),
             turns: Turns::default(),
             early: Vec::new(),
@@ -88,6 +94,7 @@ impl Connection {
             watcher: None,
             reports: Reports::to(hearing),
         };
+        let letterboxes = client.lender.letterboxes();
         let shared = Arc::new(Shared::new(client, writer));
         let (sender, opened) = oneshot::channel();
         let side = ClientSide {
@@ -99,6 +106,7 @@ impl Connection {
         let driver = Driver::new(shared.clone(), side, reader);
         let connection = Self {
             shared,
+            letterboxes,
             peer,
             codec,
             runtime: Handle::try_current().ok(),
@@ -201,6 +209,13 @@ impl Client {
     pub(super) fn next_waiter(&mut self) -> Option<Waker> {
         let front = self.waiters.front()?;
         self.has_room().then_some(front)
+    }
+
+    /// Forgets a call and takes its letterbox back; gives what was kept for it.
+    pub(super) fn release(&mut self, call: CallId) -> Option<Entry> {
+        let entry = self.core.release(call)?;
+        self.lender.take_back(entry.letterbox);
+        Some(entry)
     }
 
     /// Ends every call; gives the callers to wake.

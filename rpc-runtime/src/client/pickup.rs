@@ -1,4 +1,4 @@
-//! How a caller takes its answer out of its slot.
+//! How a caller takes its answer.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,95 +7,76 @@ use std::time::Instant;
 use rpc_core::Status;
 use rpc_core::connection::CallId;
 
-use super::connection::{Client, Connection};
+use super::connection::Connection;
 use super::slot::{Entry, Failure, RawReply, ShortReply, Slot};
 use super::streams;
-use crate::connection::{MutexGuard, State};
 
-/// What a caller took out of its slot.
+/// A call that was sent, and what it holds on its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) call: CallId,
+    pub(super) letterbox: u32,
+}
+
+impl Pending {
+    /// Takes the reply, and ends the call, if it is a short one and has come.
+    #[inline]
+    pub(super) fn take_short(self, connection: &Connection) -> Option<ShortReply> {
+        connection.letterboxes.take(self.letterbox)
+    }
+}
+
+/// What a caller was given.
 pub(super) enum Picked {
-    /// A short message, which was copied out.
-    Short,
+    Short(ShortReply),
     Reply(RawReply),
     /// With the deadline that the call was held to.
     Failure(Failure, Option<Instant>),
 }
 
-/// Takes the answer to a call, which is over then.
-#[inline]
+/// Takes the answer to a call, which is over then, if its letterbox was empty.
+#[inline(never)]
 pub(super) fn poll_answer(
     connection: &Arc<Connection>,
-    call: CallId,
+    Pending { call, letterbox }: Pending,
     cx: &Context<'_>,
-    short: &mut ShortReply,
 ) -> Poll<Picked> {
     let mut state = connection.shared.lock();
     let client = &mut state.protocol;
-    match client.core.data(call) {
-        Some(Entry {
-            caller: Some(waker),
-            ..
-        }) => {
-            waker.clone_from(cx.waker());
-            return Poll::Pending;
-        }
-        Some(Entry {
-            slot: Slot::Short(message),
-            streams: None,
-            ..
-        }) => *short = *message,
-        _ => return poll_long_answer(connection, state, call, short),
+    let Some(entry) = client.core.data(call) else {
+        // The reply came in between.
+        drop(state);
+        let short = connection.letterboxes.take(letterbox);
+        return Poll::Ready(short.map_or_else(gone, Picked::Short));
+    };
+    if let Entry {
+        caller: Some(waker),
+        ..
+    } = entry
+    {
+        waker.clone_from(cx.waker());
+        return Poll::Pending;
     }
-    client.core.discard(call);
-    let next = client.next_waiter();
+    if entry.streams.is_some()
+        && let Some((answer, inbox)) = entry.take_streaming_reply()
+    {
+        drop(state);
+        let items = streams::receiver(connection, call, inbox);
+        return Poll::Ready(match answer {
+            Ok(reply) => Picked::Reply(reply.with_items(items)),
+            Err(failure) => Picked::Failure(failure, None),
+        });
+    }
+    let deadline = match entry.slot {
+        Slot::Failed(_) => client.core.deadline(call),
+        _ => None,
+    };
+    let entry = client.release(call);
     drop(state);
-    if let Some(next) = next {
-        next.wake();
-    }
-    Poll::Ready(Picked::Short)
-}
-
-/// Takes an answer that is more than a short message.
-fn poll_long_answer(
-    connection: &Arc<Connection>,
-    mut state: MutexGuard<'_, State<Client>>,
-    call: CallId,
-    short: &mut ShortReply,
-) -> Poll<Picked> {
-    let client = &mut state.protocol;
-    let mut deadline = None;
-    if let Some(entry) = client.core.data(call) {
-        if entry.streams.is_some()
-            && let Some((answer, inbox)) = entry.take_streaming_reply()
-        {
-            drop(state);
-            let items = streams::receiver(connection, call, inbox);
-            return Poll::Ready(match answer {
-                Ok(reply) => Picked::Reply(reply.with_items(items)),
-                Err(failure) => Picked::Failure(failure, None),
-            });
-        }
-        if let Slot::Answered(Err(_)) = entry.slot {
-            deadline = client.core.deadline(call);
-        }
-    }
-    let entry = client.core.release(call);
-    let next = client.next_waiter();
-    drop(state);
-    if let Some(next) = next {
-        next.wake();
-    }
-    Poll::Ready(match entry {
-        Some(entry) => match entry.slot {
-            Slot::Answered(Ok(reply)) => Picked::Reply(reply),
-            Slot::Answered(Err(failure)) => Picked::Failure(failure, deadline),
-            Slot::Short(message) => {
-                *short = message;
-                Picked::Short
-            }
-            Slot::Waiting | Slot::Streaming => gone(),
-        },
-        None => gone(),
+    Poll::Ready(match entry.map(|entry| entry.slot) {
+        Some(Slot::Replied(reply)) => Picked::Reply(reply.into()),
+        Some(Slot::Failed(failure)) => Picked::Failure(failure, deadline),
+        Some(Slot::Waiting | Slot::Streaming) | None => gone(),
     })
 }
 

@@ -295,10 +295,11 @@ async fn leave_no_place_taken(connection: &Arc<Connection>) {
     assert_eq!(in_flight, 0, "places");
 }
 
-/// All slots are free, and so is the line.
+/// All slots and letterboxes are free, and so is the line.
 fn nobody_is_left(connection: &Connection) {
     let mut state = connection.shared.lock();
     let client = &mut state.protocol;
     assert_eq!(client.core.open_calls(), 0, "open calls");
+    assert_eq!(client.lender.lent(), 0, "letterboxes");
     assert!(client.waiters.front().is_none(), "a caller in line");
 }

@@ -6,16 +6,12 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use rpc_core::connection::Reply;
-use rpc_core::wire::Body;
 use rpc_core::{Metadata, Status};
 use tokio::task::AbortHandle;
 
+use super::letterbox::Lender;
 use super::woken::Woken;
 use crate::stream::{Inbox, InboxWriter, Receiver};
-
-/// Replies up to this length are copied into the slot: no allocation, and the caller decodes them
-/// in its own task.
-const INLINE_BYTES: usize = 48;
 
 /// What a connection keeps for a call from request to the end.
 #[derive(Debug)]
@@ -23,8 +19,8 @@ pub(super) struct Entry {
     pub(super) slot: Slot,
     /// Whom to wake; present while the slot waits.
     pub(super) caller: Option<Waker>,
-    /// Where it is in the table of the connection, or was when the call began.
-    index: usize,
+    /// Where a short reply goes instead.
+    pub(super) letterbox: u32,
     /// The streams of the call, if it has any.
     pub(super) streams: Option<Box<CallStreams>>,
 }
@@ -34,12 +30,19 @@ pub(super) struct Entry {
 pub(super) enum Slot {
     /// There is no answer yet.
     Waiting,
-    /// A reply that is nothing but a short message.
-    Short(ShortReply),
-    /// The answer.
-    Answered(Answer),
+    /// The reply.
+    Replied(LongReply),
+    /// Why there is none.
+    Failed(Failure),
     /// The answer was picked up, and items follow it.
     Streaming,
+}
+
+/// A reply that is more than a short message.
+#[derive(Debug)]
+pub(super) struct LongReply {
+    pub(super) metadata: Metadata,
+    pub(super) body: Bytes,
 }
 
 /// The streams of one call.
@@ -67,45 +70,44 @@ impl Drop for Upload {
 
 impl Entry {
     #[inline]
-    pub(super) fn new(index: usize, caller: Waker) -> Self {
+    pub(super) fn new(letterbox: u32, caller: Waker) -> Self {
         Self {
             slot: Slot::Waiting,
             caller: Some(caller),
-            index,
+            letterbox,
             streams: None,
         }
     }
 
-    /// Puts a reply in that is nothing but a message; adds whom to wake to `woken`.
+    /// Hands over a reply that is nothing but a message; adds whom to wake to `woken`. True if that is
+    /// the end of the call: nothing of it is left here.
     #[inline]
-    pub(super) fn reply(&mut self, message: &[u8], woken: &mut Woken) {
+    pub(super) fn reply(&mut self, message: &[u8], lender: &Lender, woken: &mut Woken) -> bool {
         if self.streams.is_some() {
             woken.others.extend(self.end(Ok(())));
         }
-        if message.len() > INLINE_BYTES {
-            let reply = RawReply {
+        let Some(caller) = self.caller.take() else {
+            return false;
+        };
+        woken.push_caller(self.letterbox, caller);
+        let is_put = lender.put(self.letterbox, message);
+        if !is_put {
+            self.slot = Slot::Replied(LongReply {
                 metadata: Metadata::new(),
-                body: ReplyBody::Shared(Bytes::copy_from_slice(message)),
-                items: None,
-            };
-            if let Some(caller) = self.answer(Ok(reply)) {
-                woken.push_caller(self.index, caller);
-            }
-        } else if let Some(caller) = self.caller.take() {
-            // Written where it stays.
-            self.slot = Slot::Short(ShortReply::EMPTY);
-            if let Slot::Short(short) = &mut self.slot {
-                short.put(message);
-            }
-            woken.push_caller(self.index, caller);
+                body: Bytes::copy_from_slice(message),
+            });
         }
+        is_put
     }
 
     /// Puts the answer in, and gives the caller to wake.
     #[inline]
-    pub(super) fn answer(&mut self, answer: Answer) -> Option<Waker> {
+    pub(super) fn answer(&mut self, answer: Result<LongReply, Failure>) -> Option<Waker> {
         let caller = self.caller.take()?;
-        self.slot = Slot::Answered(answer);
+        self.slot = match answer {
+            Ok(reply) => Slot::Replied(reply),
+            Err(failure) => Slot::Failed(failure),
+        };
         Some(caller)
     }
 
@@ -119,7 +121,7 @@ impl Entry {
     }
 
     /// Ends the streams that do not outlive an answer; gives whom to wake.
-    pub(super) fn note_answer(&mut self, answer: &Answer) -> Option<Waker> {
+    pub(super) fn note_answer(&mut self, answer: &Result<LongReply, Failure>) -> Option<Waker> {
         match answer {
             Err(failure) => self.end(Err(failure.status.clone())),
             // Items follow; both sides may go on.
@@ -132,8 +134,9 @@ impl Entry {
     pub(super) fn take_streaming_reply(&mut self) -> Option<(Answer, Arc<Inbox>)> {
         let reader = self.streams.as_mut()?.reader.take()?;
         match std::mem::replace(&mut self.slot, Slot::Streaming) {
-            Slot::Answered(answer) => Some((answer, reader)),
-            Slot::Waiting | Slot::Short(_) | Slot::Streaming => None,
+            Slot::Replied(reply) => Some((Ok(reply.into()), reader)),
+            Slot::Failed(failure) => Some((Err(failure), reader)),
+            Slot::Waiting | Slot::Streaming => None,
         }
     }
 
@@ -142,34 +145,35 @@ impl Entry {
     }
 }
 
-/// A reply that is nothing but a short message.
+/// A reply that is nothing but a message, and short: it needs no allocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShortReply {
-    /// length <= INLINE_BYTES
+    /// length <= BYTES_MAX
     length: usize,
-    bytes: [u8; INLINE_BYTES],
+    words: [[u8; WORD_BYTES]; Self::WORDS],
 }
 
 impl ShortReply {
-    pub(super) const EMPTY: Self = Self {
-        length: 0,
-        bytes: [0; INLINE_BYTES],
-    };
+    pub(super) const BYTES_MAX: usize = Self::WORDS * WORD_BYTES;
+    /// With its state, it takes a line of the cache.
+    pub(super) const WORDS: usize = 7;
 
-    /// Copies a message in, which is short enough.
+    /// The message of this length that has these words.
     #[inline]
-    fn put(&mut self, message: &[u8]) {
-        self.bytes[..message.len()].copy_from_slice(message);
-        self.length = message.len();
+    pub(super) fn new(length: usize, words: [u64; Self::WORDS]) -> Self {
+        let words = words.map(u64::to_le_bytes);
+        Self { length, words }
     }
 }
+
+const WORD_BYTES: usize = size_of::<u64>();
 
 impl Deref for ShortReply {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.words.as_flattened()[..self.length]
     }
 }
 
@@ -248,26 +252,23 @@ impl From<ShortReply> for RawReply {
     }
 }
 
-impl From<Reply<'_>> for RawReply {
-    #[inline]
-    fn from(reply: Reply<'_>) -> Self {
+impl From<LongReply> for RawReply {
+    fn from(reply: LongReply) -> Self {
         Self {
             metadata: reply.metadata,
-            body: reply.body.into(),
+            body: ReplyBody::Shared(reply.body),
             items: None,
         }
     }
 }
 
-impl From<Body<'_>> for ReplyBody {
+impl From<Reply<'_>> for LongReply {
     #[inline]
-    fn from(body: Body<'_>) -> Self {
-        if body.len() > INLINE_BYTES {
-            return Self::Shared(body.into_bytes());
+    fn from(reply: Reply<'_>) -> Self {
+        Self {
+            metadata: reply.metadata,
+            body: reply.body.into_bytes(),
         }
-        let mut short = ShortReply::EMPTY;
-        short.put(&body);
-        Self::Short(short)
     }
 }
 

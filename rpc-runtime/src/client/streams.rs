@@ -117,9 +117,9 @@ impl Downlink for Connection {
     }
 
     fn abandon(&self, call: CallId) {
-        let (released, next) = self.shared.say(call, |client| {
-            (client.core.release(call), client.next_waiter())
-        });
+        let (released, next) = self
+            .shared
+            .say(call, |client| (client.release(call), client.next_waiter()));
         // Outside of the lock: dropping a waker may run a task's destructor.
         drop(released);
         if let Some(next) = next {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 use rpc_core::codec::EncodeArguments;
-use rpc_core::connection::{CallId, RequestHead, StartError};
+use rpc_core::connection::{RequestHead, StartError};
 use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
 use super::attempt::{Failed, Started, flush, give_up, name_missing_service, start, start_status};
@@ -22,7 +22,7 @@ use super::balanced::{Begun, Tracked};
 use super::call::{Encode, capture};
 use super::connection::Connection;
 use super::near::Held;
-use super::pickup::{Picked, poll_answer};
+use super::pickup::{Pending, Picked, poll_answer};
 use super::slot::{Answer, Arrived, Failure, ShortReply};
 use super::{Channel, Route};
 use crate::clock;
@@ -78,7 +78,7 @@ enum Stage<'a> {
 struct Sent<'a> {
     connection: Held<'a>,
     /// Absent once it is answered.
-    call: Option<CallId>,
+    call: Option<Pending>,
     has_items: bool,
 }
 
@@ -130,6 +130,13 @@ where
         let this = self.project();
         let call = (*this.channel, *this.method);
         let decode = |answer| (this.decode)(call.0, call.1, Arrived::Answer(answer));
+        let decode_short = |tracked: &mut Option<Tracked<'_>>, short: &ShortReply| {
+            if let Some(tracked) = tracked.take() {
+                tracked.replied();
+            }
+            context::capture(&Metadata::new());
+            (this.decode)(call.0, call.1, Arrived::Short(short))
+        };
         let (names, arguments) = (call.1.argument_names, *this.arguments);
         let encode = |out: &mut Vec<u8>| call.0.codec().encode_arguments(names, arguments, out);
         let tried = match this.stage {
@@ -147,20 +154,18 @@ where
                 },
             },
             Stage::Sent(sent) => {
-                let Some(id) = sent.call else {
+                let Some(pending) = sent.call else {
                     return Poll::Pending;
                 };
-                let mut short = ShortReply::EMPTY;
-                let picked = ready!(poll_answer(&sent.connection, id, cx, &mut short));
+                if let Some(short) = pending.take_short(&sent.connection) {
+                    sent.call = None;
+                    return Poll::Ready(decode_short(this.tracked, &short));
+                }
+                let picked = ready!(poll_answer(&sent.connection, pending, cx));
                 sent.call = None;
                 match picked {
-                    Picked::Short => {
-                        if let Some(tracked) = this.tracked.take() {
-                            tracked.replied();
-                        }
-                        context::capture(&Metadata::new());
-                        let short = Arrived::Short(&short);
-                        return Poll::Ready((this.decode)(call.0, call.1, short));
+                    Picked::Short(short) => {
+                        return Poll::Ready(decode_short(this.tracked, &short));
                     }
                     Picked::Reply(mut reply) => {
                         if let Some(tracked) = this.tracked.take() {
@@ -230,10 +235,10 @@ fn send<'a>(
         let started = start(&connection, client, &head, encode, cx);
         flush(&connection, state, head.timeout.is_some());
         return match started {
-            Ok(Started { call, has_items }) => {
+            Ok(Started { pending, has_items }) => {
                 *stage = Stage::Sent(Sent {
                     connection,
-                    call: Some(call),
+                    call: Some(pending),
                     has_items,
                 });
                 Some(Ok(()))
@@ -280,11 +285,11 @@ fn send_to_one<'a>(
     let started = start(&connection, client, &head, encode, cx);
     flush(&connection, state, head.timeout.is_some());
     match started {
-        Ok(Started { call, has_items }) => {
+        Ok(Started { pending, has_items }) => {
             *tracked = Some(trip.sent());
             *stage = Stage::Sent(Sent {
                 connection: Held::Own(connection),
-                call: Some(call),
+                call: Some(pending),
                 has_items,
             });
             Ok(())

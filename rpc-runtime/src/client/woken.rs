@@ -1,8 +1,8 @@
 //! Whom a read wakes, and the wakers that their next calls find.
 //!
 //! Why keep them? A waker is counted: to clone it with each call, and to use it up, is two locked
-//! operations on the task. A caller whose call was answered soon makes another, and gets the slot that
-//! it has just left; there it finds its waker.
+//! operations on the task. A caller whose call was answered soon makes another, and gets the letterbox
+//! that it has just emptied; there it finds its waker.
 //!
 //! Wakers keep the memory of tasks alive, also of those that are over. So there is a limit to how many
 //! are kept, and none is once no call is open.
@@ -12,8 +12,8 @@ use std::task::Waker;
 /// Tasks to wake once the lock is released; empty between reads, kept for its memory.
 #[derive(Debug, Default)]
 pub(super) struct Woken {
-    /// Callers whose reply is in the slot with this index.
-    callers: Vec<(usize, Option<Waker>)>,
+    /// Callers whose call has the letterbox with this index.
+    callers: Vec<(u32, Option<Waker>)>,
     pub(super) others: Vec<Waker>,
 }
 
@@ -24,7 +24,7 @@ impl Woken {
     }
 
     #[inline]
-    pub(super) fn push_caller(&mut self, index: usize, caller: Waker) {
+    pub(super) fn push_caller(&mut self, index: u32, caller: Waker) {
         self.callers.push((index, Some(caller)));
     }
 
@@ -50,31 +50,32 @@ impl Woken {
     }
 }
 
-/// Wakers of callers that were answered, by the slots that their calls had.
+/// Wakers of callers that were answered, by the letterboxes that their calls had.
 #[derive(Debug, Default)]
 pub(super) struct Spares(Vec<Option<Waker>>);
 
 impl Spares {
-    /// Slots behind these keep none.
-    const SLOTS_MAX: usize = 1024;
+    /// Letterboxes behind these keep none.
+    const LETTERBOXES_MAX: usize = 1024;
 
     /// Keeps the callers that were woken, and leaves in their place, to be dropped without the lock,
     /// those whom nobody came for.
     pub(super) fn keep(&mut self, woken: &mut Woken) {
         for (index, caller) in &mut woken.callers {
-            if self.0.len() <= *index && *index < Self::SLOTS_MAX {
-                self.0.resize_with(*index + 1, || None);
+            let index = *index as usize;
+            if self.0.len() <= index && index < Self::LETTERBOXES_MAX {
+                self.0.resize_with(index + 1, || None);
             }
-            if let Some(place) = self.0.get_mut(*index) {
+            if let Some(place) = self.0.get_mut(index) {
                 std::mem::swap(place, caller);
             }
         }
     }
 
-    /// The waker of a caller, for a call in this slot.
+    /// The waker of a caller, for a call with this letterbox.
     #[inline]
-    pub(super) fn take(&mut self, index: usize, caller: &Waker) -> Waker {
-        let place = self.0.get_mut(index);
+    pub(super) fn take(&mut self, index: u32, caller: &Waker) -> Waker {
+        let place = self.0.get_mut(index as usize);
         let kept = place.and_then(|place| place.take_if(|kept| kept.will_wake(caller)));
         kept.unwrap_or_else(|| caller.clone())
     }
@@ -131,7 +132,7 @@ mod tests {
         for (index, waker) in [
             (0, caller),
             (0, other),
-            (Spares::SLOTS_MAX, newer.clone().into()),
+            (Spares::LETTERBOXES_MAX as u32, newer.clone().into()),
         ] {
             woken.push_caller(index, waker);
             spares.keep(&mut woken);

@@ -16,13 +16,6 @@ impl<T> ClientConnection<T> {
         Some(data)
     }
 
-    /// Forgets an answered call, as [`release`](Self::release) does, and drops its data where it is;
-    /// false if there is no such call, or if it is open.
-    #[inline]
-    pub fn discard(&mut self, call: CallId) -> bool {
-        self.calls.discard(call)
-    }
-
     #[cold]
     fn cancel(&mut self, call: CallId) {
         if !matches!(self.state, State::Closed) {

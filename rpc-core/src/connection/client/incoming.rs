@@ -14,7 +14,7 @@ const LONG_REPLY: ConnectionError =
 impl<T> ClientConnection<T> {
     /// Takes the plain replies at the front of `input`, which moves past them: those that lie whole in
     /// it and come with neither metadata nor items. Each is passed to `each`, with what is kept for
-    /// its call until [`release`](Self::release).
+    /// its call: until [`release`](Self::release), unless `each` says that the call is over.
     ///
     /// They are most of what a client hears, and no event is made of them.
     /// [`handle_input`](Self::handle_input) takes whatever comes next.
@@ -22,7 +22,7 @@ impl<T> ClientConnection<T> {
     pub fn handle_plain_replies<'a>(
         &mut self,
         input: &mut &'a [u8],
-        mut each: impl FnMut(&mut T, &'a [u8]),
+        mut each: impl FnMut(&mut T, &'a [u8]) -> bool,
     ) {
         if !matches!(self.state, State::Open(_) | State::Draining(_)) || self.has_parts() {
             return;
@@ -31,11 +31,13 @@ impl<T> ClientConnection<T> {
             if header.kind != Kind::Response || header.flags != Flags::NONE {
                 return;
             }
-            let Some((_, data)) = self.calls.answer(header.call) else {
+            let Some((call, data)) = self.calls.answer(header.call) else {
                 return;
             };
             *input = rest;
-            each(data, body);
+            if each(data, body) {
+                self.calls.discard(call);
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl Side for ClientSide {
         loop {
             client.core.handle_plain_replies(input, |entry, message| {
                 client.answered = true;
-                entry.reply(message, &mut self.woken);
+                entry.reply(message, &client.lender, &mut self.woken)
             });
             let Some(event) = client.core.handle_input(input)? else {
                 break;
