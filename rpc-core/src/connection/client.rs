@@ -25,7 +25,7 @@ use super::streams::StreamTable;
 use super::{CallId, ConnectionError, control_pace, ping};
 use crate::codec::CodecError;
 use crate::wire::{Ack, Decoder, Encoded, Flags, Follows, Frame, Header, Hello, Kind, Outgoing};
-use crate::{Deadline, Metadata, WireTimeout};
+use crate::{Deadlines, Metadata, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
 #[derive(Debug)]
@@ -232,9 +232,10 @@ impl<T> ClientConnection<T> {
     /// Starts the timeouts of the calls that began with
     /// [`RequestHead::with_timeout_anchored_later`]. To be told before they are written.
     pub fn anchor(&mut self, now: Instant) {
+        let mut deadlines = Deadlines::from(now);
         for (call, timeout) in self.unanchored.drain(..) {
-            self.calls
-                .set_deadline(call, Deadline::after(now, timeout).instant());
+            let deadline = deadlines.after(timeout);
+            self.calls.set_deadline(call, deadline.instant());
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rpc_core::connection::{CallId, PlainRequests, Replies, ServerEvent, ServerRequest};
 use rpc_core::wire::Body;
-use rpc_core::{Codec, Deadline, MethodId, Status};
+use rpc_core::{Codec, Deadline, Deadlines, MethodId, Status};
 
 use super::connection::ServerShared;
 use super::connections::Ticket;
@@ -128,6 +128,7 @@ impl Conversation {
             ..
         } = self;
         let router = shift.router();
+        let mut deadlines = Deadlines::from(received);
         let collection = Collection {
             replies,
             connection: &**shared,
@@ -145,7 +146,7 @@ impl Conversation {
                     continue;
                 };
                 let timeout = request.timeout;
-                let deadline = timeout.map(|timeout| Deadline::after(received, timeout));
+                let deadline = timeout.map(|timeout| deadlines.after(timeout));
                 Frame::renew_current(origin, deadline);
                 let start = CallStart {
                     call,
