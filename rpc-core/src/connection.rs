@@ -25,12 +25,12 @@ pub use server::{
 };
 pub use streams::{Sent, Streams};
 
+use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pace::TokenBucket;
-use thiserror::Error;
 
 use crate::status::Shown;
 use crate::wire::{Ack, Header, Kind, MAGIC, Outgoing, Verdict, WireError, cut_at_char};
@@ -63,30 +63,45 @@ impl fmt::Debug for CallId {
 }
 
 /// Why a connection ended; every call that was open ends with it.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The peer sent bytes that are not this protocol.
-    #[error(transparent)]
-    Wire(#[from] WireError),
+    Wire(WireError),
     /// The other side does not open: client's view of a refusal, or server's view of a bad hello.
-    #[error("connection refused: {0}")]
     Refused(Refusal),
     /// No complete hello or ack in time.
-    #[error("no complete handshake within {0:?}")]
     HandshakeTimeout(Duration),
     /// The peer broke a rule of the protocol.
-    #[error("protocol violation by the peer: {0}")]
     Violation(&'static str),
     /// The peer does something too often.
-    #[error("enhance your calm: the peer {0}")]
     EnhanceYourCalm(&'static str),
     /// The peer sends a frame so slowly that it looks like an attack.
-    #[error("a frame takes longer than 10 s at less than 1 KiB/s")]
     Stalled,
     /// The peer has not answered a ping.
-    #[error("the peer is silent and does not answer pings")]
     Silent,
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wire(error) => error.fmt(f),
+            Self::Refused(refusal) => write!(f, "connection refused: {refusal}"),
+            Self::HandshakeTimeout(time) => write!(f, "no complete handshake within {time:?}"),
+            Self::Violation(what) => write!(f, "protocol violation by the peer: {what}"),
+            Self::EnhanceYourCalm(what) => write!(f, "enhance your calm: the peer {what}"),
+            Self::Stalled => f.write_str("a frame takes longer than 10 s at less than 1 KiB/s"),
+            Self::Silent => f.write_str("the peer is silent and does not answer pings"),
+        }
+    }
+}
+
+impl Error for ConnectionError {}
+
+impl From<WireError> for ConnectionError {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
 }
 
 /// A hello that was not accepted, with what would have been.

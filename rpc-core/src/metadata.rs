@@ -2,9 +2,8 @@
 //!
 //! What does an empty `Metadata` cost? Nothing: no allocation, no bytes on the wire.
 
+use std::error::Error;
 use std::fmt;
-
-use thiserror::Error;
 
 /// Ordered key–value pairs; a key may repeat.
 ///
@@ -21,27 +20,43 @@ pub struct Metadata {
 struct Pairs(Vec<(Box<str>, Box<str>)>);
 
 /// Why a pair was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MetadataError {
     /// The key is empty, too long, or has a byte that is not allowed.
-    #[error("metadata key {0:?} is not 1 to 128 bytes of a-z, 0-9, '-', '_', '.'")]
     InvalidKey(String),
     /// The key belongs to the framework.
-    #[error(
-        "metadata key {0:?} is reserved: keys that start with \"rpc-\" belong to the framework"
-    )]
     ReservedKey(String),
     /// The value of this key has a byte that is not visible ASCII or a space.
-    #[error("the value of metadata key {0:?} has a byte that is not visible ASCII or a space")]
     InvalidValue(String),
     /// More than 64 pairs, or more than 8 KiB.
-    #[error("metadata holds at most 64 pairs and 8192 bytes")]
     TooLarge,
     /// The encoded block is cut short or has bytes left over.
-    #[error("the metadata block is malformed")]
     Malformed,
 }
+
+impl fmt::Display for MetadataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidKey(key) => write!(
+                f,
+                "metadata key {key:?} is not 1 to 128 bytes of a-z, 0-9, '-', '_', '.'"
+            ),
+            Self::ReservedKey(key) => write!(
+                f,
+                "metadata key {key:?} is reserved: keys that start with \"rpc-\" belong to the framework"
+            ),
+            Self::InvalidValue(key) => write!(
+                f,
+                "the value of metadata key {key:?} has a byte that is not visible ASCII or a space"
+            ),
+            Self::TooLarge => f.write_str("metadata holds at most 64 pairs and 8192 bytes"),
+            Self::Malformed => f.write_str("the metadata block is malformed"),
+        }
+    }
+}
+
+impl Error for MetadataError {}
 
 impl Metadata {
     /// How many pairs may travel.

@@ -19,7 +19,8 @@ pub(crate) use body::{cut_at_char, metadata_and_rest};
 pub(crate) use hello::{read_ack, read_hello};
 pub(crate) use outgoing::{FrameError, LENGTH_BYTES};
 
-use thiserror::Error;
+use std::error::Error;
+use std::fmt;
 
 /// A message above this follows its frame in pieces of this size, and other frames go in between:
 /// 64 KiB. Fixed.
@@ -49,22 +50,17 @@ pub enum Follows {
 }
 
 /// Bytes that no peer of this protocol sends; the connection cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WireError {
     /// The stream does not start with the magic.
-    #[error(
-        "the peer does not speak rpc: the stream starts with {found:02x?}, expected {MAGIC:02x?}"
-    )]
     BadMagic {
         /// The bytes that came instead.
         found: Vec<u8>,
     },
     /// A hello or ack that breaks its own lengths.
-    #[error("malformed hello: {0}")]
     BadHello(&'static str),
     /// A length field beyond what may be skipped.
-    #[error("a frame announces a body of {length} bytes; the limit is {limit}")]
     FrameTooLarge {
         /// The length announced.
         length: u32,
@@ -72,3 +68,21 @@ pub enum WireError {
         limit: usize,
     },
 }
+
+impl fmt::Display for WireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadMagic { found } => write!(
+                f,
+                "the peer does not speak rpc: the stream starts with {found:02x?}, expected {MAGIC:02x?}"
+            ),
+            Self::BadHello(why) => write!(f, "malformed hello: {why}"),
+            Self::FrameTooLarge { length, limit } => write!(
+                f,
+                "a frame announces a body of {length} bytes; the limit is {limit}"
+            ),
+        }
+    }
+}
+
+impl Error for WireError {}

@@ -1,10 +1,9 @@
 //! The format of bincode 2 in its standard configuration: little endian, variable-length integers.
 //!
-//! Why is so little left to the crate? Its reader takes an integer in more bytes than it needs (so
-//! that one value has several encodings), allocates on the word of a length field, says "unexpected
-//! end" and not where, and offers no place to change any of it; its writer takes twice as long. How
-//! wide integers and characters are written is left to it. What it writes is what we write and read,
-//! byte for byte; `tests/codec/bincode.rs` holds the two against each other.
+//! Why not the crate? Its reader takes an integer in more bytes than it needs (so that one value has
+//! several encodings), allocates on the word of a length field, says "unexpected end" and not where,
+//! and offers no place to change any of it; its writer takes twice as long. What it writes is what we
+//! write and read, byte for byte; `tests/codec/bincode.rs` holds the two against each other.
 
 mod reader;
 mod writer;

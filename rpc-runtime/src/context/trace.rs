@@ -2,6 +2,7 @@
 //!
 //! <https://www.w3.org/TR/trace-context/>, version 00.
 
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
@@ -64,10 +65,19 @@ impl fmt::Display for TraceParent {
 }
 
 /// The text is not a `traceparent`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a W3C traceparent: expected 00-<32 hex digits>-<16 hex digits>-<2 hex digits>")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidTraceParent;
+
+impl fmt::Display for InvalidTraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not a W3C traceparent: expected 00-<32 hex digits>-<16 hex digits>-<2 hex digits>",
+        )
+    }
+}
+
+impl Error for InvalidTraceParent {}
 
 impl FromStr for TraceParent {
     type Err = InvalidTraceParent;

@@ -1,13 +1,13 @@
 //! A stream into which somebody sends.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use rpc_core::Status;
-use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::coop;
 
@@ -21,8 +21,7 @@ pub struct Sender<T> {
 
 /// Nobody takes the items any more: the stream was dropped, or its call is over. Gives the item
 /// back.
-#[derive(Clone, Copy, PartialEq, Eq, Error)]
-#[error("nobody takes the items of the stream any more")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SendError<T>(pub T);
 
@@ -31,6 +30,14 @@ impl<T> fmt::Debug for SendError<T> {
         f.debug_tuple("SendError").finish_non_exhaustive()
     }
 }
+
+impl<T> fmt::Display for SendError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody takes the items of the stream any more")
+    }
+}
+
+impl<T> Error for SendError<T> {}
 
 impl<T> Sender<T> {
     /// Sends an item; waits while as many as the channel holds are not taken.

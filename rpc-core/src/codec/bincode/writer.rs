@@ -1,14 +1,10 @@
 //! Values to bytes, in the order in which serde tells of them.
 //!
 //! Why not the `Serializer` of the crate? A struct takes it twice as long: each field goes through
-//! layers that the compiler does not see through from another crate. What is left to the crate is how
-//! wide integers and characters are written, which are few.
+//! layers that the compiler does not see through from another crate.
 
 use std::fmt;
 
-use ::bincode::config::{Configuration, standard};
-use ::bincode::enc::{self, Encode, Encoder, EncoderImpl};
-use ::bincode::error::EncodeError;
 use serde::ser::{
     self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
@@ -38,53 +34,42 @@ impl ser::Error for Refusal {
 }
 
 /// Appends to a buffer.
-pub(super) struct Writer<'a>(EncoderImpl<Appender<'a>, Configuration>);
-
-struct Appender<'a>(&'a mut Vec<u8>);
-
-impl enc::write::Writer for Appender<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-}
+pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {
     #[inline]
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self(EncoderImpl::new(Appender(out), standard()))
+        Self(out)
     }
 
     #[inline]
     fn out(&mut self) -> &mut Vec<u8> {
-        self.0.writer().0
+        self.0
     }
 
     /// An integer below 251 is one byte; else a byte says how wide it is.
     #[inline]
     fn unsigned(&mut self, value: u64) -> Result<()> {
         match value {
-            0..=250 => {
-                self.out().push(value as u8);
-                Ok(())
-            }
+            0..=250 => self.out().push(value as u8),
             _ => self.wide(value),
         }
+        Ok(())
     }
 
     #[inline(never)]
-    fn wide(&mut self, value: u64) -> Result<()> {
+    fn wide(&mut self, value: u64) {
+        let out = self.out();
         if let Ok(value) = u16::try_from(value) {
             let [a, b] = value.to_le_bytes();
-            self.out().extend_from_slice(&[251, a, b]);
+            out.extend_from_slice(&[251, a, b]);
         } else if let Ok(value) = u32::try_from(value) {
             let [a, b, c, d] = value.to_le_bytes();
-            self.out().extend_from_slice(&[252, a, b, c, d]);
+            out.extend_from_slice(&[252, a, b, c, d]);
         } else {
-            self.number(&value)?;
+            out.push(253);
+            out.extend_from_slice(&value.to_le_bytes());
         }
-        Ok(())
     }
 
     /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
@@ -94,8 +79,18 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    fn number(&mut self, number: &impl Encode) -> Result<()> {
-        number.encode(&mut self.0).map_err(ser::Error::custom)
+    fn unsigned_128(&mut self, value: u128) -> Result<()> {
+        let Ok(narrow) = u64::try_from(value) else {
+            self.out().push(254);
+            self.out().extend_from_slice(&value.to_le_bytes());
+            return Ok(());
+        };
+        self.unsigned(narrow)
+    }
+
+    #[inline]
+    fn signed_128(&mut self, value: i128) -> Result<()> {
+        self.unsigned_128(((value << 1) ^ (value >> 127)).cast_unsigned())
     }
 
     #[inline]
@@ -127,15 +122,6 @@ macro_rules! write_as_it_is {
     )*};
 }
 
-macro_rules! write_by_the_crate {
-    ($($method:ident($type:ty);)*) => {$(
-        #[inline]
-        fn $method(self, value: $type) -> Result<()> {
-            self.number(&value)
-        }
-    )*};
-}
-
 impl ser::Serializer for &mut Writer<'_> {
     type Ok = ();
     type Error = Refusal;
@@ -154,6 +140,8 @@ impl ser::Serializer for &mut Writer<'_> {
         serialize_i16(i16) signed;
         serialize_i32(i32) signed;
         serialize_i64(i64) signed;
+        serialize_u128(u128) unsigned_128;
+        serialize_i128(i128) signed_128;
     }
     write_as_it_is! {
         serialize_u8(u8);
@@ -161,15 +149,19 @@ impl ser::Serializer for &mut Writer<'_> {
         serialize_f32(f32);
         serialize_f64(f64);
     }
-    write_by_the_crate! {
-        serialize_u128(u128);
-        serialize_i128(i128);
-        serialize_char(char);
-    }
 
     #[inline]
     fn serialize_bool(self, value: bool) -> Result<()> {
         self.serialize_u8(value.into())
+    }
+
+    /// In UTF-8, whose first byte says how long it is.
+    #[inline]
+    fn serialize_char(self, value: char) -> Result<()> {
+        let utf8 = &mut [0; 4];
+        self.out()
+            .extend_from_slice(value.encode_utf8(utf8).as_bytes());
+        Ok(())
     }
 
     #[inline]
