@@ -16,14 +16,14 @@ pub use rpc_core::{
 pub use rpc_macros::service;
 #[doc(inline)]
 pub use rpc_runtime::{
-    CallInfo, CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionPool, ConnectionStats,
-    Context, EndpointStats, Error, InCurrentContext, InProcess, Interceptor, Invoke, Items,
-    Latency, MethodStats, Peer, Request, Response, SendError, Sender, Server, ServerBuilder,
-    ServerLoad, Service, Streaming, TraceParent, capture_metadata, many, resilience, transport,
+    CallInfo, CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionStats, Context,
+    EndpointStats, Error, InCurrentContext, InProcess, Interceptor, Invoke, Items, Latency,
+    MethodStats, Peer, Request, Response, SendError, Sender, Server, ServerBuilder, ServerLoad,
+    Service, Streaming, TraceParent, capture_metadata, many, resilience, transport,
 };
 #[cfg(feature = "fleet")]
 #[doc(inline)]
-pub use rpc_runtime::{IntoPolicy, Resilience, balance, discovery, registry};
+pub use rpc_runtime::{ConnectionPool, IntoPolicy, Resilience, balance, discovery, registry};
 
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].
 pub use bytes::Bytes;

@@ -15,7 +15,12 @@ mod near;
 mod opening;
 mod options;
 mod pickup;
+#[cfg(feature = "fleet")]
 mod pool;
+#[cfg(feature = "fleet")]
+mod pooled;
+#[cfg(not(feature = "fleet"))]
+#[path = "client/unpooled.rs"]
 mod pooled;
 mod remote;
 mod resend;
@@ -32,6 +37,7 @@ mod woken;
 pub use balanced::{IntoPolicy, Resilience};
 pub(crate) use call::MethodRef;
 pub use options::{CallOptions, ChannelBuilder};
+#[cfg(feature = "fleet")]
 pub use pool::ConnectionPool;
 pub(crate) use slot::{Answer, Arrived};
 pub use stats::{ChannelStats, ConnectionStats, EndpointStats};

@@ -36,14 +36,14 @@ pub mod resilience;
 mod server;
 mod stream;
 pub mod transport;
+#[cfg(feature = "fleet")]
 mod watch;
 
 pub use client::{
-    CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionPool, ConnectionStats,
-    EndpointStats,
+    CallOptions, Channel, ChannelBuilder, ChannelStats, ConnectionStats, EndpointStats,
 };
 #[cfg(feature = "fleet")]
-pub use client::{IntoPolicy, Resilience};
+pub use client::{ConnectionPool, IntoPolicy, Resilience};
 pub use context::{Context, InCurrentContext, TraceParent, capture_metadata};
 pub use dispatch::{InProcess, Incoming, Latency, MethodStats, Service};
 pub use error::Error;

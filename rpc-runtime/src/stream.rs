@@ -17,7 +17,9 @@ pub use channel::{SendError, Sender};
 pub(crate) use inbox::{Inbox, InboxWriter};
 pub(crate) use passage::{capturing, delivering};
 pub(crate) use pump::{Pump, PumpEnd, Uplink};
-pub(crate) use receiver::{Downlink, Follower, Receiver};
+#[cfg(feature = "fleet")]
+pub(crate) use receiver::Follower;
+pub(crate) use receiver::{Downlink, Receiver};
 pub use source::Items;
 pub(crate) use source::{Source, Terms, in_current_context, in_time};
 

@@ -13,9 +13,7 @@ use rpc_core::{Codec, Metadata, MetadataError};
 
 use super::balanced;
 use super::dialer::{Dialer, Terms};
-use super::pool::{ConnectionPool, Pool};
-use super::pooled::Pooled;
-use super::remote::Remote;
+use super::pooled;
 use super::{Channel, Route, Settings};
 use crate::error::Error;
 use crate::invoke::Invoke;
@@ -228,19 +226,10 @@ impl ChannelBuilder {
     }
 
     /// How long a connection may be without calls before it is closed; the next call connects
-    /// again. For ever unless it is said. The same as
-    /// [`ConnectionPool::with_idle_timeout`].
+    /// again. For ever unless it is said. The same as `ConnectionPool::with_idle_timeout`.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.balancing.pool = self.balancing.pool.with_idle_timeout(timeout);
-        self
-    }
-
-    /// How many connections there are to the server, or to each of those who serve a name: one
-    /// unless it is said.
-    #[must_use]
-    pub const fn connection_pool(mut self, pool: ConnectionPool) -> Self {
-        self.balancing.pool = pool;
         self
     }
 
@@ -283,13 +272,7 @@ impl ChannelBuilder {
     #[must_use]
     pub fn with_connector(self, connector: Arc<dyn Connector>) -> Channel {
         let dialer = Dialer::new(connector, Arc::new(self.terms()));
-        let pool = self.balancing.pool;
-        let route = if pool.is_plain() {
-            Route::Remote(Box::new(Remote::new(dialer)))
-        } else {
-            let pool = Pool::new(dialer, pool, Box::new(()));
-            Route::Pooled(Pooled { pool })
-        };
+        let route = pooled::route(dialer, self.balancing.pool);
         Channel::new(route, self.settings, self.options)
     }
 

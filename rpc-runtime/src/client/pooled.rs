@@ -5,16 +5,27 @@ use std::sync::Arc;
 
 use rpc_core::{Codec, Status};
 
+use super::Route;
 use super::attempt::{Attempt, Failed};
 use super::call::{Encode, Outbound, in_time};
-use super::pool::{Leased, Patience, Pool};
-use super::remote::{Course, first_cause};
+use super::dialer::Dialer;
+use super::pool::{ConnectionPool, Leased, Patience, Pool};
+use super::remote::{Course, Remote, first_cause};
 use super::slot::{Answer, Failure};
 use crate::boxed::Boxed;
 
 /// A server, and the connections to it.
 pub(super) struct Pooled {
     pub(super) pool: Arc<Pool>,
+}
+
+/// The way to one server: over one connection, unless more is set.
+pub(super) fn route(dialer: Dialer, settings: ConnectionPool) -> Route {
+    if settings.is_plain() {
+        return Route::Remote(Box::new(Remote::new(dialer)));
+    }
+    let pool = Pool::new(dialer, settings, Box::new(()));
+    Route::Pooled(Pooled { pool })
 }
 
 impl Pooled {

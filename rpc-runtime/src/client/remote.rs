@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
@@ -29,7 +29,8 @@ use crate::resilience::backoff::{Backoff, BackoffPolicy};
 /// A server, and the connection to it while there is one.
 pub(super) struct Remote {
     dialer: Dialer,
-    current: ArcSwapOption<Connection>,
+    /// Calls keep what they find here, see `near`; so it is rarely asked for.
+    current: RwLock<Option<Arc<Connection>>>,
     /// Held while connecting, so that many callers make one connection.
     dialing: tokio::sync::Mutex<Dialing>,
     closed: AtomicBool,
@@ -52,7 +53,7 @@ impl Remote {
         let dialing = Dialing::new(dialer.backoff(BackoffPolicy::default()));
         Self {
             dialer,
-            current: ArcSwapOption::empty(),
+            current: RwLock::new(None),
             dialing: tokio::sync::Mutex::new(dialing),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -65,21 +66,19 @@ impl Remote {
 
     /// True while there is a connection that takes calls.
     pub(super) fn is_available(&self) -> bool {
-        self.current
-            .load()
-            .as_ref()
+        self.current()
             .is_some_and(|current| current.accepts_calls())
     }
 
     pub(super) fn stats(&self) -> ConnectionStats {
-        ConnectionStats::of_one(self.current.load().as_deref())
+        ConnectionStats::of_one(self.current().as_deref())
     }
 
     /// Ends the connection, its calls, and every later call.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.closing.notify_waiters();
-        if let Some(current) = self.current.swap(None) {
+        if let Some(current) = self.replace(None) {
             current.close(&closed_by_user());
         }
         self.stop_connecting();
@@ -95,14 +94,23 @@ impl Remote {
     /// Connects now and waits until the server has accepted.
     pub(super) async fn connect(&self) -> Result<(), Error> {
         let connection = self.dialer.open_accepted().await?;
-        self.current.store(Some(Arc::new(connection)));
+        self.replace(Some(Arc::new(connection)));
         Ok(())
     }
 
     /// The connection there is, which may be closed.
-    #[inline]
     pub(super) fn current(&self) -> Option<Arc<Connection>> {
-        self.current.load_full()
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The connection from now on; gives the one until now.
+    fn replace(&self, connection: Option<Arc<Connection>>) -> Option<Arc<Connection>> {
+        let current = self.current.write();
+        mem::replace(
+            &mut current.unwrap_or_else(PoisonError::into_inner),
+            connection,
+        )
     }
 
     /// Makes a call on the current connection, or on a new one if that is closed. It may have been
@@ -215,7 +223,7 @@ impl Remote {
             match opened {
                 Ok((connection, _)) => {
                     let connection = Arc::new(connection);
-                    self.current.store(Some(connection.clone()));
+                    self.replace(Some(connection.clone()));
                     if self.is_closed() {
                         // Closed by another thread, which may not have found this one.
                         self.close();
@@ -239,14 +247,14 @@ impl Remote {
         stale: Option<&Arc<Connection>>,
         dialing: &mut Dialing,
     ) -> Option<Arc<Connection>> {
-        let current = self.current.load_full()?;
+        let current = self.current()?;
         let is_stale = stale.is_some_and(|stale| Arc::ptr_eq(stale, &current));
         if !is_stale && current.accepts_calls() {
             return Some(current);
         }
         // Seen to be over for the first time. A server that hangs up before it accepts is as good
         // as one that does not listen.
-        self.current.store(None);
+        self.replace(None);
         if current.was_opened() {
             dialing.note_opened(&current);
         } else {
@@ -353,7 +361,7 @@ impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote")
             .field("dialer", &self.dialer)
-            .field("current", &self.current.load())
+            .field("current", &self.current())
             .finish_non_exhaustive()
     }
 }

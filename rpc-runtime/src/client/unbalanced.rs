@@ -12,7 +12,7 @@ use super::attempt::Failed;
 use super::call::{Encode, Outbound};
 use super::connection::Connection;
 use super::options::CallOptions;
-use super::pool::{ConnectionPool, Pool};
+use super::pooled::{ConnectionPool, Pool};
 use super::slot::{Answer, RawReply};
 use super::stats::ChannelStats;
 use crate::boxed::Boxed;
@@ -26,8 +26,7 @@ pub(super) struct Balanced(Never);
 
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) pool: Arc<Pool>,
-    never: Never,
+    pub(super) pool: Pool,
 }
 
 pub(super) struct Begun(Never);

@@ -1,11 +1,11 @@
-//! What can be set for a channel to all who serve a name.
+//! What can be set for a channel over several connections, and to all who serve a name.
 
 use std::sync::Arc;
 
 use rpc_core::{MethodId, split_path};
 
 use super::super::balanced::{Balanced, IntoPolicy, Resilience};
-use super::super::{Channel, Route};
+use super::super::{Channel, ConnectionPool, Route};
 use super::ChannelBuilder;
 use crate::balance::Subset;
 use crate::discovery::{Resolvers, Watch};
@@ -13,6 +13,14 @@ use crate::error::Error;
 use crate::resilience::{BudgetPolicy, OutlierPolicy};
 
 impl ChannelBuilder {
+    /// How many connections there are to the server, or to each of those who serve a name: one
+    /// unless it is said.
+    #[must_use]
+    pub const fn connection_pool(mut self, pool: ConnectionPool) -> Self {
+        self.balancing.pool = pool;
+        self
+    }
+
     /// Which names are resolved, and how: `static://`, `dns://` and `registry://` unless it is said.
     #[must_use]
     pub fn resolvers(mut self, resolvers: Resolvers) -> Self {
