@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// What a module of the runtime may import, beside itself and `rpc-core`: lower never imports
 /// higher, and client and server never import each other.
-const IMPORTS: [(&str, &[&str]); 20] = [
+const IMPORTS: [(&str, &[&str]); 21] = [
     ("boxed", &[]),
     ("clock", &[]),
     ("contain", &[]),
     ("error", &[]),
     ("invoke", &["stream"]),
+    ("log", &[]),
     ("watch", &[]),
     ("transport", &["error"]),
     ("connection", &["transport", "stream", "clock"]),
@@ -26,16 +27,17 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "clock",
             "contain",
             "boxed",
+            "log",
         ],
     ),
     ("balance", &[]),
     ("resilience", &[]),
     ("context", &["transport", "clock"]),
     ("many", &["context"]),
-    ("stream", &["context", "contain"]),
+    ("stream", &["context", "contain", "log"]),
     (
         "middleware",
-        &["context", "transport", "error", "clock", "contain"],
+        &["context", "transport", "error", "clock", "contain", "log"],
     ),
     (
         "dispatch",
@@ -48,6 +50,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "clock",
             "contain",
             "__private",
+            "log",
         ],
     ),
     (
@@ -67,6 +70,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "boxed",
             "contain",
             "watch",
+            "log",
         ],
     ),
     (
@@ -85,6 +89,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "boxed",
             "contain",
             "__private",
+            "log",
         ],
     ),
     (
@@ -103,6 +108,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "boxed",
             "contain",
             "watch",
+            "log",
         ],
     ),
 ];

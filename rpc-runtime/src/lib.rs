@@ -28,6 +28,7 @@ pub mod discovery;
 mod dispatch;
 mod error;
 mod invoke;
+mod log;
 pub mod many;
 mod middleware;
 #[cfg(feature = "fleet")]

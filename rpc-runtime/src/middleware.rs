@@ -9,6 +9,7 @@ use rpc_core::{Deadline, Metadata, Status};
 
 use crate::clock;
 use crate::contain::{catch, contain};
+use crate::log;
 use crate::transport::Peer;
 
 /// Sees every call before it is made or handled, and its outcome afterwards.
@@ -73,7 +74,7 @@ impl<'a> Chain<'a> {
             self.asked += 1;
             let contained = contain(interceptor.before(call)).await;
             contained.unwrap_or_else(|panic| {
-                tracing::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
+                log::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
                 Err(Status::internal("an interceptor panicked"))
             })?;
         }
@@ -85,7 +86,7 @@ impl<'a> Chain<'a> {
         let elapsed = clock::now().saturating_duration_since(self.started);
         for interceptor in self.interceptors[..self.asked].iter().rev() {
             if let Err(panic) = catch(|| interceptor.after(call, answered, elapsed)) {
-                tracing::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
+                log::error!(service = ?call.service, method = ?call.method, panic, "interceptor panicked");
             }
         }
     }

@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 
 use crate::boxed::Boxed;
 use crate::dispatch::{MethodStats, Router};
+use crate::log;
 use connections::Connections;
 use registrations::Registered;
 
@@ -138,7 +139,7 @@ impl Server {
             .await
             .is_err()
         {
-            tracing::warn!(
+            log::warn!(
                 connections = self.connections.len(),
                 "shutdown grace is over; closing connections with calls in flight"
             );

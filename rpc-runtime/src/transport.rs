@@ -4,18 +4,21 @@
 //! nothing else: framing, multiplexing and time-outs are built on top.
 
 mod connectors;
-mod memory;
+#[cfg(feature = "local")]
+mod local;
+#[cfg(not(feature = "local"))]
+#[path = "transport/nonlocal.rs"]
+mod local;
 mod target;
 mod tcp;
-#[cfg(unix)]
-mod unix;
 
 pub(crate) use connectors::Connectors;
-pub use memory::{MemoryConnector, MemoryListener};
+#[cfg(feature = "local")]
+pub use local::{MemoryConnector, MemoryListener};
+#[cfg(all(feature = "local", unix))]
+pub use local::{UnixConnector, UnixListener};
 pub(crate) use target::Target;
 pub use tcp::{TcpConnector, TcpListener};
-#[cfg(unix)]
-pub use unix::{UnixConnector, UnixListener};
 
 use std::fmt;
 use std::io;
@@ -132,9 +135,7 @@ impl fmt::Display for Peer {
 fn connector(target: &Target) -> Arc<dyn Connector> {
     match target {
         Target::Tcp(address) => Arc::new(TcpConnector::new(address)),
-        #[cfg(unix)]
-        Target::Unix(path) => Arc::new(UnixConnector::new(path)),
-        Target::Memory(name) => Arc::new(MemoryConnector::new(name)),
+        Target::Local(place) => place.connector(),
     }
 }
 
@@ -142,9 +143,7 @@ fn connector(target: &Target) -> Arc<dyn Connector> {
 pub(crate) async fn listen(target: &Target) -> Result<Box<dyn Listener>, Error> {
     let listener: io::Result<Box<dyn Listener>> = match target {
         Target::Tcp(address) => TcpListener::bind(address).await.map(boxed),
-        #[cfg(unix)]
-        Target::Unix(path) => UnixListener::bind(path).map(boxed),
-        Target::Memory(name) => MemoryListener::bind(name).map(boxed),
+        Target::Local(place) => place.listen(),
     };
     listener
         .map_err(|e| Error::new(Kind::Bind, format!("cannot listen on {target}")).with_source(e))

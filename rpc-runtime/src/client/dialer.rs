@@ -17,6 +17,7 @@ use crate::clock;
 use crate::connection::Closed;
 use crate::contain::contain;
 use crate::error::{Error, Kind};
+use crate::log;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
 use crate::transport::{Connector, Connectors};
 
@@ -98,7 +99,7 @@ impl Dialer {
                 Some(Ok(Ok(duplex))) => duplex,
                 Some(Ok(Err(cause))) => return Err(error().with_source(cause)),
                 Some(Err(panic)) => {
-                    tracing::error!(%target, panic, "a connector panicked");
+                    log::error!(%target, panic, "a connector panicked");
                     return Err(error().with_source(io::Error::other("the connector panicked")));
                 }
                 None => {

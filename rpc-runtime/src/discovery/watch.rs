@@ -15,6 +15,7 @@ use crate::boxed::boxed;
 use crate::clock;
 use crate::contain::contain;
 use crate::error::{Error, Kind};
+use crate::log;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
 
 /// Between two questions to a source that fails: up to this at first, growing by 1.6.
@@ -186,7 +187,7 @@ impl Listener {
             state.failure = None;
             let is_new = state.number == 0 || state.snapshot != snapshot;
             if is_new {
-                tracing::debug!(name = %self.name, endpoints = snapshot.len(), "new endpoints");
+                log::debug!(name = %self.name, endpoints = snapshot.len(), "new endpoints");
                 state.number += 1;
                 state.snapshot = snapshot;
             }
@@ -200,7 +201,7 @@ impl Listener {
             if state.failure.as_deref() == Some(&*why) {
                 return false;
             }
-            tracing::warn!(name = %self.name, why, "endpoints are not refreshed");
+            log::warn!(name = %self.name, why, "endpoints are not refreshed");
             state.failure = Some(why.into());
             // Only who waits for the first list is interested.
             state.number == 0

@@ -23,6 +23,7 @@ use super::{Collection, Respond, Shift};
 use crate::clock;
 use crate::contain::catch;
 use crate::context::Frame;
+use crate::log;
 use crate::stream::Receiver;
 
 /// What a call starts with.
@@ -346,7 +347,7 @@ fn drop_contained(method: &Method, frame: &mut Frame, task: Option<Task>) {
 #[cold]
 fn log_drop(method: &Method, dropped: Result<(), String>) {
     if let Err(panic) = dropped {
-        tracing::error!(method = %method.path(), panic, "a handler's drop panicked");
+        log::error!(method = %method.path(), panic, "a handler's drop panicked");
     }
 }
 
@@ -421,7 +422,7 @@ const HANDLER_PANICKED: &str = "the handler panicked";
 const NOT_DISPATCHED: &str = "the service did not dispatch the call";
 
 fn log_panic(method: &Method, panic: &str) {
-    tracing::error!(method = %method.path(), panic, "handler panicked");
+    log::error!(method = %method.path(), panic, "handler panicked");
 }
 
 /// Answers a call that the server has no room for.

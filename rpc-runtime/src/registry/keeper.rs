@@ -15,6 +15,7 @@ use super::{Entry, Registration, Registry};
 use crate::boxed::boxed;
 use crate::clock;
 use crate::contain::contain;
+use crate::log;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
 
 /// Between two attempts that fail: up to this at first, growing by 1.6.
@@ -75,7 +76,7 @@ impl Keeper {
     pub(crate) async fn stopped(mut self) {
         let stopped = tokio::time::timeout(LEAVE_TIMEOUT, &mut self.task).await;
         if stopped.is_err() {
-            tracing::warn!("the directory does not answer; the entry is left to run out");
+            log::warn!("the directory does not answer; the entry is left to run out");
         }
     }
 }
@@ -121,7 +122,7 @@ impl Keeping {
             return;
         };
         if let Err(status) = within(registration.deregister()).await {
-            tracing::warn!(name = self.entry.name, %status, "the entry is left to run out");
+            log::warn!(name = self.entry.name, %status, "the entry is left to run out");
         }
     }
 
@@ -138,7 +139,7 @@ impl Keeping {
         self.renewed = clock::now();
         if self.failure.take().is_some() || !self.registered.send_replace(true) {
             let (name, endpoint) = (&self.entry.name, self.entry.endpoint.address());
-            tracing::info!(name, endpoint, "registered");
+            log::info!(name, endpoint, "registered");
         }
         (self.entry.ttl / 3).mul_f64(1.0 - 0.1 * fastrand::f64())
     }
@@ -154,7 +155,7 @@ impl Keeping {
         }
         let text = status.to_string();
         if self.failure.as_deref() != Some(&*text) {
-            tracing::warn!(name = self.entry.name, %status, "the entry is not renewed");
+            log::warn!(name = self.entry.name, %status, "the entry is not renewed");
             self.failure = Some(text);
         }
         self.backoff.note_failure(now, 0.5 + 0.5 * fastrand::f64());

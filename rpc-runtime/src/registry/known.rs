@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::wire::{Changes, Instance, Mark};
 use crate::discovery::{ENDPOINTS_MAX, Endpoint, SourceError};
+use crate::log;
 
 /// The servers of one name.
 #[derive(Debug, Default)]
@@ -57,7 +58,7 @@ impl Known {
                 self.listed.insert(instance.address, endpoint);
             }
             Err(error) => {
-                tracing::warn!(%error, "an entry of the registry is not used");
+                log::warn!(%error, "an entry of the registry is not used");
                 self.garbage += 1;
             }
         }

@@ -13,6 +13,7 @@ use super::connections::Connections;
 use crate::boxed::boxed;
 use crate::contain::contain;
 use crate::dispatch::Router;
+use crate::log;
 use crate::transport::{Duplex, Listener};
 
 /// Accepts connections and starts a task for each.
@@ -37,7 +38,7 @@ impl Acceptor {
         loop {
             let accepted = contain(self.listener.accept()).await;
             let accepted = accepted.unwrap_or_else(|panic| {
-                tracing::error!(panic, "a listener panicked");
+                log::error!(panic, "a listener panicked");
                 Err(io::Error::other("the listener panicked"))
             });
             match accepted {
@@ -47,7 +48,7 @@ impl Acceptor {
                     self.start(duplex);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, ?pause, "accept failed; trying again after a pause");
+                    log::warn!(%error, ?pause, "accept failed; trying again after a pause");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Self::PAUSE_MAX);
                 }

@@ -22,6 +22,7 @@ use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{Collect, Respond, Router, Shift};
+use crate::log;
 use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
 
@@ -355,13 +356,13 @@ impl Side for ServerSide {
     }
 
     fn ending(&mut self, shared: &ServerShared, why: &Closed) {
-        tracing::debug!(peer = %self.conversation.origin, %why, "closing a connection");
+        log::debug!(peer = %self.conversation.origin, %why, "closing a connection");
         let parked = shared.lock().protocol.core.close(&why.to_string());
         self.conversation.ticket.orphans().take_over(parked);
     }
 
     fn closed(&mut self, shared: &ServerShared, why: Closed) {
-        tracing::debug!(peer = %self.conversation.origin, %why, "connection closed");
+        log::debug!(peer = %self.conversation.origin, %why, "connection closed");
         let parked = {
             let core = &mut shared.lock().protocol.core;
             let parked = core.close("closed");

@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::local::fill;
 use super::{Inner, Lent};
 use crate::contain::catch;
+use crate::log;
 
 /// A stream whose items are encoded as they come.
 pub(crate) trait Source: Send {
@@ -51,7 +52,7 @@ pub(super) fn fill_contained(
     batch: &mut Batch,
 ) -> Filled {
     catch(|| source.poll_fill(cx, terms, batch)).unwrap_or_else(|panic| {
-        tracing::error!(panic, "a stream panicked");
+        log::error!(panic, "a stream panicked");
         Filled::Ended(Err(Status::internal("the stream panicked")))
     })
 }

@@ -1,9 +1,9 @@
 //! Where a server listens or a client connects, as text.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::local::{Place, SCHEMES};
 use crate::error::{Error, Kind};
 
 /// A parsed target: `tcp://host:port`, `unix:///path`, `mem://name`.
@@ -13,11 +13,8 @@ use crate::error::{Error, Kind};
 pub(crate) enum Target {
     /// Host and port.
     Tcp(String),
-    /// The path of a socket.
-    #[cfg(unix)]
-    Unix(PathBuf),
-    /// A name within this process.
-    Memory(String),
+    /// On this machine.
+    Local(Place),
 }
 
 impl FromStr for Target {
@@ -28,25 +25,13 @@ impl FromStr for Target {
         let Some((scheme, rest)) = parts else {
             return Err(invalid(text, "it has no scheme; write scheme://address"));
         };
-        match scheme {
-            "tcp" => tcp(text, rest),
-            #[cfg(unix)]
-            "unix" if rest.is_empty() => Err(invalid(text, "the path is empty")),
-            #[cfg(unix)]
-            "unix" => Ok(Self::Unix(rest.into())),
-            "mem" if rest.is_empty() => Err(invalid(text, "the name is empty")),
-            "mem" => Ok(Self::Memory(rest.to_owned())),
-            _ => Err(Error::new(
-                Kind::UnknownScheme,
-                format!(
-                    "unknown scheme {scheme:?} in target {text:?}; known are tcp, unix, mem{}",
-                    if cfg!(feature = "fleet") {
-                        ""
-                    } else {
-                        ", and names with the feature `fleet`"
-                    },
-                ),
-            )),
+        if scheme == "tcp" {
+            return tcp(text, rest);
+        }
+        match Place::parse(scheme, rest) {
+            Some(Ok(place)) => Ok(Self::Local(place)),
+            Some(Err(why)) => Err(invalid(text, why)),
+            None => Err(unknown(text, scheme)),
         }
     }
 }
@@ -68,6 +53,18 @@ fn tcp(text: &str, address: &str) -> Result<Target, Error> {
     Ok(Target::Tcp(address.to_owned()))
 }
 
+fn unknown(text: &str, scheme: &str) -> Error {
+    let names = if cfg!(feature = "fleet") {
+        ""
+    } else {
+        ", and names with the feature `fleet`"
+    };
+    Error::new(
+        Kind::UnknownScheme,
+        format!("unknown scheme {scheme:?} in target {text:?}; known are tcp{SCHEMES}{names}"),
+    )
+}
+
 fn invalid(text: &str, why: &str) -> Error {
     Error::new(Kind::Target, format!("invalid target {text:?}: {why}"))
 }
@@ -76,9 +73,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
-            #[cfg(unix)]
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Memory(name) => write!(f, "mem://{name}"),
+            Self::Local(place) => place.fmt(f),
         }
     }
 }

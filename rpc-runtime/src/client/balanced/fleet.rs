@@ -22,6 +22,7 @@ use super::endpoint::Endpoint;
 use crate::balance::{Backend, Backends, Pick, Policy, Subset};
 use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
+use crate::log;
 use crate::resilience::{Health, OutlierDetector, OutlierPolicy, Verdict};
 use crate::transport::Target;
 use crate::watch;
@@ -219,12 +220,12 @@ impl Fleet {
         let address = backend.address();
         match verdict {
             Verdict::Eject { until } => {
-                tracing::info!(address, "ejected: its calls fail");
+                log::info!(address, "ejected: its calls fail");
                 self.ejections.fetch_add(1, Ordering::Relaxed);
                 backend.eject(until);
             }
             Verdict::Readmit => {
-                tracing::info!(address, "readmitted");
+                log::info!(address, "readmitted");
                 backend.readmit();
             }
         }
@@ -256,7 +257,7 @@ impl Fleet {
         };
         if let Err(panic) = built {
             // A policy of the user's panicked: the last roster stays.
-            tracing::error!(panic, "no picker for the new endpoints");
+            log::error!(panic, "no picker for the new endpoints");
         }
         if self.is_closed() {
             // Closed by another thread, which may not have found this one.

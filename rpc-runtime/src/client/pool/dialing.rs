@@ -10,6 +10,7 @@ use crate::boxed::boxed;
 use crate::client::connection::Connection;
 use crate::clock;
 use crate::error::{Error, Kind};
+use crate::log;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
 
 /// How long a call waits for a place to be connected to before it looks for another one. That of
@@ -289,7 +290,7 @@ async fn dial_until_connected(opening: Opening, mut next: Option<Instant>) {
         match opened {
             Ok(connection) => return pool.note_connected(connection, opening),
             Err(error) => {
-                tracing::debug!(%error, "an endpoint cannot be reached");
+                log::debug!(%error, "an endpoint cannot be reached");
                 let at = pool.next_attempt();
                 if !pool.has_any() {
                     pool.note_failure(error, at);

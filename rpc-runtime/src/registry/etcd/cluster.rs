@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::http::{self, Failure};
 use crate::discovery::{Endpoint, Name, SourceError};
+use crate::log;
 
 const PORT: u16 = 2379;
 
@@ -56,7 +57,7 @@ impl Cluster {
             self.first.store(at + 1, Ordering::Relaxed);
             match http::ask(host, path, body).await {
                 Err(failure @ Failure::Member(_)) => {
-                    tracing::debug!(%failure, "the next member is asked");
+                    log::debug!(%failure, "the next member is asked");
                     last = failure;
                 }
                 answer => {

@@ -13,6 +13,7 @@ use super::api::{self, Event, Pair, Told, Watching};
 use super::cluster::Cluster;
 use crate::clock;
 use crate::discovery::{Endpoint, Name, Resolver, Source, SourceError};
+use crate::log;
 use crate::registry::entry::check_name;
 use crate::registry::wire::Instance;
 
@@ -89,7 +90,7 @@ impl Source for EtcdSource {
 impl EtcdSource {
     /// The watch is over. Another is begun at once, unless that does not help.
     fn lost(&mut self, why: SourceError) -> Result<(), SourceError> {
-        tracing::debug!(self.prefix, %why, "the watch is over");
+        log::debug!(prefix = self.prefix, %why, "the watch is over");
         let lost = self.following.take();
         let lasted = |lost: Following| clock::now().saturating_duration_since(lost.since);
         let is_short = lost.is_some_and(|lost| lasted(lost) < SHORT);
@@ -160,7 +161,7 @@ fn endpoint(prefix: &str, pair: Pair) -> Option<(Vec<u8>, Option<Endpoint>)> {
         }
         Err(error) => {
             let key = String::from_utf8_lossy(&pair.key);
-            tracing::warn!(key = %key.escape_debug(), %error, "a key of etcd is not used");
+            log::warn!(key = %key.escape_debug(), %error, "a key of etcd is not used");
             Some((pair.key, None))
         }
     }

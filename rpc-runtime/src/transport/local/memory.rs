@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::{Connector, Duplex, Listener, Peer};
+use crate::transport::{Connector, Duplex, Listener, Peer};
 
 /// Bytes that a pipe holds in each direction before its writer waits.
 const PIPE_BYTES: usize = 64 * 1024;

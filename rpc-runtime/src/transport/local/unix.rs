@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use tokio::net::UnixStream;
 
-use super::{Connector, Duplex, Listener, Peer};
+use crate::transport::{Connector, Duplex, Listener, Peer};
 
 /// Connects to the socket at a path.
 #[derive(Clone, Debug)]
