@@ -15,20 +15,29 @@
 //! | [`CircuitBreaker`] | all backends together | fails calls at once that would most likely fail |
 
 pub(crate) mod backoff;
+#[cfg(feature = "fleet")]
 mod blame;
+#[cfg(feature = "fleet")]
 mod breaker;
 mod budget;
+#[cfg(feature = "fleet")]
 mod hedge;
+#[cfg(feature = "fleet")]
 mod outlier;
+#[cfg(feature = "fleet")]
 mod quantile;
 mod retry;
 mod window;
 
 pub use backoff::BackoffPolicy;
+#[cfg(feature = "fleet")]
 pub use blame::blames_server;
+#[cfg(feature = "fleet")]
 pub use breaker::{BreakerPolicy, CircuitBreaker};
 pub use budget::{BudgetPolicy, RetryBudget};
+#[cfg(feature = "fleet")]
 pub use hedge::{HedgePolicy, Hedging};
+#[cfg(feature = "fleet")]
 pub use outlier::{
     FailurePercentage, Health, OutlierDetector, OutlierPolicy, SuccessRate, Verdict,
 };

@@ -4,7 +4,7 @@
 //! So no more than a burst of them is ever on its way: the server's bucket, twice as large, has then
 //! always as many tokens as this side has and may have sent. See `[call.cancel-pace]`.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 
 use super::pace::TokenBucket;
@@ -16,9 +16,9 @@ pub(super) struct Cancels {
     /// In the order in which the calls were given up; those not in `waiting` were answered.
     queue: VecDeque<u32>,
     /// Calls whose cancel has to wait its turn.
-    waiting: BTreeSet<u32>,
+    waiting: HashSet<u32>,
     /// Cancels sent to which no answer has come: unanswered.len() <= BURST
-    unanswered: BTreeSet<u32>,
+    unanswered: HashSet<u32>,
 }
 
 impl Cancels {
@@ -28,8 +28,8 @@ impl Cancels {
         Self {
             pace: TokenBucket::new(CANCELS_PER_SECOND_MAX, Self::BURST, now),
             queue: VecDeque::new(),
-            waiting: BTreeSet::new(),
-            unanswered: BTreeSet::new(),
+            waiting: HashSet::new(),
+            unanswered: HashSet::new(),
         }
     }
 

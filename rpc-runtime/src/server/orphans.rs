@@ -3,14 +3,14 @@
 //!
 //! How many can there be? As many as the server runs calls: they keep their places.
 
-use std::cmp::Reverse;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::parked::Parked;
 use crate::boxed::boxed;
@@ -24,7 +24,7 @@ pub(super) struct Orphans {
 #[derive(Debug, Default)]
 struct Watched {
     /// One for each connection that left some.
-    watches: JoinSet<()>,
+    watches: Vec<JoinHandle<()>>,
     /// The server is gone.
     stopped: bool,
 }
@@ -43,14 +43,17 @@ impl Orphans {
         if orphans.is_empty() {
             return;
         }
-        let family = Family::new(orphans);
+        let family = Family(orphans);
         let mut watched = self.lock();
         // A runtime that is shutting down ends them anyway.
         if let Ok(runtime) = Handle::try_current()
             && !watched.stopped
         {
-            while watched.watches.try_join_next().is_some() {}
-            watched.watches.spawn_on(boxed(family.watch()), &runtime);
+            let watches = &mut watched.watches;
+            if watches.len() == watches.capacity() {
+                watches.retain(|watch| !watch.is_finished());
+            }
+            watches.push(runtime.spawn(boxed(family.watch())));
         }
     }
 
@@ -58,13 +61,17 @@ impl Orphans {
     pub(super) fn stop(&self) {
         let mut watched = self.lock();
         watched.stopped = true;
-        watched.watches.abort_all();
+        watched.watches.iter().for_each(JoinHandle::abort);
     }
 
     pub(super) async fn wait_until_none(&self) {
         poll_fn(|cx| {
             let mut watched = self.lock();
-            while let Some(_ended) = std::task::ready!(watched.watches.poll_join_next(cx)) {}
+            while let Some(watch) = watched.watches.last_mut() {
+                // None panics: what the handlers do is contained.
+                let _ended = ready!(Pin::new(watch).poll(cx));
+                watched.watches.pop();
+            }
             Poll::Ready(())
         })
         .await;
@@ -75,20 +82,27 @@ impl Orphans {
     }
 }
 
-/// Orphans of one connection, the one whose deadline is nearest last. Dropping it stops them.
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Orphans of one connection. Dropping it stops them.
 struct Family(Vec<Orphan>);
 
 impl Family {
-    fn new(mut orphans: Vec<Orphan>) -> Self {
-        orphans
-            .sort_unstable_by_key(|orphan| Reverse((orphan.deadline.is_none(), orphan.deadline)));
-        Self(orphans)
+    /// Which one's deadline is nearest.
+    fn next(&self) -> Option<usize> {
+        let deadline = |index: &usize| self.0[*index].deadline;
+        (0..self.0.len()).min_by_key(|index| (deadline(index).is_none(), deadline(index)))
     }
 
     /// Waits for each, until its deadline.
     async fn watch(mut self) {
         // Nobody's deadline passes unseen: all others are later than the one that is waited for.
-        while let Some(Orphan { task, deadline }) = self.0.last_mut() {
+        while let Some(next) = self.next() {
+            let Orphan { task, deadline } = &mut self.0[next];
             match *deadline {
                 Some(deadline) => {
                     let ended = tokio::time::timeout_at(deadline.into(), &mut *task).await;
@@ -99,7 +113,7 @@ impl Family {
                 // A handler's panic was contained, and answered, by its own task.
                 None => drop(task.await),
             }
-            self.0.pop();
+            self.0.swap_remove(next);
         }
     }
 }
