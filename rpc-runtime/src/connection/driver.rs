@@ -145,12 +145,24 @@ impl<S: Side> Driver<S> {
     /// Works until there is nothing to do (`Pending`) or the connection has to end.
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         let yielded = std::mem::take(&mut self.yielded);
-        if !yielded && self.has_flush_to_share() {
-            return self.yield_now(cx);
+        let mut quiet = false;
+        if !yielded {
+            let mut state = self.shared.lock();
+            if state.has_flush_to_share() {
+                drop(state);
+                return self.yield_now(cx);
+            }
+            quiet = state.is_quiet(cx);
         }
         let mut turn = ReadTurn::default();
         loop {
-            let flushed = match self.poll_flush(cx) {
+            let flushed = if std::mem::take(&mut quiet) {
+                // Only what has arrived can be why this task was woken.
+                Poll::Ready(Ok(Flushed::All))
+            } else {
+                self.poll_flush(cx)
+            };
+            let flushed = match flushed {
                 Poll::Ready(Ok(Flushed::Finished)) => return Poll::Ready(Closed::Finished),
                 Poll::Ready(Ok(flushed)) => Some(flushed),
                 Poll::Ready(Err(error)) => return Poll::Ready(Closed::Io(error)),
@@ -184,12 +196,6 @@ impl<S: Side> Driver<S> {
                 Poll::Ready(Err(why)) => return Poll::Ready(why),
             }
         }
-    }
-
-    /// True if somebody appended and others may be about to.
-    fn has_flush_to_share(&self) -> bool {
-        let mut state = self.shared.lock();
-        state.armed && state.writer.is_some() && state.protocol.outgoing().has_turn()
     }
 
     /// Goes to the back of the run queue once; whoever appends meanwhile wakes nobody.
@@ -319,6 +325,22 @@ impl<S: Side> Driver<S> {
         self.over = true;
         self.side.closed(&self.shared, why);
         self.shared.hang_up();
+    }
+}
+
+impl<P: Protocol> super::State<P> {
+    /// True if somebody appended and others may be about to.
+    fn has_flush_to_share(&mut self) -> bool {
+        self.armed && self.writer.is_some() && self.protocol.outgoing().has_turn()
+    }
+
+    /// True if a flush would find nothing to do, and nobody to remember.
+    fn is_quiet(&mut self, cx: &Context<'_>) -> bool {
+        let waits = |driver: &Waker| driver.will_wake(cx.waker());
+        self.driver.as_ref().is_some_and(waits)
+            && !(self.armed || self.unflushed || self.driver_is_due || self.writer.is_none())
+            && self.protocol.outgoing().is_empty()
+            && !self.protocol.is_finished()
     }
 }
 
