@@ -38,6 +38,9 @@ pub(crate) const LONG_CHUNK_BYTES: usize = 256 * 1024;
 /// The longest piece: 320 KiB. Fixed.
 pub const LONG_CHUNK_BYTES_MAX: usize = 320 * 1024;
 
+/// How long a row of several long items becomes: two of 64 KiB with their lengths, 129 KiB.
+pub(crate) const ROW_BYTES_MAX: usize = 129 * 1024;
+
 /// What comes behind a request or a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -26,6 +26,8 @@ pub(super) struct StreamTable {
     sending: Half,
     /// What the peer may send.
     receiving: Half,
+    /// The longest row that the peer takes in pieces.
+    row_bytes_max: usize,
 }
 
 /// What the peer is to be told of a stream of which no more is taken.
@@ -175,12 +177,14 @@ impl StreamTable {
         Self {
             sending: Half::new(StreamLimits::new(0, 0)),
             receiving: Half::new(receiving),
+            row_bytes_max: 0,
         }
     }
 
     /// The peer has said how much it takes.
-    pub(super) fn set_peer_limits(&mut self, limits: StreamLimits) {
+    pub(super) fn set_peer_limits(&mut self, limits: StreamLimits, message_bytes_max: u32) {
         self.sending.window = Window::new(limits);
+        self.row_bytes_max = item_batch_bytes_max(message_bytes_max);
     }
 
     #[inline]
@@ -370,9 +374,10 @@ impl Streams<'_> {
         if flow.is_over() {
             return Sent::Over;
         }
+        let row_bytes_max = window.row_bytes(flow).min(self.table.row_bytes_max);
         while !batch.is_empty() {
             if self.outgoing.buffered() >= Self::OUTGOING_BYTES_MAX
-                || self.outgoing.is_sending(call.wire())
+                || !self.outgoing.takes_items(call.wire(), batch.len())
             {
                 return Sent::AwaitsWriter;
             }
@@ -380,7 +385,8 @@ impl Streams<'_> {
             if whole <= CHUNK_BYTES && window.admits_row(flow, whole as u64) {
                 window.fill(flow, whole as u64);
                 let flags = Flags::NONE.with_if(Flags::WAITED, flow.take_waited());
-                self.outgoing.items(call.wire(), flags, batch);
+                self.outgoing
+                    .items(call.wire(), flags, batch, row_bytes_max);
                 return Sent::All;
             }
             let mut admitted = 0;
@@ -401,13 +407,21 @@ impl Streams<'_> {
             }
             let flags = Flags::NONE.with_if(Flags::WAITED, flow.take_waited());
             if admitted == whole {
-                self.outgoing.items(call.wire(), flags, batch);
+                self.outgoing
+                    .items(call.wire(), flags, batch, row_bytes_max);
             } else {
                 let mut first = batch.split_to(admitted);
-                self.outgoing.items(call.wire(), flags, &mut first);
+                self.outgoing
+                    .items(call.wire(), flags, &mut first, row_bytes_max);
             }
         }
         Sent::All
+    }
+
+    /// True if more items of a stream can be appended that are like the last ones.
+    #[must_use]
+    pub fn takes_alike(&self, call: CallId) -> bool {
+        self.outgoing.takes_alike(call.wire())
     }
 
     /// True once the end of the stream can be said: a large item may still be on its way out.
@@ -421,10 +435,11 @@ impl Streams<'_> {
     /// so; sooner, if there is nothing left to take.
     pub fn consumed(&mut self, call: CallId, bytes: usize, now: Instant) -> usize {
         let Half { window, flows, .. } = &mut self.table.receiving;
+        let is_alone = flows.len() == 1;
         let Some(flow) = flows.get_mut(&call.wire()) else {
             return window.portion() as usize;
         };
-        match window.owe(flow, bytes as u64, now) {
+        match window.owe(flow, bytes as u64, is_alone, now) {
             Some(Credit { bytes, growth: 0 }) => put_credit(self.outgoing, call, bytes),
             Some(credit) => put_growth(self.outgoing, call, credit),
             None => {}

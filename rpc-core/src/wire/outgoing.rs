@@ -54,6 +54,8 @@ pub struct Outgoing {
     away: Option<Away>,
     /// The frame of items that ends the buffer, if one does.
     items: Option<ItemsFrame>,
+    /// The row of items in pieces that was announced last, if its announcement is in the buffer.
+    row: Option<ItemsRow>,
     /// How far pieces run ahead of their reader.
     ahead: Ahead,
     /// Whoever owns this stops reading while it [`is_backlogged`](Self::is_backlogged).
@@ -78,6 +80,19 @@ struct ItemsFrame {
     call: u32,
     start: usize,
     end: usize,
+}
+
+/// A row of items in pieces of which nothing is on its way, and so more can be added.
+#[derive(Clone, Copy, Debug)]
+struct ItemsRow {
+    call: u32,
+    /// Where its announcement is in the buffer.
+    start: usize,
+    bytes: usize,
+    /// How many of them were added last.
+    last: usize,
+    /// How long it may become by what is added.
+    bytes_max: usize,
 }
 
 impl Outgoing {
@@ -231,6 +246,7 @@ impl Outgoing {
             self.base += self.written as u64;
             self.written = 0;
             self.items = None;
+            self.row = None;
             self.reading.forget_last();
         }
     }
@@ -264,6 +280,7 @@ impl Outgoing {
         }
         // One may be at its last piece, with another behind it.
         if self.large.iter().any(|large| large.call() == call) {
+            self.row = None;
             let first = self.large.front();
             if first.is_some_and(|large| large.call() == call && !large.survives_cut()) {
                 // The place of its piece is not that of another's.
@@ -360,6 +377,7 @@ impl Outgoing {
         } else {
             self.buffer.extend_from_slice(&other.buffer);
             self.items = None;
+            self.row = None;
         }
         other.buffer = Vec::new();
         if other.large.is_empty() {
@@ -374,6 +392,7 @@ impl Outgoing {
         self.buffer.clear();
         self.written = 0;
         self.items = None;
+        self.row = None;
         self.reading.forget_last();
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
     }

@@ -143,6 +143,7 @@ impl Path {
 const PORTION: usize = 16 * KIB;
 
 const SHIPPED: usize = 257 * KIB;
+const MIB: usize = 1024 * KIB;
 
 #[test]
 fn f4_a_large_stream_fills_a_long_way() {
@@ -168,15 +169,28 @@ fn a_window_stays_where_round_trips_hold_nobody_up() {
     let mut path = Path::new(StreamLimits::SHIPPED, MS, 25 * MS);
     (0..5_000).for_each(|n| path.tick(1 - n % 2, ALL));
     path.assert_width(SHIPPED);
-    // A short way, and a consumer that takes all it has every 5 ms.
+    // A short way that carries less than the window, and a consumer that waits for items.
     let (tick, one_way) = (MS / 20, MS / 20);
-    let mut path = Path::new(StreamLimits::SHIPPED, tick, one_way);
-    (0..20_000).for_each(|n| path.tick(ALL, if n % 100 == 0 { ALL } else { 0 }));
-    path.assert_width(SHIPPED);
-    // A short way, and a consumer that waits for items.
     let mut path = Path::new(StreamLimits::SHIPPED, tick, one_way);
     (0..20_000).for_each(|_| path.tick(ALL, ALL));
     path.assert_width(SHIPPED);
+    // One that carries more, and a consumer that always has some left.
+    let mut path = Path::new(StreamLimits::SHIPPED, tick, one_way);
+    path.tick_bytes = MIB;
+    (0..20_000).for_each(|_| path.tick(ALL, 16 * KIB));
+    path.assert_width(SHIPPED);
+}
+
+#[test]
+fn on_a_short_way_a_window_grows_by_half() {
+    // [stream.growth]: once, if the sender has to wait for credit, and the consumer for items.
+    let (tick, one_way) = (MS / 20, MS / 20);
+    for (tick_bytes, pause) in [(MIB, 1), (5_000, 100)] {
+        let mut path = Path::new(StreamLimits::SHIPPED, tick, one_way);
+        path.tick_bytes = tick_bytes;
+        (0..20_000).for_each(|n| path.tick(ALL, if n % pause == 0 { ALL } else { 0 }));
+        path.assert_width(SHIPPED + SHIPPED / 2);
+    }
 }
 
 #[test]

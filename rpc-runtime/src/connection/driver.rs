@@ -290,14 +290,15 @@ impl<S: Side> Driver<S> {
         }
     }
 
-    /// Nothing more is there to be read: reports what was, keeps the timer at what the protocol asks
-    /// for, and tells it when that moment has come; true if there may be something to write.
+    /// Nothing more is there to be read: reports what was, unless the rest of a frame is on its way,
+    /// keeps the timer at what the protocol asks for, and tells it when that moment has come; true if
+    /// there may be something to write.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let mut acted = false;
         loop {
             let (due, leftovers) = {
                 let mut state = self.shared.lock();
-                acted |= state.protocol.outgoing().report_reading();
+                acted |= !self.within_frame && state.protocol.outgoing().report_reading();
                 state.timer = state.protocol.poll_timeout();
                 (state.timer, state.protocol.leftovers())
             };

@@ -83,7 +83,7 @@ impl<P: Carrier> Uplink for Shared<P> {
         state.protocol.turns().come(call);
         // More may follow at once, unless a long row has to be written first or somebody stands in
         // line.
-        let more = sent == Sent::All && state.protocol.streams().can_end(call);
+        let more = sent == Sent::All && state.protocol.streams().takes_alike(call);
         if !more || !state.protocol.turns().is_empty() {
             self.said(state, call);
         }

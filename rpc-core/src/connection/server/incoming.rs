@@ -53,7 +53,8 @@ impl<T> ServerConnection<T> {
         ack.services.clone_from(&self.config.services);
         ack.encode(self.outgoing.raw());
         self.reply_bytes_max = hello.message_bytes_max as usize;
-        self.streams.set_peer_limits(hello.stream_limits);
+        self.streams
+            .set_peer_limits(hello.stream_limits, hello.message_bytes_max);
         self.outgoing.begin_reports(hello.reports);
         let opening = std::mem::replace(&mut self.state, State::Open);
         if let State::Opening {

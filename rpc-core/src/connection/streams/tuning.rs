@@ -3,7 +3,9 @@
 //! Its sender waits for credit, its consumer waits for items, and what is between them takes its time:
 //! only then is more on its way worth its memory. A consumer that is slow has items left when the next
 //! come; a producer that is slow never waits for credit; and where the way is short, or the items of
-//! others take it, a wider window only makes longer queues.
+//! others take it, a window that is much wider only makes longer queues. Half as much again is enough on
+//! a short way for both to be at work at the same time, which the streams of one connection learn
+//! together: many are short.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,15 @@ struct Trip {
     waited: bool,
 }
 
+/// Who waited in a trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// The sender for credit, and the consumer for items.
+    Both,
+    /// One of them, or none.
+    One,
+}
+
 impl Tuning {
     /// A shorter way carries 500 MB a second with the window that is shipped.
     const SHORT_TRIP: Duration = Duration::from_micros(500);
@@ -52,34 +63,38 @@ impl Tuning {
         }
     }
 
-    /// Items have come. Did their sender wait for credit, and their consumer for them?
+    /// Items have come. Did their sender wait for credit, and their consumer for them? Gives who waited in
+    /// a trip that ends with them.
     pub(super) fn arrived(
         &mut self,
         bytes: u64,
         sender_waited: bool,
         consumer_waited: bool,
         traffic: Traffic,
-    ) {
-        let Some(trip) = &mut self.trip else {
-            return;
-        };
+    ) -> Option<Waited> {
+        let trip = self.trip.as_mut()?;
         trip.waited |= sender_waited;
         if let Some(without) = trip.without.checked_sub(bytes) {
             trip.without = without;
-            return;
+            return None;
         }
         let lasted = traffic.now.saturating_duration_since(trip.began.now);
         let is_long = lasted >= Self::SHORT_TRIP;
         // No way carries more in one trip than may be on it at once: this one was there and back
         // several times, and the trip is long because others had their turns.
         let is_others = traffic.arrived - trip.began.arrived > traffic.room;
-        let is_slow = is_long && !is_others && trip.waited && consumer_waited;
+        let both_waited = trip.waited && consumer_waited;
+        let is_slow = is_long && !is_others && both_waited;
         self.slow = if is_slow {
             self.slow.saturating_add(1)
         } else {
             0
         };
         self.trip = None;
+        Some(match both_waited {
+            true => Waited::Both,
+            false => Waited::One,
+        })
     }
 
     /// True if a wider window would carry more.

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::tuning::{Traffic, Tuning};
+use super::tuning::{Traffic, Tuning, Waited};
 use crate::StreamLimits;
+use crate::wire::ROW_BYTES_MAX;
 
 /// The items of one stream that are on their way or not consumed.
 #[derive(Debug, Default)]
@@ -67,6 +68,8 @@ pub(super) struct Window {
     growth: u64,
     /// The sum of all that has arrived.
     arrived: u64,
+    /// At the receiver: round trips in a row in which both sides waited, of whatever streams.
+    tight: u8,
 }
 
 /// What a consumer gives back.
@@ -81,6 +84,8 @@ pub(super) struct Credit {
 impl Window {
     /// What a consumer may keep to itself, and what a stream may always have on its way.
     const PORTION_BYTES: u32 = 16 * 1024;
+    /// Trips in a row after which both sides are taken to wait for each other.
+    const TIGHT_TRIPS: u8 = 2;
 
     pub(super) const fn new(limits: StreamLimits) -> Self {
         Self {
@@ -88,6 +93,7 @@ impl Window {
             on_the_way: 0,
             growth: 0,
             arrived: 0,
+            tight: 0,
         }
     }
 
@@ -119,6 +125,12 @@ impl Window {
     #[inline]
     fn width(&self, flow: &Flow) -> u64 {
         u64::from(self.limits.stream_bytes) + flow.growth
+    }
+
+    /// How long a row of several long items may become. A third of the window, so that one can be written
+    /// and another be read while the consumer has a third.
+    pub(super) fn row_bytes(&self, flow: &Flow) -> usize {
+        ((self.width(flow) / 3) as usize).min(ROW_BYTES_MAX)
     }
 
     /// True if an item of so many bytes may be sent.
@@ -165,17 +177,28 @@ impl Window {
         let all_consumed = flow.owed == flow.on_the_way;
         self.arrived += bytes;
         let traffic = self.traffic(now);
-        flow.tuning.arrived(bytes, waited, all_consumed, traffic);
+        match flow.tuning.arrived(bytes, waited, all_consumed, traffic) {
+            Some(Waited::Both) => self.tight = self.tight.saturating_add(1),
+            Some(Waited::One) => self.tight = 0,
+            None => {}
+        }
         self.fill(flow, bytes);
     }
 
-    /// Items were consumed; the credit to give, if it is worth a frame.
-    pub(super) fn owe(&mut self, flow: &mut Flow, bytes: u64, now: Instant) -> Option<Credit> {
+    /// Items were consumed; the credit to give, if it is worth a frame. `is_alone` if no other
+    /// stream has this direction.
+    pub(super) fn owe(
+        &mut self,
+        flow: &mut Flow,
+        bytes: u64,
+        is_alone: bool,
+        now: Instant,
+    ) -> Option<Credit> {
         flow.owed = (flow.owed + bytes).min(flow.on_the_way);
         if flow.owed < self.portion() {
             return None;
         }
-        let growth = self.take_growth(flow);
+        let growth = self.take_growth(flow, is_alone);
         let without = self.width(flow).saturating_sub(flow.on_the_way);
         flow.tuning.credited(without, self.traffic(now));
         let bytes = u32::try_from(flow.owed).unwrap_or(u32::MAX);
@@ -193,14 +216,20 @@ impl Window {
         }
     }
 
-    /// By how much the window of a stream is to grow now: it doubles, as long as there is memory.
-    fn take_growth(&self, flow: &mut Flow) -> u32 {
-        if !flow.tuning.wants_more() {
+    /// By how much the window of a stream is to grow now, as long as there is memory: it doubles where the
+    /// way is long, and becomes half as wide again, once, where both sides wait for each other and no other
+    /// stream is less wide.
+    fn take_growth(&self, flow: &mut Flow, is_alone: bool) -> u32 {
+        let growth = if flow.tuning.wants_more() {
+            flow.tuning.grown();
+            self.width(flow)
+        } else if is_alone && self.tight >= Self::TIGHT_TRIPS && flow.growth == 0 {
+            self.width(flow) / 2
+        } else {
             return 0;
-        }
-        flow.tuning.grown();
+        };
         let left = u64::from(self.limits.growth_bytes).saturating_sub(self.growth);
-        u32::try_from(self.width(flow).min(left)).unwrap_or(u32::MAX)
+        u32::try_from(growth.min(left)).unwrap_or(u32::MAX)
     }
 
     /// The sender is told of credit, which is not more than is on its way. False if no window may be

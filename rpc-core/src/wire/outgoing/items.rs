@@ -1,9 +1,13 @@
 //! Items of streams on their way out.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::super::header::FLAGS_OFFSET;
-use super::{CHUNK_BYTES, Flags, HEADER_BYTES, Header, ItemsFrame, Kind, Large, Outgoing, Parts};
+use super::{
+    CHUNK_BYTES, Flags, HEADER_BYTES, Header, ItemsFrame, ItemsRow, Kind, Large, Outgoing, Parts,
+};
 
 /// Encoded items of one stream, one behind the other, on their way into an [`Outgoing`].
 ///
@@ -126,6 +130,12 @@ impl Batch {
         first
     }
 
+    /// Empties it; the items are what is to be written one behind the other.
+    fn take_segments(&mut self) -> VecDeque<Bytes> {
+        let Self { bytes, parts } = std::mem::take(self);
+        parts.into_segments(&Bytes::from(bytes), 0, 0)
+    }
+
     /// Forgets the items.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -202,15 +212,24 @@ impl Drop for Entry<'_> {
 }
 
 impl Outgoing {
-    /// Appends the items of a batch, which is empty afterwards: to the frame that ends the buffer, if
-    /// that has items of this call and room, or as a frame of their own. `flags` are those of a frame
-    /// of items.
-    pub(crate) fn items(&mut self, call: u32, flags: Flags, batch: &mut Batch) {
+    /// Appends the items of a batch, which is empty afterwards: to the row or the frame that was appended
+    /// last, if that has items of this call and room, or as one of their own. `flags` are those of a
+    /// frame of items; a row of long ones may be lengthened up to `row_bytes_max`.
+    pub(crate) fn items(
+        &mut self,
+        call: u32,
+        flags: Flags,
+        batch: &mut Batch,
+        row_bytes_max: usize,
+    ) {
         if batch.is_empty() {
             return;
         }
+        if self.lengthen_row(call, flags, batch) {
+            return;
+        }
         if batch.len() > COPIED_BYTES_MAX || !batch.parts.is_empty() {
-            return self.large_items(call, flags, batch);
+            return self.large_items(call, flags, batch, row_bytes_max);
         }
         if let Some(frame) = self.open_items_frame(call, batch.len()) {
             self.buffer.extend_from_slice(&batch.bytes);
@@ -243,16 +262,64 @@ impl Outgoing {
     }
 
     /// Announces the row in its turn, so that nothing that overtakes it is taken to have come before.
-    fn large_items(&mut self, call: u32, flags: Flags, batch: &mut Batch) {
+    fn large_items(&mut self, call: u32, flags: Flags, batch: &mut Batch, row_bytes_max: usize) {
+        let start = self.buffer.len();
         let header = Header {
             flags: flags.with(Flags::MORE),
             ..Header::new(Kind::Item, call)
         };
         // Items are no longer than messages, hence below 2^32.
         self.control(header, &(batch.len() as u32).to_le_bytes());
-        let Batch { bytes, parts, .. } = std::mem::take(batch);
-        let segments = parts.into_segments(&Bytes::from(bytes), 0, 0);
-        self.large.push_back(Large::items(call, segments));
+        self.row = Some(ItemsRow {
+            call,
+            start,
+            bytes: batch.len(),
+            last: batch.len(),
+            bytes_max: row_bytes_max,
+        });
+        self.large
+            .push_back(Large::items(call, batch.take_segments()));
+    }
+
+    /// True if so many bytes of items of this call can be appended: no row of them is on its way in
+    /// pieces, or it can be lengthened by that, which is worth it for long ones.
+    pub(crate) fn takes_items(&self, call: u32, bytes: usize) -> bool {
+        let takes = |row: ItemsRow| {
+            let are_long = row.last.min(bytes) > COPIED_BYTES_MAX;
+            are_long && row.bytes + bytes <= row.bytes_max
+        };
+        !self.is_sending(call) || self.open_row(call).is_some_and(takes)
+    }
+
+    /// True if more items can be appended that are as long as the last ones.
+    pub(crate) fn takes_alike(&self, call: u32) -> bool {
+        let last = self.row.map_or(0, |row| row.last);
+        self.takes_items(call, last)
+    }
+
+    /// The row of items of this call of which nothing is on its way, its announcement neither.
+    fn open_row(&self, call: u32) -> Option<ItemsRow> {
+        self.row
+            .filter(|row| row.call == call && row.start >= self.written)
+    }
+
+    /// Appends to the row of this call to which more can be added; false if there is none.
+    fn lengthen_row(&mut self, call: u32, flags: Flags, batch: &mut Batch) -> bool {
+        let Some(row) = self.open_row(call) else {
+            return false;
+        };
+        let mut bodies = self.large.iter_mut();
+        let Some(body) = bodies.rfind(|body| body.call() == call) else {
+            return false;
+        };
+        let last = batch.len();
+        body.lengthen(batch.take_segments());
+        let bytes = row.bytes + last;
+        let length = (bytes as u32).to_le_bytes();
+        self.buffer[row.start + HEADER_BYTES..][..length.len()].copy_from_slice(&length);
+        self.buffer[row.start + FLAGS_OFFSET] |= flags.bits();
+        self.row = Some(ItemsRow { bytes, last, ..row });
+        true
     }
 }
 

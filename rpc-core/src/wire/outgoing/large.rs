@@ -58,6 +58,13 @@ impl Large {
         large
     }
 
+    /// Adds to it; nothing of it was in a turn.
+    pub(super) fn lengthen(&mut self, segments: VecDeque<Bytes>) {
+        self.left += segments.iter().map(Bytes::len).sum::<usize>();
+        self.segments.extend(segments);
+        self.begin_piece(CHUNK_BYTES);
+    }
+
     pub(super) const fn call(&self) -> u32 {
         self.call
     }

@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::wire::LONG_CHUNK_BYTES_MAX;
 
+/// How long rows of several items may become: two long ones, and short ones behind.
+const ROW_BYTES_MAX: usize = 150 * 1024;
+
 /// What a test has appended for one call, and what may have come of it.
 #[derive(Default)]
 struct Known {
@@ -54,10 +57,10 @@ impl Model {
         assert_eq!(self.out.len(), waiting + self.out.buffered());
     }
 
-    /// A call says nothing more while its large body is on its way, or once it is cut.
-    fn speaks(&mut self, call: u32, body: Vec<u8>) -> bool {
+    /// A call says nothing more once it is cut.
+    fn speaks(&mut self, call: u32, may: bool, body: Vec<u8>) -> bool {
         let known = self.calls.entry(call).or_default();
-        let speaks = !known.cut && !self.out.is_sending(call);
+        let speaks = !known.cut && may;
         if speaks {
             known.sent.push(body);
         }
@@ -66,7 +69,8 @@ impl Model {
 
     fn message(&mut self, call: u32, length: usize) {
         let body = vec![self.serial; length];
-        if self.speaks(call, body.clone()) {
+        // Nor while its large body is on its way.
+        if self.speaks(call, !self.out.is_sending(call), body.clone()) {
             let header = Header::new(Kind::Request, call);
             let sent = self
                 .out
@@ -88,8 +92,10 @@ impl Model {
         pushed.unwrap();
         let mut row = (length as u32).to_le_bytes().to_vec();
         row.resize(row.len() + length, serial);
-        if self.speaks(call, row) {
-            self.out.items(call, Flags::NONE, &mut batch);
+        // Only a row of items takes more of them, as long as nothing of it is on its way.
+        let may = self.out.takes_items(call, batch.len());
+        if self.speaks(call, may, row) {
+            self.out.items(call, Flags::NONE, &mut batch, ROW_BYTES_MAX);
         }
     }
 

@@ -80,6 +80,7 @@ impl Outgoing {
         self.due = None;
         self.base = turn.end();
         self.items = None;
+        self.row = None;
         self.reading.forget_last();
         turn
     }
@@ -125,6 +126,7 @@ impl Outgoing {
         self.written = turn.written;
         self.base = turn.base;
         self.items = None;
+        self.row = None;
         self.reading.forget_last();
     }
 
