@@ -11,6 +11,7 @@ mod peers;
 mod placement;
 mod plan;
 mod process;
+mod realtime;
 mod report;
 mod results;
 mod run;

@@ -48,6 +48,12 @@ impl Peer {
         VARIANTS.contains(&self.name)
     }
 
+    /// Its threads take turns well when none is interrupted for another: what Go runs beside the calls,
+    /// such as its collector, is better interrupted.
+    pub(crate) const fn bears_realtime(self) -> bool {
+        matches!(self.program, Program::Rust { .. })
+    }
+
     /// Neither the yardstick nor this project.
     pub(crate) fn is_other(name: &str) -> bool {
         ![BARE, OURS].contains(&name) && !VARIANTS.contains(&name)

@@ -12,7 +12,7 @@ use crate::placement::Placement;
 use crate::results::{Row, Table};
 use crate::run::{self, Sample, Terms};
 use crate::workloads::{Kind, Workload};
-use crate::{Result, goals, report, syscalls};
+use crate::{Result, goals, realtime, report, syscalls};
 
 /// A calibration that is not quiet is tried again, in the hope that it was a passing cloud.
 const CALIBRATIONS_MAX: usize = 5;
@@ -58,6 +58,7 @@ impl Plan {
             cores: machine.used_cores,
             window_ms: self.window_ms,
             perf: syscalls::is_available(),
+            realtime: realtime::is_available(),
         };
         if !terms.perf {
             println!("perf cannot count here: no system calls, no instructions");
@@ -88,14 +89,13 @@ impl Plan {
     }
 
     fn estimate(&self, peers: &[Built]) -> Duration {
-        let window = Duration::from_millis(self.window_ms);
-        let calls = window + window / 5 + STARTING;
         let places = self.placements.iter();
         let all = places.flat_map(|&placement| self.workloads_at(placement));
         let each = all.map(|workload| {
             let peers = peers.iter().filter(|built| workload.is_for(built.peer));
+            let window = Duration::from_millis(workload.window_ms(self.window_ms));
             let one = match workload.kind {
-                Kind::Calls(_) => calls,
+                Kind::Calls(_) => window + window / 5 + STARTING,
                 Kind::Build => BUILDING,
             };
             one * (peers.count() * self.rounds_of(workload)) as u32
@@ -132,6 +132,10 @@ impl Plan {
     fn circumstances(&self, machine: &Machine) -> Vec<String> {
         let mut lines = machine.describe();
         lines.push(format!("{} rounds of {} ms", self.rounds, self.window_ms));
+        lines.push(match realtime::is_available() {
+            true => "open loops in Rust run in the real-time class on one core".to_owned(),
+            false => "open loops wait for whatever else runs: no real-time class here".to_owned(),
+        });
         lines
     }
 

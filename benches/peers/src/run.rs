@@ -14,7 +14,7 @@ use crate::placement::Placement;
 use crate::process::Process;
 use crate::syscalls::{self, Counted};
 use crate::workloads::{Kind, Workload};
-use crate::{Result, hello};
+use crate::{Result, hello, realtime};
 
 /// For what takes no time of its own, on a machine that is slow.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +34,8 @@ pub(crate) struct Terms {
     pub(crate) window_ms: u64,
     /// perf can count.
     pub(crate) perf: bool,
+    /// Processes may be put into the real-time class.
+    pub(crate) realtime: bool,
 }
 
 pub(crate) fn measure(
@@ -59,13 +61,15 @@ fn measure_calls(
     terms: Terms,
 ) -> Result<Sample> {
     let (client_cores, server_cores) = placement.cores(terms.cores);
-    let mut server = Process::start(&mut command(built, workload, &["serve"]), &server_cores)?;
+    let first = terms.realtime && workload.comes_first(placement) && built.peer.bears_realtime();
+    let mut serve = command(built, workload, first, &["serve"]);
+    let mut server = Process::start(&mut serve, &server_cores)?;
     let listening = server.line(PATIENCE)?;
     let address = listening
         .strip_prefix("listening ")
         .ok_or("it does not say where it listens")?;
 
-    let window_ms = terms.window_ms;
+    let window_ms = workload.window_ms(terms.window_ms);
     let warm_up_ms = window_ms / 5;
     let bytes = load.bytes;
     let load = serde_json::to_string(&Load {
@@ -73,10 +77,8 @@ fn measure_calls(
         warm_up_ms,
         ..load.clone()
     })?;
-    let mut client = Process::start(
-        &mut command(built, workload, &["load", address, &load]),
-        &client_cores,
-    )?;
+    let mut call = command(built, workload, first, &["load", address, &load]);
+    let mut client = Process::start(&mut call, &client_cores)?;
     let patience = PATIENCE + Duration::from_millis(window_ms);
     if client.line(patience)? != "ready" {
         return Err("it does not say when it is ready".into());
@@ -109,8 +111,11 @@ fn measure_calls(
     Ok(Sample { metrics, others })
 }
 
-fn command(built: &Built, workload: &Workload, arguments: &[&str]) -> Command {
-    let mut command = Command::new(&built.executable);
+fn command(built: &Built, workload: &Workload, first: bool, arguments: &[&str]) -> Command {
+    let mut command = match first {
+        true => realtime::command(&built.executable),
+        false => Command::new(&built.executable),
+    };
     command.args(&built.arguments).args(arguments);
     if workload.counted {
         command.env(COUNT_ALLOCATIONS, "1");

@@ -9,6 +9,9 @@ use crate::placement::Placement;
 /// A payload of this many bytes, where its size is not the question.
 const SMALL: usize = 32;
 
+/// Calls of an open loop in one measurement: a dozen of them are slower than p99.9.
+const TAIL_CALLS_MIN: f64 = 12e3;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -44,6 +47,22 @@ impl Workload {
                 !peer.is_variant() || self.also.contains(&peer.name)
             }
             Kind::Calls(_) => self.only.contains(&peer.name),
+        }
+    }
+
+    /// Before all others of the machine, on the core that both processes share: a tail is told of it. On
+    /// two cores, the class decides who runs where.
+    pub(crate) fn comes_first(&self, placement: Placement) -> bool {
+        self.metrics.contains(&Metric::P999) && placement == Placement::OneCore
+    }
+
+    /// How long one measurement takes, where others take this long.
+    pub(crate) fn window_ms(&self, others_ms: u64) -> u64 {
+        match &self.kind {
+            Kind::Calls(Load {
+                rate: Some(rate), ..
+            }) => others_ms.max((1e3 * TAIL_CALLS_MIN / rate) as u64),
+            _ => others_ms,
         }
     }
 
