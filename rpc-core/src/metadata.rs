@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// Ordered key–value pairs; a key may repeat.
 ///
@@ -13,7 +14,8 @@ use std::fmt;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// Behind one pointer, as it is moved with each call and mostly empty; absent without pairs.
-    pairs: Option<Box<Pairs>>,
+    /// Counted: copies share it, and how it is dropped is compiled in one place.
+    pairs: Option<Arc<Pairs>>,
 }
 
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl Metadata {
     pub fn remove(&mut self, key: &str) -> bool {
         let before = self.len();
         if let Some(pairs) = &mut self.pairs {
-            pairs.0.retain(|(k, _)| **k != *key);
+            Arc::make_mut(pairs).0.retain(|(k, _)| **k != *key);
         }
         let after = self.len();
         self.pairs.take_if(|_| after == 0);
@@ -142,7 +144,7 @@ impl Metadata {
         if self.len() == Self::PAIRS_MAX || bytes + key.len() + value.len() > Self::BYTES_MAX {
             return Err(MetadataError::TooLarge);
         }
-        let pairs = self.pairs.get_or_insert_default();
+        let pairs = Arc::make_mut(self.pairs.get_or_insert_default());
         pairs.0.push((key.into(), value.into()));
         Ok(())
     }

@@ -104,7 +104,8 @@ impl fmt::Display for Code {
 pub struct Status {
     code: Code,
     message: Cow<'static, str>,
-    details: Option<Box<Details>>,
+    /// Counted, so that how they are dropped is compiled in one place and not wherever a status is.
+    details: Option<Arc<Details>>,
 }
 
 #[derive(Clone, Default)]
@@ -236,8 +237,8 @@ impl Status {
     /// Takes back that the call was provably not processed.
     #[must_use]
     pub fn with_maybe_processed(mut self) -> Self {
-        if let Some(details) = &mut self.details {
-            details.not_processed = false;
+        if self.is_not_processed() {
+            self.details_mut().not_processed = false;
         }
         self
     }
@@ -250,7 +251,7 @@ impl Status {
     }
 
     fn details_mut(&mut self) -> &mut Details {
-        self.details.get_or_insert_default()
+        Arc::make_mut(self.details.get_or_insert_default())
     }
 }
 
