@@ -12,14 +12,7 @@ pub use rpc_core::codec::{
     Argument, AsBytes, AsValue, ByteString, DecodeArguments, EncodeArguments,
 };
 
-#[cfg(feature = "fleet")]
-use rpc_core::codec::encode_argument;
-
-#[cfg(feature = "fleet")]
-use crate::balance::hash_key;
-use crate::client::{Answer, Arrived, MethodRef, Tried, UnaryCall};
-#[cfg(feature = "fleet")]
-use crate::contain::catch;
+use crate::client::{Arrived, UnaryCall, exchange};
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
 
@@ -138,7 +131,7 @@ pub fn unary<'a, A: EncodeArguments + Sync, R: Outcome>(
     method: &'static MethodDescriptor,
     arguments: &'a A,
 ) -> impl Future<Output = R> + Send + 'a {
-    UnaryCall::new(channel, method, arguments, general, decode)
+    UnaryCall::new(channel, method, arguments, decode)
 }
 
 /// What the caller of a method gets.
@@ -156,23 +149,6 @@ fn decode<R: Outcome>(
     R::from_result(decoded.map_err(|status| channel.decode_error(status)))
 }
 
-/// A call that does not go the short way, or has come to its end.
-async fn general<A: EncodeArguments + Sync>(
-    channel: &Channel,
-    method: &'static MethodDescriptor,
-    arguments: &A,
-    tried: Option<Tried>,
-) -> Answer {
-    match tried {
-        None => exchange(channel, method, false, arguments).await,
-        Some(tried) => {
-            let (codec, names) = (channel.codec(), method.argument_names);
-            let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-            channel.exchange_again(method.into(), &encode, tried).await
-        }
-    }
-}
-
 /// A call that nobody answers: done when the request is handed to the connection.
 pub async fn oneway<A: EncodeArguments + Sync, R: Outcome<Reply = ()>>(
     channel: &Channel,
@@ -181,32 +157,4 @@ pub async fn oneway<A: EncodeArguments + Sync, R: Outcome<Reply = ()>>(
 ) -> R {
     let answer = exchange(channel, method, true, arguments).await;
     R::from_result(answer.map(drop).map_err(|failure| failure.status.into()))
-}
-
-#[inline]
-async fn exchange<A: EncodeArguments + Sync>(
-    channel: &Channel,
-    method: &'static MethodDescriptor,
-    oneway: bool,
-    arguments: &A,
-) -> Answer {
-    let (codec, names) = (channel.codec(), method.argument_names);
-    let encode = move |out: &mut Vec<u8>| codec.encode_arguments(names, arguments, out);
-    let call = MethodRef::from(method);
-    #[cfg(feature = "fleet")]
-    let call = match method.hash_argument {
-        Some(index) if channel.balances() => call.with_key(key_of(arguments, index)),
-        _ => call,
-    };
-    channel.exchange(call, oneway, &encode).await
-}
-
-/// The key of a call by one of its arguments. `None` if that cannot be encoded: then the call fails,
-/// and where does not matter.
-#[cfg(feature = "fleet")]
-fn key_of<A: EncodeArguments>(arguments: &A, index: usize) -> Option<u64> {
-    let mut bytes = Vec::new();
-    let encoded = catch(|| encode_argument(arguments, index, &mut bytes));
-    encoded.ok()?.ok()?;
-    Some(hash_key(&bytes))
 }

@@ -9,6 +9,7 @@ mod balanced;
 mod call;
 mod connection;
 mod dialer;
+mod general;
 mod glance;
 mod letterbox;
 mod near;
@@ -35,13 +36,15 @@ mod woken;
 
 #[cfg(feature = "fleet")]
 pub use balanced::{IntoPolicy, Resilience};
-pub(crate) use call::MethodRef;
+use call::MethodRef;
+pub(crate) use general::exchange;
 pub use options::{CallOptions, ChannelBuilder};
 #[cfg(feature = "fleet")]
 pub use pool::ConnectionPool;
-pub(crate) use slot::{Answer, Arrived};
+pub(crate) use slot::Arrived;
 pub use stats::{ChannelStats, ConnectionStats, EndpointStats};
-pub(crate) use unary::{Tried, UnaryCall};
+use unary::Tried;
+pub(crate) use unary::UnaryCall;
 
 use std::fmt;
 use std::sync::Arc;

@@ -21,10 +21,12 @@ use super::attempt::{Failed, Started, flush, give_up, name_missing_service, star
 use super::balanced::{Begun, Tracked};
 use super::call::{Encode, capture};
 use super::connection::Connection;
+use super::general::general;
 use super::near::Held;
 use super::pickup::{Pending, Picked, poll_answer};
 use super::slot::{Answer, Arrived, Failure, ShortReply};
 use super::{Channel, Route};
+use crate::boxed::Boxed;
 use crate::clock;
 use crate::context;
 
@@ -50,19 +52,17 @@ pub(super) struct LostCall {
 }
 
 pin_project! {
-    /// A call of a typed client. `G` is the other way, which `general` makes; `decode` makes what the
-    /// caller gets of the answer.
-    pub(crate) struct UnaryCall<'a, A, M, G, D> {
+    /// A call of a typed client. `decode` makes what the caller gets of the answer.
+    pub(crate) struct UnaryCall<'a, A, D> {
         channel: &'a Channel,
         method: &'static MethodDescriptor,
         arguments: &'a A,
         stage: Stage<'a>,
         // What its fleet knows of it, once it was sent.
         tracked: Option<Tracked<'a>>,
-        general: M,
-        // Apart, because it is large and rarely needed: a caller's task is small without it, and few
-        // cache lines are touched for a call.
-        other: Option<Pin<Box<G>>>,
+        // The other way. Apart, because it is large and rarely needed: a caller's task is small
+        // without it, and few cache lines are touched for a call.
+        other: Option<Boxed<'a, Answer>>,
         decode: D,
     }
 }
@@ -91,16 +91,12 @@ impl Drop for Sent<'_> {
     }
 }
 
-impl<'a, A, M, G, D> UnaryCall<'a, A, M, G, D>
-where
-    M: Fn(&'a Channel, &'static MethodDescriptor, &'a A, Option<Tried>) -> G,
-{
+impl<'a, A, D> UnaryCall<'a, A, D> {
     #[inline]
     pub(crate) fn new(
         channel: &'a Channel,
         method: &'static MethodDescriptor,
         arguments: &'a A,
-        general: M,
         decode: D,
     ) -> Self {
         Self {
@@ -109,18 +105,15 @@ where
             arguments,
             stage: Stage::New,
             tracked: None,
-            general,
             other: None,
             decode,
         }
     }
 }
 
-impl<'a, A, R, M, G, D> Future for UnaryCall<'a, A, M, G, D>
+impl<A, R, D> Future for UnaryCall<'_, A, D>
 where
     A: EncodeArguments + Sync,
-    M: Fn(&'a Channel, &'static MethodDescriptor, &'a A, Option<Tried>) -> G,
-    G: Future<Output = Answer>,
     D: Fn(&Channel, &'static MethodDescriptor, Arrived<'_>) -> R,
 {
     type Output = R;
@@ -189,8 +182,7 @@ where
             Stage::Other => return poll_other(this.other, cx).map(decode),
         };
         *this.stage = Stage::Other;
-        let other = (this.general)(call.0, call.1, *this.arguments, tried);
-        *this.other = Some(Box::pin(other));
+        *this.other = Some(general(call.0, call.1, *this.arguments, tried));
         poll_other(this.other, cx).map(decode)
     }
 }
@@ -364,10 +356,7 @@ impl Sent<'_> {
 }
 
 /// Polls the other way, which sees to the metadata of the response by itself.
-fn poll_other(
-    other: &mut Option<Pin<Box<impl Future<Output = Answer>>>>,
-    cx: &mut Context<'_>,
-) -> Poll<Answer> {
+fn poll_other(other: &mut Option<Boxed<'_, Answer>>, cx: &mut Context<'_>) -> Poll<Answer> {
     let Some(polled) = other else {
         return Poll::Pending;
     };
