@@ -1,6 +1,6 @@
 //! `GreeterClient`: the trait, implemented by calls.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
 use super::{Names, Surroundings, descriptor_of};
@@ -116,6 +116,10 @@ pub(crate) fn inherent(names: &Names) -> TokenStream {
     }
 }
 
+/// A call, as a future that is small: it is part of its caller's task, and callers are many.
+///
+/// Why not `async fn`? It keeps each argument twice, as it came and as what the body uses. For the same
+/// reason a temporary is given up before the call is awaited.
 fn call(method: &Method, names: &Names) -> TokenStream {
     let private = &names.private;
     let (cfgs, ident, output) = (&method.cfgs, method.ident(), &method.output);
@@ -127,16 +131,25 @@ fn call(method: &Method, names: &Names) -> TokenStream {
         quote!((&#private::Argument(#reference)).wire())
     });
     let kind = format_ident!("{}", if method.oneway { "oneway" } else { "unary" });
+    // The user may have arguments of these names.
+    let travelling = Ident::new("encoded", Span::mixed_site());
+    let call = Ident::new("call", Span::mixed_site());
     quote! {
         #(#cfgs)*
-        async fn #ident(&self, #(#idents: #types),*) -> #output {
-            (&#private::Outgoing::<_, #output>::new(
-                &self.channel,
-                &__Methods::#descriptor,
-                &(#(#encoded,)*),
-            ))
-            .#kind()
-            .await
+        fn #ident(
+            &self,
+            #(#idents: #types),*
+        ) -> impl ::core::future::Future<Output = #output> + ::core::marker::Send {
+            async move {
+                let #travelling = (#(#encoded,)*);
+                let #call = (&#private::Outgoing::<_, #output>::new(
+                    &self.channel,
+                    &__Methods::#descriptor,
+                    &#travelling,
+                ))
+                .#kind();
+                #call.await
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! pair if the types are right and otherwise the second, which accepts anything and does not
 //! compile once it is used: a requirement that was not stated ends there, not in a call that hangs.
 
+use std::future::{Pending, pending};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -37,35 +38,36 @@ impl<'a, A, R> Outgoing<'a, A, R> {
 
 /// Calls whose types can travel.
 pub trait Unary<R> {
-    fn unary(&self) -> impl Future<Output = R> + Send;
+    fn unary(&self) -> impl Future<Output = R> + Send + use<Self, R>;
 }
-impl<A: EncodeArguments + Sync, R: Outcome> Unary<R> for Outgoing<'_, A, R> {
-    fn unary(&self) -> impl Future<Output = R> + Send {
+impl<'a, A: EncodeArguments + Sync, R: Outcome> Unary<R> for Outgoing<'a, A, R> {
+    #[inline]
+    fn unary(&self) -> impl Future<Output = R> + Send + use<'a, A, R> {
         super::unary(self.channel, self.method, self.arguments)
     }
 }
 
 /// Calls without an answer whose types can travel.
 pub trait Oneway<R> {
-    fn oneway(&self) -> impl Future<Output = R> + Send;
+    fn oneway(&self) -> impl Future<Output = R> + Send + use<Self, R>;
 }
-impl<A: EncodeArguments + Sync, R: Outcome<Reply = ()>> Oneway<R> for Outgoing<'_, A, R> {
-    fn oneway(&self) -> impl Future<Output = R> + Send {
+impl<'a, A: EncodeArguments + Sync, R: Outcome<Reply = ()>> Oneway<R> for Outgoing<'a, A, R> {
+    fn oneway(&self) -> impl Future<Output = R> + Send + use<'a, A, R> {
         super::oneway(self.channel, self.method, self.arguments)
     }
 }
 
 /// The other calls.
 pub trait Uncallable<R> {
-    fn unary(&self) -> impl Future<Output = R> + Send {
+    fn unary(&self) -> Pending<R> {
         self.oneway()
     }
-    fn oneway(&self) -> impl Future<Output = R> + Send;
+    fn oneway(&self) -> Pending<R>;
 }
 impl<A, R> Uncallable<R> for &Outgoing<'_, A, R> {
-    fn oneway(&self) -> impl Future<Output = R> + Send {
+    fn oneway(&self) -> Pending<R> {
         const { panic!("an argument or the reply of this method cannot travel") };
-        std::future::pending()
+        pending()
     }
 }
 
