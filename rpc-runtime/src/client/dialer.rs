@@ -1,7 +1,6 @@
 //! Makes connections to one place.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +9,9 @@ use rpc_core::connection::{ClientConfig, ConnectionError};
 use rpc_core::{Codec, Deadline};
 
 use super::call::in_time;
-use super::connection::{Connection, Opened};
+use super::connection::Connection;
 use super::glance::Hearing;
+use super::opening::Opening;
 use crate::boxed::boxed;
 use crate::clock;
 use crate::connection::Closed;
@@ -85,12 +85,10 @@ impl Dialer {
     }
 
     /// Makes a connection, which may be used before the server has accepted.
-    pub(super) fn open(
-        &self,
-    ) -> impl Future<Output = Result<(Connection, Opened), Error>> + Send + use<> {
+    pub(super) fn open(&self) -> Opening {
         let (connector, terms) = (self.connector.clone(), self.terms.clone());
         let (keeps, hearing) = (self.keeps, self.hearing.clone());
-        async move {
+        Box::pin(async move {
             let within = terms.connect_timeout;
             let target = connector.target();
             let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
@@ -114,7 +112,7 @@ impl Dialer {
             let (connection, opened, driver) = Connection::new(duplex, config, codec, hearing);
             tokio::spawn(boxed(driver));
             Ok((connection, opened))
-        }
+        })
     }
 
     /// Makes a connection and waits until the server has accepted.

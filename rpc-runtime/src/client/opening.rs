@@ -8,10 +8,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::connection::{Connection, Opened};
+use crate::boxed::Boxed;
 use crate::error::{Error, Kind};
 
 /// Makes a connection.
-type Opening = Pin<Box<dyn Future<Output = Result<(Connection, Opened), Error>> + Send>>;
+pub(super) type Opening = Boxed<'static, Result<(Connection, Opened), Error>>;
 
 /// An attempt to connect. Dropping it ends it.
 pub(super) enum Attempted {

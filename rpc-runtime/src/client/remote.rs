@@ -217,7 +217,7 @@ impl Remote {
                 tokio::time::sleep(wait).await;
                 continue;
             }
-            let begin = || Attempted::Driven(Box::pin(self.dialer.open()));
+            let begin = || Attempted::Driven(self.dialer.open());
             let opened = Driving(dialing.attempt.get_or_insert_with(begin)).await;
             dialing.attempt = None;
             match opened {

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::{Collection, Respond};
 use crate::__private::Outcome;
+use crate::boxed::Boxed;
 use crate::contain::catch;
 use crate::context;
 use crate::stream::{PumpEnd, Receiver, Source, capturing, delivering, follows};
@@ -132,11 +133,11 @@ fn type_of<M: 'static>(_: &M) -> TypeId {
 }
 
 /// A future that answers by itself.
-pub(super) struct Answering(Option<Pin<Box<dyn Future<Output = Answered> + Send>>>);
+pub(super) struct Answering(Option<Boxed<'static, Answered>>);
 
 impl Answering {
-    pub(super) fn task(future: impl Future<Output = Answered> + Send + 'static) -> Task {
-        Box::pin(Self(Some(Box::pin(future))))
+    pub(super) fn task(future: Boxed<'static, Answered>) -> Task {
+        Box::pin(Self(Some(future)))
     }
 }
 
@@ -320,20 +321,22 @@ impl OwnedResponder {
     }
 
     /// Sends the items behind a reply, until the end of their stream.
-    pub(super) async fn send_items(self, source: Box<dyn Source>) -> Answered {
-        let respond = self.respond.clone();
-        let Some(pump) = respond.send_items(self.call, source, self.codec.clone()) else {
-            return Answered::Reply;
-        };
-        match Box::pin(pump).await {
-            PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
-            PumpEnd::Ended(Err(status)) => self.lend().fail(&from_handler(&status)),
-            // The call has ended, unless the client has another with the same id.
-            PumpEnd::Over => {
-                let status = Status::cancelled("the stream of the reply is over");
-                self.lend().fail(&status)
+    pub(super) fn send_items(self, source: Box<dyn Source>) -> Boxed<'static, Answered> {
+        Box::pin(async move {
+            let respond = self.respond.clone();
+            let Some(pump) = respond.send_items(self.call, source, self.codec.clone()) else {
+                return Answered::Reply;
+            };
+            match Box::pin(pump).await {
+                PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
+                PumpEnd::Ended(Err(status)) => self.lend().fail(&from_handler(&status)),
+                // The call has ended, unless the client has another with the same id.
+                PumpEnd::Over => {
+                    let status = Status::cancelled("the stream of the reply is over");
+                    self.lend().fail(&status)
+                }
             }
-        }
+        })
     }
 }
 

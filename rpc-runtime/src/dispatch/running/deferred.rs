@@ -11,7 +11,8 @@ use rpc_core::connection::Answered;
 use rpc_core::wire;
 use tokio::sync::oneshot;
 
-use super::{HANDLER_PANICKED, NOT_DISPATCHED, dispatch, log_panic};
+use super::{HANDLER_PANICKED, NOT_DISPATCHED, dispatch, log_panic, poll_task};
+use crate::boxed::Boxed;
 use crate::contain::contain;
 use crate::context::{self, Context};
 use crate::dispatch::incoming::{Dispatched, OwnedResponder};
@@ -44,42 +45,49 @@ impl Arguments {
 
 /// Asks the interceptors, waits for the arguments, then dispatches: a refused body is not waited for
 /// and never decoded.
-pub(super) async fn run(
+pub(super) fn run(
     interceptors: Arc<[Arc<dyn Interceptor>]>,
     method: Arc<Method>,
     responder: OwnedResponder,
     arguments: Arguments,
-) -> Answered {
-    if interceptors.is_empty() {
-        return handle(&method, responder, arguments).await;
-    }
-    let context = Context::current();
-    let mut info = CallInfo {
+) -> Boxed<'static, Answered> {
+    Box::pin(async move {
+        let mut asked = None;
+        if !interceptors.is_empty() {
+            let context = Context::current();
+            let (chain, info) = asked.insert((Chain::new(&interceptors), about(&method, &context)));
+            if let Err(status) = chain.before(info).await {
+                let answered = responder.lend().fail(&status.with_not_processed());
+                chain.after(info, answered);
+                return answered;
+            }
+            if info.metadata != *context.metadata() {
+                context::replace_metadata(info.metadata.clone());
+            }
+        }
+        let handled = contain(handle(&method, &responder, arguments)).await;
+        let answered = handled.unwrap_or_else(|panic| {
+            log_panic(&method, &panic);
+            responder.lend().fail(&Status::internal(HANDLER_PANICKED))
+        });
+        if let Some((chain, info)) = asked {
+            chain.after(&info, answered);
+        }
+        answered
+    })
+}
+
+fn about(method: &Method, context: &Context) -> CallInfo {
+    CallInfo {
         service: method.service_name.clone(),
         method: method.descriptor.name.to_owned(),
         metadata: context.metadata().clone(),
         peer: context.peer().cloned(),
         deadline: context.deadline(),
-    };
-    let mut chain = Chain::new(&interceptors);
-    let answered = match chain.before(&mut info).await {
-        Ok(()) => {
-            if info.metadata != *context.metadata() {
-                context::replace_metadata(info.metadata.clone());
-            }
-            let handled = contain(handle(&method, responder.clone(), arguments)).await;
-            handled.unwrap_or_else(|panic| {
-                log_panic(&method, &panic);
-                responder.lend().fail(&Status::internal(HANDLER_PANICKED))
-            })
-        }
-        Err(status) => responder.lend().fail(&status.with_not_processed()),
-    };
-    chain.after(&info, answered);
-    answered
+    }
 }
 
-async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments) -> Answered {
+async fn handle(method: &Method, responder: &OwnedResponder, arguments: Arguments) -> Answered {
     let body = match arguments.body {
         Body::Here(body) => body,
         Body::Later(later) => match later.await {
@@ -100,15 +108,7 @@ async fn handle(method: &Method, responder: OwnedResponder, arguments: Arguments
     });
     match (dispatched, task) {
         (Dispatched::Made, Some(mut task)) => {
-            let mut source = None;
-            let answered = poll_fn(|cx| {
-                let responder = responder.lend();
-                task.as_mut().poll_answered(&responder, &mut source, cx)
-            });
-            match (answered.await, source) {
-                (Answered::Items, Some(source)) => responder.send_items(source).await,
-                (answered, _) => answered,
-            }
+            poll_fn(|cx| poll_task(&mut task, &responder.lend(), cx)).await
         }
         (Dispatched::Answered(answered), _) => answered,
         _ => responder.lend().fail(&Status::internal(NOT_DISPATCHED)),
