@@ -245,8 +245,13 @@ impl Status {
 
     /// Keeps the cause, for [`Error::source`]; it stays in this process.
     #[must_use]
-    pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
-        self.details_mut().source = Some(Arc::new(source));
+    pub fn with_source(self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.with_shared_source(Arc::new(source))
+    }
+
+    #[cold]
+    fn with_shared_source(mut self, source: Arc<dyn Error + Send + Sync>) -> Self {
+        self.details_mut().source = Some(source);
         self
     }
 

@@ -137,7 +137,7 @@ impl<P: Protocol> Shared<P> {
         } else {
             drop(state);
         }
-        flushed.into_iter().flatten().for_each(Waker::wake);
+        wake_both(flushed);
     }
 
     /// As [`flush_soon`](Self::flush_soon), for a caller with company and without a deadline of its
@@ -279,6 +279,16 @@ impl<P> State<P> {
 impl<P> fmt::Debug for Shared<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+#[inline]
+fn wake_both([one, other]: [Option<Waker>; 2]) {
+    if let Some(waker) = one {
+        waker.wake();
+    }
+    if let Some(waker) = other {
+        waker.wake();
     }
 }
 

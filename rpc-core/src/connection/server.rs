@@ -11,7 +11,7 @@ pub use config::ServerConfig;
 pub use event::{Answered, ServerEvent, ServerRequest};
 pub use plain::{PlainRequest, PlainRequests, Replies, Unended};
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -227,8 +227,9 @@ impl<T> ServerConnection<T> {
         // What has arrived of a frame: handlers may hold the connection for long.
         self.decoder = Decoder::new(0);
         self.running -= self.parked.len();
-        let parked = in_order(self.parked.drain().collect());
-        parked.into_iter().map(|(_, parked)| parked.data).collect()
+        let calls = in_order(self.parked.keys().copied().collect());
+        let parked = calls.iter().filter_map(|call| self.parked.remove(call));
+        parked.map(|parked| parked.data).collect()
     }
 
     /// Notes that bytes have arrived; to be told before they are fed in.
@@ -341,8 +342,11 @@ impl<T> ServerConnection<T> {
             return;
         }
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let over = self.parked.extract_if(|_, p| is_over(p.deadline));
-        for (call, parked) in in_order(over.collect()) {
+        let over = self.parked.iter().filter(|(_, p)| is_over(p.deadline));
+        for call in in_order(over.map(|(call, _)| *call).collect()) {
+            let Some(parked) = self.parked.remove(&call) else {
+                continue;
+            };
             if parked.oneway {
                 self.finish_oneway(call);
             } else {
@@ -372,7 +376,6 @@ impl<T> ServerConnection<T> {
 }
 
 /// The order of the map is random, what is written must not be.
-fn in_order<T>(mut parked: Vec<(CallId, Parked<T>)>) -> Vec<(CallId, Parked<T>)> {
-    parked.sort_unstable_by_key(|(call, _)| *call);
-    parked
+fn in_order(parked: BinaryHeap<CallId>) -> Vec<CallId> {
+    parked.into_sorted_vec()
 }

@@ -9,7 +9,7 @@ mod entries;
 mod tuning;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
 pub(super) use self::entries::check_row;
@@ -253,17 +253,18 @@ impl StreamTable {
 
     /// The calls none of whose streams has moved since this was asked before.
     pub(super) fn take_still(&mut self) -> Vec<u32> {
-        let mut still = HashMap::new();
+        let mut asked = BinaryHeap::new();
         for half in [&mut self.sending, &mut self.receiving] {
             let flows = half.flows.iter_mut();
             for (call, flow) in flows.filter(|(_, flow)| !flow.is_over()) {
-                let was_still = flow.was_still();
-                *still.entry(*call).or_insert(true) &= was_still;
+                asked.push((*call, flow.was_still()));
             }
         }
-        let mut calls: Vec<_> = still.into_iter().filter(|(_, still)| *still).collect();
-        calls.sort_unstable();
-        calls.into_iter().map(|(call, _)| call).collect()
+        // Of the two of a call, one that has moved is in front.
+        let mut asked = asked.into_sorted_vec();
+        asked.dedup_by_key(|(call, _)| *call);
+        let still = asked.into_iter().filter(|(_, still)| *still);
+        still.map(|(call, _)| call).collect()
     }
 
     pub(super) fn clear(&mut self) {

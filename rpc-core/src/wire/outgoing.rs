@@ -134,8 +134,11 @@ impl Outgoing {
         if self.large.is_empty() {
             return self.buffered();
         }
-        let large = self.large.iter().map(Large::len);
-        self.buffered() + large.sum::<usize>()
+        self.buffered() + self.large_bytes()
+    }
+
+    fn large_bytes(&self) -> usize {
+        self.large.iter().map(Large::len).sum()
     }
 
     /// Where the next byte that is appended lies in the stream.

@@ -24,7 +24,7 @@ pub(crate) use self::closed::Closed;
 use self::ending::Ending;
 use self::input::{Reach, ReadTurn};
 use self::stall::Stall;
-use super::{Protocol, Shared, poll_write_all};
+use super::{Protocol, Shared, poll_write_all, wake_both};
 use crate::clock;
 
 /// What is particular to the client's or the server's end.
@@ -238,11 +238,7 @@ impl<S: Side> Driver<S> {
                     || held && state.protocol.is_abandoned();
                 let waiters = nothing.then(|| state.protocol.handle_flushed());
                 drop(state);
-                waiters
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                    .for_each(Waker::wake);
+                wake_both(waiters.unwrap_or_default());
                 return Poll::Ready(Ok(match finished {
                     true => Flushed::Finished,
                     false if held => Flushed::Held,

@@ -46,7 +46,9 @@ mod patient {
         #[cold]
         fn lock_taken(&self) -> LockResult<MutexGuard<'_, T>> {
             for asked in 0..ASKED_MAX {
-                (0..PAUSES_MAX.min(1 << asked)).for_each(|_| spin_loop());
+                for _ in 0..PAUSES_MAX.min(1 << asked) {
+                    spin_loop();
+                }
                 match self.0.try_lock() {
                     Ok(guard) => return Ok(guard),
                     Err(TryLockError::Poisoned(poisoned)) => return Err(poisoned),

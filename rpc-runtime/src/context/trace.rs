@@ -96,10 +96,13 @@ impl FromStr for TraceParent {
         if version == "ff" || (version == "00" && parts.next().is_some()) {
             return Err(InvalidTraceParent);
         }
-        let trace = u128::from_str_radix(trace, 16).map_err(|_| InvalidTraceParent)?;
-        let span = u64::from_str_radix(span, 16).map_err(|_| InvalidTraceParent)?;
-        let flags = u8::from_str_radix(flags, 16).map_err(|_| InvalidTraceParent)?;
-        Self::new(trace, span, flags).ok_or(InvalidTraceParent)
+        // No part is longer than its number.
+        let number = |part: &str| {
+            let digits = part.chars().filter_map(|digit| digit.to_digit(16));
+            digits.fold(0, |number, digit| number << 4 | u128::from(digit))
+        };
+        let (span, flags) = (number(span) as u64, number(flags) as u8);
+        Self::new(number(trace), span, flags).ok_or(InvalidTraceParent)
     }
 }
 

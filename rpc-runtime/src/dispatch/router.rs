@@ -72,9 +72,12 @@ impl Router {
 
     /// What happened so far, sorted by path.
     pub(crate) fn stats(&self) -> Vec<MethodStats> {
-        let each = self.methods.values().map(|m| m.counters.snapshot(m.path()));
-        let mut stats: Vec<_> = each.collect();
-        stats.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut stats = Vec::new();
+        for method in self.methods.values() {
+            let snapshot = method.counters.snapshot(method.path());
+            let place = stats.partition_point(|s: &MethodStats| s.path < snapshot.path);
+            stats.insert(place, snapshot);
+        }
         stats
     }
 }

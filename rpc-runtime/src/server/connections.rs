@@ -278,12 +278,7 @@ impl Open {
 
     /// The connection has said hello, or is closed.
     fn end_handshake(&mut self, number: u64) {
-        let place = self
-            .handshakes
-            .binary_search_by_key(&number, |one| one.number);
-        if let Ok(place) = place {
-            self.handshakes.remove(place);
-        }
+        self.handshakes.retain(|one| one.number != number);
     }
 
     fn release_ip(&mut self, ip: Option<IpAddr>) {

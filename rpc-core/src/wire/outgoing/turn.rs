@@ -30,8 +30,11 @@ impl Outgoing {
         if self.large.is_empty() {
             return self.buffered();
         }
-        let longest = self.large.iter().map(Large::len).max();
-        self.len() - longest.unwrap_or(0)
+        self.len() - self.longest()
+    }
+
+    fn longest(&self) -> usize {
+        self.large.iter().map(Large::len).max().unwrap_or(0)
     }
 
     /// True if so much waits that whoever appends because of what it reads had better not read on.
