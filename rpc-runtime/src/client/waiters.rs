@@ -88,8 +88,10 @@ impl Waiters {
 
     /// Leaves the queue, because the caller enters or gives up.
     pub(super) fn leave(&mut self, ticket: Ticket) {
-        if let Some(index) = self.position(ticket) {
-            self.queue.remove(index);
+        if self.is_next(Some(ticket)) {
+            self.queue.pop_front();
+        } else {
+            self.queue.retain(|place| place.ticket != ticket);
         }
     }
 

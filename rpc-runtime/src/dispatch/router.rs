@@ -1,7 +1,6 @@
 //! Which handler a method id means. Frozen before the server starts: looking up takes no lock.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -93,6 +92,7 @@ impl fmt::Debug for Router {
 
 /// What a method is, before the router is built.
 struct Registered {
+    id: MethodId,
     service: Arc<dyn Service>,
     service_name: String,
     descriptor: &'static MethodDescriptor,
@@ -107,7 +107,7 @@ impl Registered {
 /// Collects services; the first mistake is kept until [`build`](Self::build).
 #[derive(Default)]
 pub(crate) struct RouterBuilder {
-    methods: HashMap<MethodId, Registered>,
+    methods: Vec<Registered>,
     services: Vec<(String, &'static ServiceDescriptor)>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     mistake: Option<Error>,
@@ -152,19 +152,22 @@ impl RouterBuilder {
             return Err(mistake);
         }
         let admission = Arc::new(Admission::new(calls_max));
-        let method = |registered: Registered| Method {
-            service: registered.service,
-            service_name: registered.service_name,
-            descriptor: registered.descriptor,
-            counters: Counters::default(),
-            admission: admission.clone(),
-        };
-        let methods = self.methods.into_iter();
+        let mut methods = HashMap::default();
+        for registered in self.methods {
+            let method = Method {
+                service: registered.service,
+                service_name: registered.service_name,
+                descriptor: registered.descriptor,
+                counters: Counters::default(),
+                admission: admission.clone(),
+            };
+            methods.insert(registered.id, Arc::new(method));
+        }
         Ok(Router {
-            methods: methods.map(|(id, m)| (id, Arc::new(method(m)))).collect(),
+            methods,
             services: self.services,
             interceptors: self.interceptors.into(),
-            admission: admission.clone(),
+            admission,
         })
     }
 
@@ -180,25 +183,22 @@ impl RouterBuilder {
         name: &str,
         descriptor: &'static MethodDescriptor,
     ) {
+        let id = MethodId::of(name, descriptor.name);
         let method = Registered {
+            id,
             service: service.clone(),
             service_name: name.to_owned(),
             descriptor,
         };
-        let id = MethodId::of(name, descriptor.name);
-        match self.methods.entry(id) {
-            Entry::Vacant(free) => {
-                free.insert(method);
-            }
-            Entry::Occupied(taken) => {
-                let (ours, theirs) = (method.path(), taken.get().path());
-                self.refuse(if ours == theirs {
-                    format!("method already registered: {ours}")
-                } else {
-                    format!("{ours} and {theirs} have the same id {id}: rename one of them")
-                });
-            }
-        }
+        let Some(taken) = self.methods.iter().find(|other| other.id == id) else {
+            return self.methods.push(method);
+        };
+        let (ours, theirs) = (method.path(), taken.path());
+        self.refuse(if ours == theirs {
+            format!("method already registered: {ours}")
+        } else {
+            format!("{ours} and {theirs} have the same id {id}: rename one of them")
+        });
     }
 }
 

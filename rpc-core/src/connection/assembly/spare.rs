@@ -5,7 +5,6 @@
 //! everything else that is done with a message of 1 MiB.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
@@ -19,7 +18,8 @@ thread_local! {
 
 /// The memory of the last messages of a thread. It is used again once nobody has any of the message.
 struct Spare {
-    kept: VecDeque<Kept>,
+    /// The oldest first.
+    kept: Vec<Kept>,
     /// The capacity of all of them.
     bytes: usize,
 }
@@ -50,7 +50,7 @@ pub(super) fn keep(mut message: BytesMut) -> Bytes {
 impl Spare {
     const fn new() -> Self {
         Self {
-            kept: VecDeque::new(),
+            kept: Vec::new(),
             bytes: 0,
         }
     }
@@ -62,8 +62,7 @@ impl Spare {
             let fits = (length..=2 * length).contains(&kept.capacity);
             if fits && kept.rest.try_reclaim(length) {
                 self.bytes -= kept.capacity;
-                let kept = self.kept.remove(at);
-                return kept.map_or_else(BytesMut::new, |kept| kept.rest);
+                return self.kept.remove(at).rest;
             }
         }
         BytesMut::new()
@@ -71,10 +70,9 @@ impl Spare {
 
     fn keep(&mut self, kept: Kept) {
         self.bytes += kept.capacity;
-        self.kept.push_back(kept);
+        self.kept.push(kept);
         while self.bytes > KEPT_BYTES_MAX || self.kept.len() > KEPT_MAX {
-            let oldest = self.kept.pop_front();
-            self.bytes -= oldest.map_or(0, |oldest| oldest.capacity);
+            self.bytes -= self.kept.remove(0).capacity;
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Items of streams on their way out.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use super::super::header::FLAGS_OFFSET;
@@ -131,7 +129,7 @@ impl Batch {
     }
 
     /// Empties it; the items are what is to be written one behind the other.
-    fn take_segments(&mut self) -> VecDeque<Bytes> {
+    fn take_segments(&mut self) -> Vec<Bytes> {
         let Self { bytes, parts } = std::mem::take(self);
         parts.into_segments(&Bytes::from(bytes), 0, 0)
     }

@@ -1,6 +1,5 @@
 //! A body on its way out beside the buffer: too large for one frame, or not worth a copy.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
@@ -22,8 +21,9 @@ pub(super) struct Large {
     /// Of the piece: written <= `HEADER_BYTES`
     header: [u8; HEADER_BYTES],
     header_written: usize,
-    /// What is to be written, none of it empty.
-    segments: VecDeque<Bytes>,
+    /// From `first` on what is to be written, none of it empty.
+    segments: Vec<Bytes>,
+    first: usize,
     /// Bytes of the segments that belong to the piece.
     piece: usize,
     /// Bytes of the segments: piece <= left
@@ -32,16 +32,16 @@ pub(super) struct Large {
 
 impl Large {
     /// The body of a request or response, which was sent without it; not empty.
-    pub(super) fn message(call: u32, segments: VecDeque<Bytes>) -> Self {
+    pub(super) fn message(call: u32, segments: Vec<Bytes>) -> Self {
         Self::new(call, true, segments)
     }
 
     /// A row of items behind a frame that has announced it.
-    pub(super) fn items(call: u32, segments: VecDeque<Bytes>) -> Self {
+    pub(super) fn items(call: u32, segments: Vec<Bytes>) -> Self {
         Self::new(call, false, segments)
     }
 
-    fn new(call: u32, is_message: bool, segments: VecDeque<Bytes>) -> Self {
+    fn new(call: u32, is_message: bool, segments: Vec<Bytes>) -> Self {
         let left = segments.iter().map(Bytes::len).sum();
         let mut large = Self {
             call,
@@ -51,6 +51,7 @@ impl Large {
             header: [0; HEADER_BYTES],
             header_written: 0,
             segments,
+            first: 0,
             piece: 0,
             left,
         };
@@ -59,7 +60,7 @@ impl Large {
     }
 
     /// Adds to it; nothing of it was in a turn.
-    pub(super) fn lengthen(&mut self, segments: VecDeque<Bytes>) {
+    pub(super) fn lengthen(&mut self, segments: Vec<Bytes>) {
         self.left += segments.iter().map(Bytes::len).sum::<usize>();
         self.segments.extend(segments);
         self.begin_piece(CHUNK_BYTES);
@@ -117,7 +118,7 @@ impl Large {
         if self.header_written < HEADER_BYTES {
             return &self.header[self.header_written..];
         }
-        let first = self.segments.front().map_or(&[][..], |first| first);
+        let first = self.segments.get(self.first).map_or(&[][..], |first| first);
         &first[..first.len().min(self.piece)]
     }
 
@@ -134,7 +135,7 @@ impl Large {
         };
         put(&self.header[self.header_written..]);
         let mut piece = self.piece;
-        for segment in &self.segments {
+        for segment in &self.segments[self.first..] {
             let part = segment.len().min(piece);
             put(&segment[..part]);
             piece -= part;
@@ -148,13 +149,14 @@ impl Large {
         self.header_written += head;
         count -= head;
         while count > 0 && self.piece > 0 {
-            let Some(first) = self.segments.front_mut() else {
+            let Some(first) = self.segments.get_mut(self.first) else {
                 break;
             };
             let part = count.min(first.len()).min(self.piece);
             first.advance(part);
             if first.is_empty() {
-                self.segments.pop_front();
+                *first = Bytes::new();
+                self.first += 1;
             }
             self.piece -= part;
             self.left -= part;

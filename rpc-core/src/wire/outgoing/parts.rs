@@ -1,7 +1,5 @@
 //! Byte strings that are sent from where they are.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use crate::wire::Follows;
@@ -70,25 +68,20 @@ impl Parts {
 
     /// The buffer from `start` on, with the parts in their places, which are counted from `before`
     /// the buffer.
-    pub(super) fn into_segments(
-        self,
-        buffer: &Bytes,
-        start: usize,
-        before: usize,
-    ) -> VecDeque<Bytes> {
+    pub(super) fn into_segments(self, buffer: &Bytes, start: usize, before: usize) -> Vec<Bytes> {
         let parts = self.list.map_or_else(Vec::new, |list| list.0);
-        let mut segments = VecDeque::with_capacity(2 * parts.len() + 1);
+        let mut segments = Vec::with_capacity(2 * parts.len() + 1);
         let mut from = start;
         for Part { at, bytes } in parts {
             let at = at - before;
             if at > from {
-                segments.push_back(buffer.slice(from..at));
+                segments.push(buffer.slice(from..at));
                 from = at;
             }
-            segments.push_back(bytes);
+            segments.push(bytes);
         }
         if buffer.len() > from {
-            segments.push_back(buffer.slice(from..));
+            segments.push(buffer.slice(from..));
         }
         segments
     }
