@@ -33,6 +33,7 @@ impl InProcess {
 
 #[async_trait]
 impl Invoke for InProcess {
+    #[inline]
     async fn invoke(&self, request: Request) -> Result<Response, Status> {
         let (service, method) = (&*request.service, &*request.method);
         let id = MethodId::of(service, method);
