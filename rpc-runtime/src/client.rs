@@ -11,6 +11,7 @@ mod connection;
 mod dialer;
 mod general;
 mod glance;
+mod invoked;
 mod letterbox;
 mod near;
 mod opening;
@@ -60,6 +61,7 @@ use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptor;
 use balanced::{Balanced, Endpoint};
+use invoked::Answers;
 use near::Near;
 use pooled::Pooled;
 use remote::Remote;
@@ -108,7 +110,7 @@ enum Route {
     Balanced(Arc<Balanced>),
     /// One of those of a channel that balances.
     One(Arc<Balanced>, Arc<Endpoint>),
-    Invoke(Codec, Box<dyn Invoke>),
+    Invoked(Box<dyn Answers>),
 }
 
 impl Channel {
@@ -140,7 +142,7 @@ impl Channel {
             Route::Pooled(pooled) => pooled.pool.is_connected(),
             Route::Balanced(balanced) => balanced.is_available(),
             Route::One(_, endpoint) => endpoint.pool.is_connected(),
-            Route::Invoke(..) => true,
+            Route::Invoked(_) => true,
         }
     }
 
@@ -154,7 +156,7 @@ impl Channel {
             Route::Remote(remote) => remote.close(),
             Route::Pooled(pooled) => pooled.pool.close(),
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.close(),
-            Route::Invoke(..) => {}
+            Route::Invoked(_) => {}
         }
     }
 
@@ -166,7 +168,7 @@ impl Channel {
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.stats(),
             Route::Remote(remote) => ChannelStats::of(remote.stats()),
             Route::Pooled(pooled) => ChannelStats::of(pooled.pool.stats()),
-            Route::Invoke(..) => ChannelStats::default(),
+            Route::Invoked(_) => ChannelStats::default(),
         }
     }
 
@@ -204,7 +206,7 @@ impl Channel {
             Route::Remote(remote) => Box::pin(remote.connect()),
             Route::Pooled(pooled) => Box::pin(pooled.pool.connect()),
             Route::Balanced(balanced) => Box::pin(balanced.connect()),
-            Route::One(..) | Route::Invoke(..) => Box::pin(std::future::ready(Ok(()))),
+            Route::One(..) | Route::Invoked(_) => Box::pin(std::future::ready(Ok(()))),
         }
     }
 
@@ -247,7 +249,7 @@ impl Channel {
             Route::Remote(remote) => remote.codec(),
             Route::Pooled(pooled) => pooled.codec(),
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.codec(),
-            Route::Invoke(codec, _) => codec,
+            Route::Invoked(invoked) => invoked.codec(),
         }
     }
 

@@ -5,24 +5,21 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rpc_core::codec::{CodecError, sharing};
 use rpc_core::connection::{Answered, RequestHead};
 use rpc_core::{Deadline, DecodeLimits, Metadata, MethodDescriptor, MethodId, Status, split_path};
 use serde::de::DeserializeOwned;
 
-use super::attempt::guard;
 use super::resend::ResendPolicy;
-use super::slot::{Answer, Failure, RawReply, ReplyBody};
+use super::slot::{Answer, RawReply, ReplyBody};
 use super::unary::{HowFar, Tried};
 use super::{Channel, Route};
 use crate::boxed::Boxed;
 use crate::clock;
 use crate::context::{self, Ambient, TRACEPARENT, TRACESTATE, TraceParent};
-use crate::invoke::{Invoke, Request};
 use crate::middleware::{CallInfo, Chain};
 use crate::resilience::RetryPolicy;
-use crate::stream::{self, Items, Receiver, capturing, delivering, in_current_context};
+use crate::stream::delivering;
 
 /// A method by its names and id.
 #[derive(Clone, Copy, Debug)]
@@ -257,9 +254,9 @@ impl Channel {
             Route::Pooled(pooled) => pooled.exchange(call, encode).await,
             Route::Balanced(balanced) => balanced.exchange(call, encode).await,
             Route::One(balanced, endpoint) => balanced.exchange_with(endpoint, call, encode).await,
-            Route::Invoke(_, invoke) => {
+            Route::Invoked(invoked) => {
                 call.anchor();
-                invoke_in_time(&**invoke, call, encode).await
+                invoked.exchange(call, encode).await
             }
         }
     }
@@ -397,37 +394,6 @@ pub(super) async fn in_time<F: Future>(deadline: Option<Deadline>, future: F) ->
     tokio::time::timeout_at(deadline, future).await.ok()
 }
 
-fn late(text: &'static str) -> Status {
+pub(super) fn late(text: &'static str) -> Status {
     Status::deadline_exceeded(text)
-}
-
-/// Lets somebody other than a connection answer, until the deadline.
-async fn invoke_in_time(invoke: &dyn Invoke, call: &Outbound<'_>, encode: &Encode<'_>) -> Answer {
-    let mut body = Vec::new();
-    let (encoded, source) = capturing(|| guard(&mut body, encode));
-    encoded.map_err(|error| {
-        Status::internal("the arguments could not be encoded")
-            .with_not_processed()
-            .with_source(error)
-    })?;
-    let (service, name) = (call.method.service.to_owned(), call.method.name.to_owned());
-    let mut request = Request::new(service, name, Bytes::from(body));
-    request.oneway = call.oneway;
-    request.timeout = call.head().timeout;
-    request.metadata = call.metadata.clone().into_owned();
-    let bound = |source| stream::in_time(call.deadline, source);
-    request.items = source.map(|source| Items::new(bound(in_current_context(source))));
-    let response = in_time(call.deadline, invoke.invoke(request)).await;
-    let response = response.unwrap_or_else(|| Err(late("no answer in time")));
-    let response = response.map_err(Failure::from)?;
-    let source = response.items.and_then(|items| items.take());
-    let items = source.map(|source| {
-        let limit = rpc_core::MESSAGE_BYTES_MAX as usize;
-        Box::new(Receiver::direct(invoke.codec(), bound(source), limit))
-    });
-    Ok(RawReply {
-        metadata: response.metadata,
-        body: ReplyBody::Shared(response.body),
-        items,
-    })
 }

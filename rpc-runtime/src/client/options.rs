@@ -13,6 +13,7 @@ use rpc_core::{Codec, Metadata, MetadataError};
 
 use super::balanced;
 use super::dialer::{Dialer, Terms};
+use super::invoked::Invoked;
 use super::pooled;
 use super::{Channel, Route, Settings};
 use crate::error::Error;
@@ -312,7 +313,7 @@ impl ChannelBuilder {
     /// A channel whose calls are answered by `invoke`; the settings of connections do not matter.
     #[must_use]
     pub fn with_invoke(self, invoke: impl Invoke) -> Channel {
-        let route = Route::Invoke(invoke.codec(), Box::new(invoke));
+        let route = Route::Invoked(Box::new(Invoked::new(invoke)));
         Channel::new(route, self.settings, self.options)
     }
 }
