@@ -131,7 +131,11 @@ impl Names {
         E::custom(format_args!("argument `{}`: {error}", self.name(index)))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     fn next_in<'de, T, A>(self, index: usize, elements: &mut A) -> Result<T, A::Error>
     where
         T: DeserializeOwned + 'static,
@@ -255,7 +259,11 @@ impl<'de, A: DecodeArguments> Visitor<'de> for ArgumentsSeed<A> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     fn visit_seq<S: SeqAccess<'de>>(self, elements: S) -> Result<A, S::Error> {
         A::from_seq(self.names, elements)
     }
@@ -315,7 +323,7 @@ macro_rules! tuples {
         impl<$($type: DeserializeOwned + 'static),*> sealed::In for ($($type,)*) {
             const COUNT: usize = $count;
 
-            #[inline]
+            #[inline(always)]
             fn from_seq<'de, Z: SeqAccess<'de>>(names: Names, mut elements: Z) -> Result<Self, Z::Error> {
                 Ok(($(names.next_in::<$type, Z>($index, &mut elements)?,)*))
             }

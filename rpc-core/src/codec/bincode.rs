@@ -213,9 +213,17 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
 impl<'de> Reader<'de> {
     /// What a tuple or a struct is made of.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     fn fields<V: Visitor<'de>>(&mut self, left: usize, visitor: V) -> Result<V::Value> {
-        self.below(|reader| visitor.visit_seq(Fields { reader, left }))
+        self.descend()?;
+        let fields = Fields { reader: self, left };
+        let value = visitor.visit_seq(fields)?;
+        self.ascend();
+        Ok(value)
     }
 }
 
@@ -228,7 +236,11 @@ struct Fields<'a, 'de> {
 impl<'de> SeqAccess<'de> for Fields<'_, 'de> {
     type Error = Failure;
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(None);

@@ -59,7 +59,11 @@ impl<T> WholeSeed<T> {
 impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
     type Value = T;
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         let mut slot = None::<T>;
         let place: &mut dyn Any = &mut slot;
@@ -94,7 +98,11 @@ impl<'de> Deserialize<'de> for ByteBuffer {
 struct SharedBytes(Bytes);
 
 impl<'de> Deserialize<'de> for SharedBytes {
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             return Vec::deserialize(deserializer).map(|bytes| Self(bytes.into()));

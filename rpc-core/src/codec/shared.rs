@@ -58,10 +58,16 @@ impl Drop for Sharing {
 }
 
 /// These bytes as a value of their own.
+#[inline]
 pub(super) fn to_bytes(slice: &[u8]) -> Bytes {
     if slice.len() < SHARED_BYTES_MIN {
         return Bytes::copy_from_slice(slice);
     }
+    to_part(slice)
+}
+
+#[inline(never)]
+fn to_part(slice: &[u8]) -> Bytes {
     MESSAGE.with_borrow(|message| match message {
         Some(message) if contains(message, slice) => message.slice_ref(slice),
         _ => Bytes::copy_from_slice(slice),

@@ -63,15 +63,32 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads what is one level down.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     pub(super) fn below<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.descend()?;
+        let value = read(self)?;
+        self.ascend();
+        Ok(value)
+    }
+
+    /// Begins with what is one level down.
+    #[inline]
+    pub(super) fn descend(&mut self) -> Result<()> {
         let Some(depth_left) = self.depth_left.checked_sub(1) else {
             return Err(self.too_deep());
         };
         self.depth_left = depth_left;
-        let value = read(self)?;
+        Ok(())
+    }
+
+    /// Is back at the level where it was before.
+    #[inline]
+    pub(super) fn ascend(&mut self) {
         self.depth_left += 1;
-        Ok(value)
     }
 
     #[cold]
