@@ -5,6 +5,7 @@
 
 pub(crate) mod method;
 pub(crate) mod names;
+mod parts;
 mod streams;
 mod types;
 

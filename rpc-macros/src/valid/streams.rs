@@ -3,25 +3,25 @@
 //! Only what can be told from the spelling `Streaming<..>`. A stream behind an alias or inside of a
 //! struct is found when the message is encoded.
 
-use syn::visit::{self, Visit};
-use syn::{FnArg, PathSegment, ReturnType, Signature};
+use syn::{FnArg, PathSegment, ReturnType, Signature, Type};
 
 use super::Errors;
+use super::parts::{Part, walk};
 
 /// Refuses every stream of a oneway method, and a second one in either direction.
 pub(super) fn check(signature: &Signature, oneway: bool, errors: &mut Errors) {
-    let mut arguments = Streams::default();
+    let mut arguments = Vec::new();
     for input in &signature.inputs {
         if let FnArg::Typed(typed) = input {
-            arguments.visit_type(&typed.ty);
+            find(&typed.ty, &mut arguments);
         }
     }
-    let mut reply = Streams::default();
+    let mut reply = Vec::new();
     if let ReturnType::Type(_, output) = &signature.output {
-        reply.visit_type(output);
+        find(output, &mut reply);
     }
     if oneway {
-        for stream in arguments.found.iter().chain(&reply.found) {
+        for stream in arguments.iter().chain(&reply) {
             errors.push(
                 stream.ident.span(),
                 "a oneway method has no streams: nothing comes back that could hold one up",
@@ -29,13 +29,13 @@ pub(super) fn check(signature: &Signature, oneway: bool, errors: &mut Errors) {
         }
         return;
     }
-    for second in arguments.found.iter().skip(1) {
+    for second in arguments.iter().skip(1) {
         errors.push(
             second.ident.span(),
             "a call sends one stream: make its items an enum to send several kinds",
         );
     }
-    for second in reply.found.iter().skip(1) {
+    for second in reply.iter().skip(1) {
         errors.push(
             second.ident.span(),
             "a reply has one stream: make its items an enum to send several kinds",
@@ -43,17 +43,14 @@ pub(super) fn check(signature: &Signature, oneway: bool, errors: &mut Errors) {
     }
 }
 
-/// The streams in a type, in the order in which they are written.
-#[derive(Default)]
-struct Streams<'a> {
-    found: Vec<&'a PathSegment>,
-}
-
-impl<'a> Visit<'a> for Streams<'a> {
-    fn visit_path_segment(&mut self, segment: &'a PathSegment) {
-        if segment.ident == "Streaming" && !segment.arguments.is_none() {
-            self.found.push(segment);
+/// Finds the streams in a type, in the order in which they are written.
+fn find<'a>(ty: &'a Type, found: &mut Vec<&'a PathSegment>) {
+    walk(ty, &mut |part| {
+        if let Part::Path(path) = part {
+            let is_stream =
+                |one: &&PathSegment| one.ident == "Streaming" && !one.arguments.is_none();
+            found.extend(path.segments.iter().filter(is_stream));
         }
-        visit::visit_path_segment(self, segment);
-    }
+        true
+    });
 }

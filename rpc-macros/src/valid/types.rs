@@ -4,10 +4,10 @@
 //! the type checker.
 
 use syn::spanned::Spanned as _;
-use syn::visit::{self, Visit};
-use syn::{Lifetime, Path, Type, TypeImplTrait, TypeInfer, TypeReference, TypeTraitObject};
+use syn::{Lifetime, Path, Type};
 
 use super::Errors;
+use super::parts::{Part, walk};
 
 /// Where a type stands.
 #[derive(Clone, Copy)]
@@ -17,67 +17,50 @@ pub(super) enum Place {
 }
 
 pub(super) fn check(ty: &Type, place: Place, errors: &mut Errors) {
-    Checker { place, errors }.visit_type(ty);
+    walk(ty, &mut |part| match part {
+        Part::Type(ty) => check_type(ty, place, errors),
+        Part::Path(path) => check_path(path, errors),
+        Part::Lifetime(lifetime) => check_lifetime(lifetime, errors),
+    });
 }
 
-struct Checker<'a> {
-    place: Place,
-    errors: &'a mut Errors,
+/// False if it is refused, whatever stands inside of it.
+fn check_type(ty: &Type, place: Place, errors: &mut Errors) -> bool {
+    let message = match (ty, place) {
+        (Type::Reference(_), Place::Argument) => {
+            "a reference inside an argument's type cannot be decoded at the other end: \
+             use an owned type, such as `String` for `&str`"
+        }
+        (Type::Reference(_), Place::Reply) => {
+            "a reply is owned by the caller: use an owned type, such as `String` for `&str`"
+        }
+        (Type::ImplTrait(_), _) => "`impl Trait` cannot travel: the other end must know the type",
+        (Type::TraitObject(_), _) => "`dyn Trait` cannot travel: the other end must know the type",
+        (Type::Infer(_), _) => "the type must be written out: it is part of the contract",
+        _ => return true,
+    };
+    errors.push_at(ty, message);
+    false
 }
 
-impl Visit<'_> for Checker<'_> {
-    fn visit_type_reference(&mut self, reference: &TypeReference) {
-        let message = match self.place {
-            Place::Argument => {
-                "a reference inside an argument's type cannot be decoded at the other end: \
-                 use an owned type, such as `String` for `&str`"
-            }
-            Place::Reply => {
-                "a reply is owned by the caller: use an owned type, such as `String` for `&str`"
-            }
-        };
-        self.errors.push_at(reference, message);
-    }
-
-    fn visit_lifetime(&mut self, lifetime: &Lifetime) {
-        if lifetime.ident != "static" {
-            self.errors.push(
-                lifetime.span(),
-                "a type that travels cannot borrow: only `'static` may stand here",
-            );
-        }
-    }
-
-    fn visit_type_impl_trait(&mut self, ty: &TypeImplTrait) {
-        self.errors.push_at(
-            ty,
-            "`impl Trait` cannot travel: the other end must know the type",
+fn check_path(path: &Path, errors: &mut Errors) -> bool {
+    if let Some(first) = path.segments.first()
+        && first.ident == "Self"
+    {
+        errors.push(
+            first.ident.span(),
+            "`Self` cannot travel: it is another type at each end",
         );
     }
+    true
+}
 
-    fn visit_type_trait_object(&mut self, ty: &TypeTraitObject) {
-        self.errors.push_at(
-            ty,
-            "`dyn Trait` cannot travel: the other end must know the type",
+fn check_lifetime(lifetime: &Lifetime, errors: &mut Errors) -> bool {
+    if lifetime.ident != "static" {
+        errors.push(
+            lifetime.span(),
+            "a type that travels cannot borrow: only `'static` may stand here",
         );
     }
-
-    fn visit_type_infer(&mut self, ty: &TypeInfer) {
-        self.errors.push(
-            ty.span(),
-            "the type must be written out: it is part of the contract",
-        );
-    }
-
-    fn visit_path(&mut self, path: &Path) {
-        if let Some(first) = path.segments.first()
-            && first.ident == "Self"
-        {
-            self.errors.push(
-                first.ident.span(),
-                "`Self` cannot travel: it is another type at each end",
-            );
-        }
-        visit::visit_path(self, path);
-    }
+    true
 }
