@@ -6,6 +6,9 @@
 #[cfg(feature = "fleet")]
 mod names;
 
+use std::future::Future;
+
+use crate::boxed::Boxed;
 use crate::client::{Channel, ChannelBuilder};
 use crate::error::Error;
 use crate::transport::Target;
@@ -17,8 +20,8 @@ impl Channel {
     /// # Errors
     /// The target is malformed, nobody listens there, or the server refuses the handshake; the name
     /// cannot be resolved.
-    pub async fn connect(target: impl AsRef<str>) -> Result<Self, Error> {
-        Self::builder().connect(target).await
+    pub fn connect(target: impl AsRef<str>) -> impl Future<Output = Result<Self, Error>> + Send {
+        Self::builder().connect(target)
     }
 
     /// A channel that connects when it is first used. A name is followed at once.
@@ -36,10 +39,11 @@ impl ChannelBuilder {
     /// # Errors
     /// The target is malformed, a limit is zero, nobody listens there, or the server refuses the
     /// handshake; the name cannot be resolved; there is no such balancing policy.
-    pub async fn connect(self, target: impl AsRef<str>) -> Result<Channel, Error> {
-        let channel = self.connect_lazy(target)?;
-        channel.ready().await?;
-        Ok(channel)
+    pub fn connect(
+        self,
+        target: impl AsRef<str>,
+    ) -> impl Future<Output = Result<Channel, Error>> + Send {
+        self.connect_now(target.as_ref().to_owned())
     }
 
     /// A channel that connects when it is first used. A name is followed at once.
@@ -49,6 +53,14 @@ impl ChannelBuilder {
     /// outside of a Tokio runtime.
     pub fn connect_lazy(self, target: impl AsRef<str>) -> Result<Channel, Error> {
         self.connect_to(target.as_ref())
+    }
+
+    fn connect_now(self, target: String) -> Boxed<'static, Result<Channel, Error>> {
+        Box::pin(async move {
+            let channel = self.connect_to(&target)?;
+            channel.ready().await?;
+            Ok(channel)
+        })
     }
 
     fn connect_to(self, target: &str) -> Result<Channel, Error> {

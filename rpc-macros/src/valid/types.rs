@@ -3,7 +3,6 @@
 //! Only what can be told from the spelling: borrowed, `impl`, `Self`, inferred. The rest is for
 //! the type checker.
 
-use syn::spanned::Spanned as _;
 use syn::{Lifetime, Path, Type};
 
 use super::Errors;

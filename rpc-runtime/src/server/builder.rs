@@ -278,11 +278,14 @@ impl ServerBuilder {
     /// # Errors
     /// The target is malformed or cannot be listened on; a service is registered twice; two codecs
     /// have the same id; a limit is zero; the server cannot be entered into a directory as it is to be.
-    pub async fn bind(self, target: impl AsRef<str>) -> Result<Server, Error> {
-        self.bind_to(target.as_ref()).await
+    pub fn bind(
+        self,
+        target: impl AsRef<str>,
+    ) -> impl Future<Output = Result<Server, Error>> + Send {
+        self.bind_to(target.as_ref().to_owned())
     }
 
-    fn bind_to(self, target: &str) -> Boxed<'_, Result<Server, Error>> {
+    fn bind_to(self, target: String) -> Boxed<'static, Result<Server, Error>> {
         Box::pin(async move {
             let target: Target = target.parse()?;
             let parts = self.parts()?;
