@@ -25,6 +25,7 @@ pub(crate) trait Downlink: Send + Sync {
 }
 
 /// Is told how a stream ends. Dropped before, its consumer had enough.
+#[cfg(feature = "fleet")]
 pub(crate) trait Follower: Send {
     /// The items have ended, or the stream has failed.
     fn ended(self: Box<Self>, end: Result<(), &Status>);
@@ -48,6 +49,7 @@ pub(crate) struct Receiver {
     untold: usize,
     /// How much the feed may be left untold of while there is more.
     report_bytes: usize,
+    #[cfg(feature = "fleet")]
     followers: Vec<Box<dyn Follower>>,
 }
 
@@ -105,6 +107,7 @@ impl Receiver {
             told: 0,
             untold: 0,
             report_bytes: Self::FIRST_REPORT_BYTES,
+            #[cfg(feature = "fleet")]
             followers: Vec::new(),
         }
     }
@@ -117,12 +120,14 @@ impl Receiver {
     }
 
     /// Lets somebody know how the stream ends.
+    #[cfg(feature = "fleet")]
     pub(crate) fn follow(&mut self, follower: impl Follower + 'static) {
         self.followers.push(Box::new(follower));
     }
 
+    #[cfg(feature = "fleet")]
     #[cold]
-    fn end(&mut self, end: Result<(), &Status>) {
+    fn tell_followers(&mut self, end: Result<(), &Status>) {
         let followers = std::mem::take(&mut self.followers);
         followers.into_iter().for_each(|one| one.ended(end));
     }
@@ -164,11 +169,13 @@ impl Receiver {
                 }
                 Poll::Ready(Some(Ok(row))) => self.set_row(row),
                 Poll::Ready(Some(Err(status))) => {
-                    self.end(Err(&status));
+                    #[cfg(feature = "fleet")]
+                    self.tell_followers(Err(&status));
                     return Poll::Ready(Some(Err(status)));
                 }
                 Poll::Ready(None) => {
-                    self.end(Ok(()));
+                    #[cfg(feature = "fleet")]
+                    self.tell_followers(Ok(()));
                     return Poll::Ready(None);
                 }
             }
