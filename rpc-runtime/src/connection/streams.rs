@@ -20,6 +20,14 @@ pub(crate) trait Carrier: Protocol {
     fn item_bytes_max(&self) -> usize;
     /// How soon something is to be written that was appended for a call.
     fn flush(&self, call: CallId) -> Flush;
+
+    /// Lines up this task for the writer. Not that of the connection, which polls a handler for the first
+    /// time: the handler gets a task of its own, which lines up before anything is written.
+    fn await_turn(&mut self, call: CallId, waker: &Waker) {
+        if self.flush(call) != Flush::ByItself {
+            self.turns().wait(call, waker);
+        }
+    }
 }
 
 /// How soon something is to be written.
@@ -74,7 +82,7 @@ impl<P: Carrier> Uplink for Shared<P> {
             Sent::AwaitsWriter => {
                 // Nothing was appended, and the turn is not passed on: streams that all wait for
                 // their own rows to be written would pass it around until that has happened.
-                protocol.turns().wait(call, cx.waker());
+                protocol.await_turn(call, cx.waker());
                 return sent;
             }
             Sent::AwaitsCredit => protocol.await_credit(call, cx.waker()),
@@ -100,7 +108,7 @@ impl<P: Carrier> Uplink for Shared<P> {
             protocol.turns().come(call);
             return Poll::Ready(());
         }
-        protocol.turns().wait(call, cx.waker());
+        protocol.await_turn(call, cx.waker());
         Poll::Pending
     }
 

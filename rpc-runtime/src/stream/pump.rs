@@ -55,6 +55,10 @@ impl Pump {
     const BATCH_BYTES: usize = 30 * 1024;
     /// What one stream sends before others have their turn; short items in one write.
     const TURN_BATCHES: usize = 4;
+    /// The same of batches that are long, each an item or two: more than its window takes at once. Whoever
+    /// gives way wakes a sleeping worker of the runtime, which costs as much as ten of them.
+    const LONG_TURN_BATCHES: usize = 16;
+    const LONG_BATCH_BYTES: usize = 32 * 1024;
 
     pub(crate) fn new(
         link: Arc<dyn Uplink>,
@@ -76,6 +80,14 @@ impl Pump {
             drained: false,
             unflushed: false,
             end: None,
+        }
+    }
+
+    /// How many batches like this one are a turn.
+    fn turn_batches(&self) -> usize {
+        match self.batch.len() > Self::LONG_BATCH_BYTES {
+            true => Self::LONG_TURN_BATCHES,
+            false => Self::TURN_BATCHES,
         }
     }
 
@@ -105,7 +117,8 @@ impl Pump {
     /// Moves what one turn allows.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<PumpEnd> {
         self.drained = false;
-        for _ in 0..Self::TURN_BATCHES {
+        let mut filled = 0;
+        while filled < self.turn_batches() {
             if !self.batch.is_empty() {
                 match self.link.send(self.call, &mut self.batch, cx) {
                     Sent::All => self.unflushed = true,
@@ -123,6 +136,7 @@ impl Pump {
                 return Poll::Pending;
             }
             self.fill(cx);
+            filled += 1;
         }
         cx.waker().wake_by_ref();
         Poll::Pending

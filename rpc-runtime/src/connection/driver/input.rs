@@ -56,8 +56,9 @@ impl Default for Reach {
 impl<S: Side> Driver<S> {
     /// So much of a frame has to be missing to be read to where it belongs.
     const LANDING_BYTES_MIN: usize = 15 * 1024;
-    /// What is read before somebody who was woken by it has a turn: some microseconds' worth.
-    const TURN_BYTES: usize = 128 * 1024;
+    /// What is read before somebody who was woken by it has a turn, if there is so much: more than the
+    /// window of a stream, whose consumer has its turn before that, when nothing more can be read.
+    const TURN_BYTES: usize = 1024 * 1024;
 
     /// Processes what waits, or reads once and processes that; as [`process`](Self::process).
     pub(super) fn poll_input(
