@@ -81,13 +81,16 @@ impl Frame {
     #[inline]
     pub(crate) fn clear_current() {
         // Outside of the borrow: dropping them may run code of the user's.
-        let (metadata, context) = CURRENT.with_borrow_mut(|current| {
-            (
-                std::mem::take(&mut current.metadata),
-                current.context.take(),
-            )
+        let used = CURRENT.with_borrow_mut(|current| {
+            let is_used = current.context.is_some() || !current.metadata.is_empty();
+            is_used.then(|| {
+                (
+                    std::mem::take(&mut current.metadata),
+                    current.context.take(),
+                )
+            })
         });
-        drop((metadata, context));
+        drop(used);
     }
 
     /// Takes the frame out of its place.

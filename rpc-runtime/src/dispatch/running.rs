@@ -398,7 +398,9 @@ fn dispatch(
         dispatched: &mut dispatched,
     }));
     // Items that nobody asked for are stopped before the handler runs.
-    drop(items.take());
+    if let Some(items) = items.take() {
+        drop(items);
+    }
     dispatched
 }
 

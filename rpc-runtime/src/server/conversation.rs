@@ -129,6 +129,8 @@ impl Conversation {
         } = self;
         let router = shift.router();
         let mut deadlines = Deadlines::from(received);
+        // Most of them ask for the method of the one before.
+        let mut last = None;
         let collection = Collection {
             replies,
             connection: &**shared,
@@ -140,11 +142,16 @@ impl Conversation {
                 && let Some(request) = requests.next()
             {
                 let call = request.id;
-                let Some(method) = router.find(request.method) else {
+                let found = match last {
+                    Some((id, method)) if id == request.method => Some(method),
+                    _ => router.find(request.method),
+                };
+                let Some(method) = found else {
                     collection.pass(call);
                     unknown_method(shared, call, request.method);
                     continue;
                 };
+                last = Some((request.method, method));
                 let timeout = request.timeout;
                 let deadline = timeout.map(|timeout| deadlines.after(timeout));
                 Frame::renew_current(origin, deadline);
