@@ -182,14 +182,14 @@ fn a_window_stays_where_round_trips_hold_nobody_up() {
 }
 
 #[test]
-fn on_a_short_way_a_window_grows_by_half() {
-    // [stream.growth]: once, if the sender has to wait for credit, and the consumer for items.
+fn on_a_short_way_a_window_doubles_once() {
+    // [stream.growth]: if the sender has to wait for credit, and the consumer for items.
     let (tick, one_way) = (MS / 20, MS / 20);
     for (tick_bytes, pause) in [(MIB, 1), (5_000, 100)] {
         let mut path = Path::new(StreamLimits::SHIPPED, tick, one_way);
         path.tick_bytes = tick_bytes;
         (0..20_000).for_each(|n| path.tick(ALL, if n % pause == 0 { ALL } else { 0 }));
-        path.assert_width(SHIPPED + SHIPPED / 2);
+        path.assert_width(2 * SHIPPED);
     }
 }
 

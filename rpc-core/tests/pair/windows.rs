@@ -131,7 +131,8 @@ fn long_batches_never_make_a_row_too_long() {
 fn an_item_longer_than_the_window_waits_for_nothing_but_a_portion() {
     // [stream.window]: or it could never be sent.
     for window in [1, 100, 1000, 64 * 1024] {
-        let (mut pair, calls) = streaming(StreamLimits::new(window, window), 1);
+        let limits = StreamLimits::new(window, window).with_growth_bytes(0);
+        let (mut pair, calls) = streaming(limits, 1);
         let call = calls[0];
         for round in 0..20 {
             assert_eq!(

@@ -3,8 +3,8 @@
 //! Its sender waits for credit, its consumer waits for items, and what is between them takes its time:
 //! only then is more on its way worth its memory. A consumer that is slow has items left when the next
 //! come; a producer that is slow never waits for credit; and where the way is short, or the items of
-//! others take it, a window that is much wider only makes longer queues. Half as much again is enough on
-//! a short way for both to be at work at the same time, which the streams of one connection learn
+//! others take it, a window that is much wider only makes longer queues. Twice as much is enough on a
+//! short way for both to be at work at the same time, which the streams of one connection learn
 //! together: many are short.
 
 use std::time::{Duration, Instant};

@@ -217,19 +217,15 @@ impl Window {
     }
 
     /// By how much the window of a stream is to grow now, as long as there is memory: it doubles where the
-    /// way is long, and becomes half as wide again, once, where both sides wait for each other and no other
-    /// stream is less wide.
+    /// way is long, and once where both sides wait for each other and no other stream is less wide.
     fn take_growth(&self, flow: &mut Flow, is_alone: bool) -> u32 {
-        let growth = if flow.tuning.wants_more() {
+        if flow.tuning.wants_more() {
             flow.tuning.grown();
-            self.width(flow)
-        } else if is_alone && self.tight >= Self::TIGHT_TRIPS && flow.growth == 0 {
-            self.width(flow) / 2
-        } else {
+        } else if !is_alone || self.tight < Self::TIGHT_TRIPS || flow.growth > 0 {
             return 0;
-        };
+        }
         let left = u64::from(self.limits.growth_bytes).saturating_sub(self.growth);
-        u32::try_from(growth.min(left)).unwrap_or(u32::MAX)
+        u32::try_from(self.width(flow).min(left)).unwrap_or(u32::MAX)
     }
 
     /// The sender is told of credit, which is not more than is on its way. False if no window may be
