@@ -13,7 +13,7 @@ pub use body::Body;
 pub use decoder::{Decoder, Frame};
 pub use header::{Flags, HEADER_BYTES, Header, Kind};
 pub use hello::{Ack, EXTENSION_BYTES_MAX, HELLO_BYTES, Hello, MAGIC, VERSION, Verdict};
-pub use outgoing::{Batch, Encoded, ItemError, Outgoing, Parts};
+pub use outgoing::{Batch, Encoded, Flat, ItemError, Outgoing, Parts};
 
 pub(crate) use body::{cut_at_char, metadata_and_rest};
 pub(crate) use hello::{read_ack, read_hello};

@@ -22,14 +22,15 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::PoisonError;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use rpc_core::connection::Arriving;
-use rpc_core::wire::Outgoing;
+use rpc_core::wire::{Flat, Outgoing};
 use tokio::io::AsyncWrite;
 
-use self::lock::Mutex;
+use self::lock::{AtomicBool, Mutex};
 use crate::clock;
 
 /// A protocol state machine, of either end.
@@ -64,6 +65,9 @@ type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// A connection as its driver, its callers and its handlers share it.
 pub(crate) struct Shared<P> {
     state: Mutex<State<P>>,
+    /// The driver sleeps, and would find nothing to flush: what has arrived is all that it can be woken
+    /// for. Written under the lock; whoever makes it false wakes the driver after that.
+    at_rest: AtomicBool,
 }
 
 pub(crate) struct State<P> {
@@ -103,7 +107,25 @@ impl<P: Protocol> Shared<P> {
                 ending: false,
                 over: false,
             }),
+            at_rest: AtomicBool::new(false),
         }
+    }
+
+    /// As the driver left it, unless somebody has something for it to do.
+    #[inline]
+    fn is_at_rest(&self) -> bool {
+        self.at_rest.load(Acquire)
+    }
+
+    fn note_rest(&self, at_rest: bool) {
+        self.at_rest.store(at_rest, Release);
+    }
+
+    /// Lets callers append without waking the driver: it is about to flush.
+    pub(crate) fn arm(&self, state: &mut State<P>) {
+        self.note_rest(false);
+        state.armed = true;
+        state.driver_is_due = true;
     }
 
     /// The state stays consistent even if a user's `Serialize` panics under the lock: a frame that is
@@ -155,26 +177,11 @@ impl<P: Protocol> Shared<P> {
         mut state: MutexGuard<'a, State<P>>,
     ) -> (MutexGuard<'a, State<P>>, AloneFlush) {
         for _ in 0..Self::LONE_WRITES_MAX {
-            let Some(mut writer) = state.writer.take() else {
-                return (state, AloneFlush::Left);
-            };
-            let mut outgoing = state.take_turn();
-            let taken = state.protocol.handle_taken();
-            drop(state);
-            if let Some(taken) = taken {
-                taken.wake();
-            }
             // If the stream is full, the driver asks again and is woken.
             let mut cx = Context::from_waker(Waker::noop());
-            let written = poll_write_all(&mut writer, &mut outgoing, &mut cx);
-            state = self.lock();
-            if state.over {
-                break;
-            }
-            state.writer = Some(writer);
-            state.unflushed = written.is_pending();
-            state.protocol.outgoing().prepend(outgoing);
-            if state.ending || !matches!(written, Poll::Ready(Ok(()))) {
+            let (after, written) = self.write_turn(state, &mut cx);
+            state = after;
+            if state.over || state.ending || !matches!(written, Some(Poll::Ready(Ok(())))) {
                 break;
             }
             // A driver that had to wait for this write could not end the connection.
@@ -192,6 +199,55 @@ impl<P: Protocol> Shared<P> {
             }
         }
         (state, AloneFlush::Left)
+    }
+
+    /// Takes a turn out and writes it without the lock; nothing if somebody else has the writer.
+    fn write_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<P>>,
+        cx: &mut Context<'_>,
+    ) -> (MutexGuard<'a, State<P>>, Option<Poll<io::Result<()>>>) {
+        let Some(mut writer) = state.writer.take() else {
+            return (state, None);
+        };
+        let Some(mut flat) = state.protocol.outgoing().take_flat() else {
+            return self.write_mixed_turn(state, writer, cx);
+        };
+        let taken = state.protocol.handle_taken();
+        drop(state);
+        if let Some(taken) = taken {
+            taken.wake();
+        }
+        let written = poll_write_flat(&mut writer, &mut flat, cx);
+        let mut state = self.lock();
+        if !state.over {
+            state.protocol.outgoing().give_back(flat);
+            state.end_turn(writer, &written);
+        }
+        (state, Some(written))
+    }
+
+    /// The same with large bodies.
+    #[inline(never)]
+    fn write_mixed_turn<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<P>>,
+        mut writer: Writer,
+        cx: &mut Context<'_>,
+    ) -> (MutexGuard<'a, State<P>>, Option<Poll<io::Result<()>>>) {
+        let mut outgoing = state.take_turn();
+        let taken = state.protocol.handle_taken();
+        drop(state);
+        if let Some(taken) = taken {
+            taken.wake();
+        }
+        let written = poll_write_all(&mut writer, &mut outgoing, cx);
+        let mut state = self.lock();
+        if !state.over {
+            state.protocol.outgoing().prepend(outgoing);
+            state.end_turn(writer, &written);
+        }
+        (state, Some(written))
     }
 
     /// Wakes the driver if its timer would come too late.
@@ -213,6 +269,7 @@ impl<P: Protocol> Shared<P> {
 
     /// Makes the driver look at the state: it is to end, or to act on a change.
     pub(crate) fn wake_driver(&self, mut state: MutexGuard<'_, State<P>>) {
+        self.note_rest(false);
         let driver = state.driver.take();
         state.driver_is_due = true;
         drop(state);
@@ -257,6 +314,13 @@ impl<P: Protocol> State<P> {
         outgoing.take()
     }
 
+    /// The writer is back.
+    #[inline]
+    fn end_turn(&mut self, writer: Writer, written: &Poll<io::Result<()>>) {
+        self.writer = Some(writer);
+        self.unflushed = written.is_pending();
+    }
+
     /// True if the driver's timer would come too late; the driver is to be woken then.
     #[inline]
     fn timer_is_late(&self) -> bool {
@@ -268,20 +332,13 @@ impl<P: Protocol> State<P> {
     }
 }
 
-impl<P> State<P> {
-    /// Lets callers append without waking the driver: it is about to flush.
-    pub(crate) fn arm(&mut self) {
-        self.armed = true;
-        self.driver_is_due = true;
-    }
-}
-
 impl<P> fmt::Debug for Shared<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 
+/// Most often there is nobody to wake.
 #[inline]
 fn wake_both([one, other]: [Option<Waker>; 2]) {
     if let Some(waker) = one {
@@ -304,6 +361,22 @@ fn poll_write_all(
             Poll::Ready(Ok(count)) => outgoing.advance(count),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
+        }
+    }
+    Pin::new(writer).poll_flush(cx)
+}
+
+/// The same for a turn without large bodies.
+#[inline]
+fn poll_write_flat(
+    writer: &mut Writer,
+    flat: &mut Flat,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while !flat.is_empty() {
+        match ready!(Pin::new(&mut *writer).poll_write(cx, flat.chunk()))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => flat.advance(count),
         }
     }
     Pin::new(writer).poll_flush(cx)

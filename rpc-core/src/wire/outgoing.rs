@@ -1,6 +1,7 @@
 //! Bytes on their way out.
 
 mod ahead;
+mod flat;
 mod frame;
 mod items;
 mod large;
@@ -9,6 +10,7 @@ mod path;
 mod reading;
 mod turn;
 
+pub use flat::Flat;
 pub(crate) use items::LENGTH_BYTES;
 pub use items::{Batch, ItemError};
 pub use parts::{Encoded, Parts};
@@ -394,9 +396,7 @@ impl Outgoing {
         self.base = self.end();
         self.buffer.clear();
         self.written = 0;
-        self.items = None;
-        self.row = None;
-        self.reading.forget_last();
+        self.forget_open();
         self.buffer.shrink_to(Self::KEPT_BYTES_MAX);
     }
 }

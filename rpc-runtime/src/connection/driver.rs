@@ -7,6 +7,7 @@ mod closed;
 mod ending;
 mod input;
 mod stall;
+mod timer;
 
 use std::fmt;
 use std::future::Future;
@@ -18,13 +19,13 @@ use std::time::Instant;
 
 use rpc_core::connection::ConnectionError;
 use tokio::io::AsyncRead;
-use tokio::time::Sleep;
 
 pub(crate) use self::closed::Closed;
 use self::ending::Ending;
 use self::input::{Reach, ReadTurn};
 use self::stall::Stall;
-use super::{Protocol, Shared, poll_write_all, wake_both};
+use self::timer::Timer;
+use super::{Protocol, Shared, wake_both};
 use crate::clock;
 
 /// What is particular to the client's or the server's end.
@@ -97,7 +98,11 @@ pub(crate) struct Driver<S: Side> {
     within_frame: bool,
     /// How much is read next, unless it is known where it belongs.
     reach: Reach,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
+    /// What the protocol asks the timer for, as the last flush saw it.
+    due: Option<Option<Instant>>,
+    /// The task that drives the connection, which others wake.
+    task: Option<Waker>,
     /// Runs while the peer takes nothing of what waits to be written.
     stall: Option<Stall>,
     /// Set once the connection cannot go on.
@@ -120,7 +125,9 @@ impl<S: Side> Driver<S> {
             stash: Vec::new(),
             within_frame: false,
             reach: Reach::default(),
-            timer: None,
+            timer: Timer::default(),
+            due: None,
+            task: None,
             stall: None,
             ending: None,
             over: false,
@@ -145,14 +152,10 @@ impl<S: Side> Driver<S> {
     /// Works until there is nothing to do (`Pending`) or the connection has to end.
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         let yielded = std::mem::take(&mut self.yielded);
-        let mut quiet = false;
-        if !yielded {
-            let mut state = self.shared.lock();
-            if state.has_flush_to_share() {
-                drop(state);
-                return self.yield_now(cx);
-            }
-            quiet = state.is_quiet(cx);
+        let is_same = self.note_task(cx);
+        let mut quiet = is_same && !yielded && self.shared.is_at_rest();
+        if !(yielded || quiet) && self.shared.lock().has_flush_to_share() {
+            return self.yield_now(cx);
         }
         let mut turn = ReadTurn::default();
         loop {
@@ -198,9 +201,22 @@ impl<S: Side> Driver<S> {
         }
     }
 
+    /// True if the task that drives the connection is the one that did.
+    #[inline]
+    fn note_task(&mut self, cx: &Context<'_>) -> bool {
+        self.due = None;
+        let task = self.task.as_ref();
+        let is_same = task.is_some_and(|task| task.will_wake(cx.waker()));
+        if !is_same {
+            self.task = Some(cx.waker().clone());
+            self.timer.forget_task();
+        }
+        is_same
+    }
+
     /// Goes to the back of the run queue once; whoever appends meanwhile wakes nobody.
     fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        self.shared.lock().arm();
+        self.shared.arm(&mut self.shared.lock());
         self.yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -209,7 +225,7 @@ impl<S: Side> Driver<S> {
     /// As [`yield_now`](Self::yield_now), and whoever waits for a stream is asked first: a run queue that
     /// is never empty is worked off for long before that.
     fn yield_to_all(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        self.shared.lock().arm();
+        self.shared.arm(&mut self.shared.lock());
         self.yielded = true;
         // It puts the waker aside until then.
         let mut yielding = std::pin::pin!(tokio::task::yield_now());
@@ -219,6 +235,7 @@ impl<S: Side> Driver<S> {
 
     /// Writes all there is now, but no more than a piece of large bodies.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Flushed>> {
+        self.due = None;
         let mut state = self.shared.lock();
         self.within_frame = state.protocol.arriving().is_within_frame();
         state.driver_is_due = false;
@@ -236,29 +253,34 @@ impl<S: Side> Driver<S> {
                 state.register(cx);
                 let finished = nothing && state.protocol.is_finished()
                     || held && state.protocol.is_abandoned();
-                let waiters = nothing.then(|| state.protocol.handle_flushed());
+                let at_rest = nothing && !finished && !state.driver_is_due;
+                self.shared.note_rest(at_rest && state.writer.is_some());
+                let waiters = match nothing {
+                    true => state.protocol.handle_flushed(),
+                    false => [None, None],
+                };
+                // Most often the driver sleeps next, and need not come back for that.
+                let reports = !self.within_frame && state.protocol.outgoing().has_to_report();
+                let leftovers = (!reports).then(|| {
+                    state.timer = state.protocol.poll_timeout();
+                    self.due = Some(state.timer);
+                    state.protocol.leftovers()
+                });
                 drop(state);
-                wake_both(waiters.unwrap_or_default());
+                drop(leftovers);
+                wake_both(waiters);
                 return Poll::Ready(Ok(match finished {
                     true => Flushed::Finished,
                     false if held => Flushed::Held,
                     false => Flushed::All,
                 }));
             }
-            let Some(mut writer) = state.writer.take() else {
+            self.shared.note_rest(false);
+            let (after, written) = self.shared.write_turn(state, cx);
+            state = after;
+            let Some(written) = written else {
                 continue;
             };
-            let mut outgoing = state.take_turn();
-            let taken = state.protocol.handle_taken();
-            drop(state);
-            if let Some(taken) = taken {
-                taken.wake();
-            }
-            let written = poll_write_all(&mut writer, &mut outgoing, cx);
-            state = self.shared.lock();
-            state.writer = Some(writer);
-            state.unflushed = written.is_pending();
-            state.protocol.outgoing().prepend(outgoing);
             match written {
                 Poll::Ready(Ok(())) if state.protocol.is_abandoned() => {
                     return Poll::Ready(Ok(Flushed::Finished));
@@ -292,25 +314,23 @@ impl<S: Side> Driver<S> {
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
         let mut acted = false;
         loop {
-            let (due, leftovers) = {
-                let mut state = self.shared.lock();
-                acted |= !self.within_frame && state.protocol.outgoing().report_reading();
-                state.timer = state.protocol.poll_timeout();
-                (state.timer, state.protocol.leftovers())
+            let due = match self.due.take() {
+                Some(seen) => seen,
+                None => {
+                    let mut state = self.shared.lock();
+                    acted |= !self.within_frame && state.protocol.outgoing().report_reading();
+                    state.timer = state.protocol.poll_timeout();
+                    let (due, leftovers) = (state.timer, state.protocol.leftovers());
+                    drop(state);
+                    drop(leftovers);
+                    due
+                }
             };
-            drop(leftovers);
             let Some(due) = due else {
-                self.timer = None;
+                self.timer.stop();
                 return Ok(acted);
             };
-            let due = tokio::time::Instant::from_std(due);
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-            if timer.deadline() != due {
-                timer.as_mut().reset(due);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
+            if self.timer.poll_until(due, cx).is_pending() {
                 return Ok(acted);
             }
             acted = true;
@@ -329,15 +349,6 @@ impl<P: Protocol> super::State<P> {
     /// True if somebody appended and others may be about to.
     fn has_flush_to_share(&mut self) -> bool {
         self.armed && self.writer.is_some() && self.protocol.outgoing().has_turn()
-    }
-
-    /// True if a flush would find nothing to do, and nobody to remember.
-    fn is_quiet(&mut self, cx: &Context<'_>) -> bool {
-        let waits = |driver: &Waker| driver.will_wake(cx.waker());
-        self.driver.as_ref().is_some_and(waits)
-            && !(self.armed || self.unflushed || self.driver_is_due || self.writer.is_none())
-            && self.protocol.outgoing().is_empty()
-            && !self.protocol.is_finished()
     }
 }
 

@@ -12,7 +12,11 @@
 #[cfg(not(test))]
 pub(crate) use self::patient::Mutex;
 #[cfg(test)]
+pub(super) use shuttle::sync::atomic::AtomicBool;
+#[cfg(test)]
 pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic::AtomicU64 as AtomicState};
+#[cfg(not(test))]
+pub(super) use std::sync::atomic::AtomicBool;
 #[cfg(not(test))]
 pub(crate) use std::sync::{MutexGuard, atomic::AtomicU64 as AtomicState};
 

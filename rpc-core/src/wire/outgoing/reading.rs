@@ -65,12 +65,18 @@ impl Outgoing {
     /// Says what was read, if that is worth it: to be told when there is nothing more to be read. Gives
     /// whether there is something to be written now.
     pub fn report_reading(&mut self) -> bool {
-        let unreported = self.reading.unreported;
-        let reports = unreported >= REPORT_BYTES && self.buffered() < Self::UNREPORTED_ABOVE;
+        let reports = self.has_to_report();
         if reports {
-            self.report(unreported);
+            self.report(self.reading.unreported);
         }
         reports
+    }
+
+    /// True if [`report_reading`](Self::report_reading) would append something.
+    #[inline]
+    #[must_use]
+    pub fn has_to_report(&self) -> bool {
+        self.reading.unreported >= REPORT_BYTES && self.buffered() < Self::UNREPORTED_ABOVE
     }
 
     #[cold]

@@ -82,9 +82,7 @@ impl Outgoing {
         };
         self.due = None;
         self.base = turn.end();
-        self.items = None;
-        self.row = None;
-        self.reading.forget_last();
+        self.forget_open();
         turn
     }
 
@@ -117,17 +115,27 @@ impl Outgoing {
             self.give_back_large(&mut turn);
         }
         if turn.written == turn.buffer.len() {
-            // Of two empty or one filled buffer, keep the one with the bytes or the memory.
-            if self.buffer.is_empty() && turn.buffer.capacity() > self.buffer.capacity() {
-                turn.buffer.clear();
-                self.buffer = turn.buffer;
-            }
-            return;
+            turn.buffer.clear();
+            return self.keep_memory(turn.buffer);
         }
         turn.buffer.extend_from_slice(&self.buffer[self.written..]);
         self.buffer = turn.buffer;
         self.written = turn.written;
         self.base = turn.base;
+        self.forget_open();
+    }
+
+    /// Of two empty or one filled buffer, keeps the one with the bytes or the memory.
+    #[inline]
+    pub(super) fn keep_memory(&mut self, empty: Vec<u8>) {
+        if self.buffer.is_empty() && empty.capacity() > self.buffer.capacity() {
+            self.buffer = empty;
+        }
+    }
+
+    /// Nothing can be added any more to what ends the buffer.
+    #[inline]
+    pub(super) const fn forget_open(&mut self) {
         self.items = None;
         self.row = None;
         self.reading.forget_last();

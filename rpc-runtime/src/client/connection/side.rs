@@ -119,7 +119,7 @@ impl Side for ClientSide {
         let (woke, woke_many) = (self.woken.len() > 0, self.woken.len() > 1);
         if woke_many {
             // The driver flushes after them, so they need not wake it.
-            state.arm();
+            shared.arm(&mut state);
             state.protocol.reports.begin_turn(now);
         }
         drop(state);
