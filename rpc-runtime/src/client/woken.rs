@@ -29,7 +29,24 @@ impl Woken {
     }
 
     /// Wakes all of them.
+    #[inline]
     pub(super) fn wake(&mut self) {
+        match self.len() {
+            0 => {}
+            1 => self.wake_one(),
+            _ => self.wake_many(),
+        }
+    }
+
+    #[inline]
+    fn wake_one(&mut self) {
+        let caller = self.callers.pop().and_then(|(_, caller)| caller);
+        if let Some(one) = caller.or_else(|| self.others.pop()) {
+            one.wake();
+        }
+    }
+
+    fn wake_many(&mut self) {
         let callers = self.callers.drain(..).filter_map(|(_, caller)| caller);
         callers.chain(self.others.drain(..)).for_each(Waker::wake);
     }

@@ -34,9 +34,11 @@ impl Admission {
     }
 
     /// Calls were refused by their connection already.
-    #[cold]
+    #[inline]
     pub(crate) fn note_refused(&self, calls: u64) {
-        self.refused.fetch_add(calls, Relaxed);
+        if calls > 0 {
+            self.refused.fetch_add(calls, Relaxed);
+        }
     }
 
     #[inline]

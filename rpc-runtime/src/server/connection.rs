@@ -293,6 +293,7 @@ impl Side for ServerSide {
     ) -> Result<Progress, ConnectionError> {
         let mut shift = Shift::new(&self.router, now);
         let mut progress = Progress::default();
+        let mut over = false;
         let mut state = shared.lock();
         state.protocol.core.handle_receipt(now, input.len());
         loop {
@@ -312,17 +313,24 @@ impl Side for ServerSide {
                     state = shared.lock();
                     let replies = conversation.replies.get_mut();
                     state.protocol.core.settle(requests, replies, input);
-                    continue;
+                    if !input.is_empty() {
+                        continue;
+                    }
+                    // It ended with a frame: there is nothing to be kept of the next.
+                    over = true;
                 }
             }
-            let request = match serving.core.handle_input(input)? {
+            let serving = &mut state.protocol;
+            let event = match over {
+                true => None,
+                false => serving.core.handle_input(input)?,
+            };
+            let request = match event {
                 Some(ServerEvent::Request(request)) => request,
                 event => {
                     let refused = serving.core.take_refused();
                     drop(state);
-                    if refused > 0 {
-                        self.router.admission().note_refused(refused);
-                    }
+                    self.router.admission().note_refused(refused);
                     let Some(event) = event else {
                         return Ok(progress);
                     };
