@@ -50,7 +50,7 @@ const BUDGETS: [Budget; 4] = [
 const OTHER_BUDGETS: [Budget; 4] = [
     Budget::new(End::Server, 64, 5_420).of(Call::Later),
     Budget::new(End::Client, 64, 1_600).of(Call::Later),
-    Budget::new(End::Server, 64, 14_800).of(Call::Copy),
+    Budget::new(End::Server, 64, 15_600).of(Call::Copy),
     Budget::new(End::Client, 64, 12_150).of(Call::Copy),
 ];
 
