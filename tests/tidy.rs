@@ -49,6 +49,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
             "error",
             "clock",
             "contain",
+            "boxed",
             "__private",
             "log",
         ],
@@ -94,7 +95,14 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ),
     (
         "connect",
-        &["client", "registry", "discovery", "transport", "error"],
+        &[
+            "client",
+            "registry",
+            "discovery",
+            "transport",
+            "error",
+            "boxed",
+        ],
     ),
     (
         "registry",

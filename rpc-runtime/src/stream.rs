@@ -66,7 +66,7 @@ pub struct Streaming<T> {
 }
 
 #[cfg_attr(
-    feature = "codecs",
+    all(feature = "codecs", feature = "fleet"),
     expect(
         clippy::large_enum_variant,
         reason = "it is looked into for each item, and there is one for each stream"

@@ -70,8 +70,7 @@ pin_project! {
     struct Handler<S, A, F, M, E> {
         #[pin]
         future: Option<F>,
-        // Given back by the last call: to count who holds a service costs as much as a tenth of a
-        // short call.
+        // Given back by the last call: to count who holds it costs a tenth of a short call.
         service: Option<Arc<S>>,
         make: M,
         code: fn(&E) -> Code,
@@ -323,19 +322,17 @@ impl OwnedResponder {
     /// Sends the items behind a reply, until the end of their stream.
     pub(super) fn send_items(self, source: Box<dyn Source>) -> Boxed<'static, Answered> {
         Box::pin(async move {
-            let respond = self.respond.clone();
-            let Some(pump) = respond.send_items(self.call, source, self.codec.clone()) else {
+            let (respond, codec) = (self.respond.clone(), self.codec.clone());
+            let Some(pump) = respond.send_items(self.call, source, codec) else {
                 return Answered::Reply;
             };
-            match Box::pin(pump).await {
-                PumpEnd::Ended(Ok(())) => self.respond.end_items(self.call),
-                PumpEnd::Ended(Err(status)) => self.lend().fail(&from_handler(&status)),
+            let status = match Box::pin(pump).await {
+                PumpEnd::Ended(Ok(())) => return self.respond.end_items(self.call),
+                PumpEnd::Ended(Err(status)) => from_handler(&status),
                 // The call has ended, unless the client has another with the same id.
-                PumpEnd::Over => {
-                    let status = Status::cancelled("the stream of the reply is over");
-                    self.lend().fail(&status)
-                }
-            }
+                PumpEnd::Over => Status::cancelled("the stream of the reply is over"),
+            };
+            self.lend().fail(&status)
         })
     }
 }
