@@ -1,6 +1,6 @@
-//! One request, from its bytes to the future of its handler and from its outcome to the answer.
+//! One request, from its bytes to the future of its handler and to its outcome.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -8,20 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
-use bytes::Bytes;
 use pin_project_lite::pin_project;
-use rpc_core::codec::{CodecError, DecodeArguments, leaving_out};
-use rpc_core::connection::{Answered, CallId};
-use rpc_core::wire::{Body, Encoded};
+use rpc_core::codec::{CodecError, DecodeArguments};
+use rpc_core::connection::Answered;
+use rpc_core::wire::Body;
 use rpc_core::{Code, Codec, DecodeLimits, MethodDescriptor, MethodId, Status};
-use serde::Serialize;
 
-use super::{Collection, Respond};
+use super::responder::Responder;
 use crate::__private::Outcome;
 use crate::boxed::Boxed;
-use crate::contain::catch;
-use crate::context;
-use crate::stream::{PumpEnd, Receiver, Source, capturing, delivering, follows};
+use crate::stream::{Receiver, Source, delivering};
 
 /// A handler at work.
 pub(super) type Task = Pin<Box<dyn Handling>>;
@@ -285,166 +281,4 @@ where
         arguments: PhantomData,
     }));
     task.as_mut().take_on(next).map(|_| ())
-}
-
-/// The right to answer one call, lent for as long as it is polled.
-#[derive(Clone, Copy)]
-pub(super) struct Responder<'a> {
-    pub(super) respond: &'a Arc<dyn Respond>,
-    /// Where its reply goes, if it is collected with others.
-    pub(super) collection: Option<&'a Collection<'a>>,
-    pub(super) codec: &'a Codec,
-    pub(super) call: CallId,
-    pub(super) oneway: bool,
-}
-
-/// The right to answer one call, kept while its handler waits.
-#[derive(Clone)]
-pub(super) struct OwnedResponder {
-    respond: Arc<dyn Respond>,
-    codec: Codec,
-    call: CallId,
-    oneway: bool,
-}
-
-impl OwnedResponder {
-    #[inline]
-    pub(super) const fn lend(&self) -> Responder<'_> {
-        Responder {
-            respond: &self.respond,
-            collection: None,
-            codec: &self.codec,
-            call: self.call,
-            oneway: self.oneway,
-        }
-    }
-
-    /// Sends the items behind a reply, until the end of their stream.
-    pub(super) fn send_items(self, source: Box<dyn Source>) -> Boxed<'static, Answered> {
-        Box::pin(async move {
-            let (respond, codec) = (self.respond.clone(), self.codec.clone());
-            let Some(pump) = respond.send_items(self.call, source, codec) else {
-                return Answered::Reply;
-            };
-            let status = match Box::pin(pump).await {
-                PumpEnd::Ended(Ok(())) => return self.respond.end_items(self.call),
-                PumpEnd::Ended(Err(status)) => from_handler(&status),
-                // The call has ended, unless the client has another with the same id.
-                PumpEnd::Over => Status::cancelled("the stream of the reply is over"),
-            };
-            self.lend().fail(&status)
-        })
-    }
-}
-
-impl Responder<'_> {
-    #[cold]
-    pub(super) fn keep(&self) -> OwnedResponder {
-        OwnedResponder {
-            respond: self.respond.clone(),
-            codec: self.codec.clone(),
-            call: self.call,
-            oneway: self.oneway,
-        }
-    }
-
-    /// Answers with what the handler returned; leaves the source of the stream in its reply.
-    #[inline]
-    fn finish<R: Outcome>(
-        &self,
-        outcome: R,
-        code: fn(&R::Error) -> Code,
-        source: &mut Option<Box<dyn Source>>,
-    ) -> Answered {
-        match outcome.into_result() {
-            Ok(reply) => self.reply(&reply, source),
-            Err(error) => {
-                let status = match (&error as &dyn Any).downcast_ref::<Status>() {
-                    Some(status) => from_handler(status),
-                    None => self.typed(&error, code(&error), error.to_string()),
-                };
-                self.fail(&status)
-            }
-        }
-    }
-
-    #[inline]
-    fn reply<T: Serialize + 'static>(
-        &self,
-        reply: &T,
-        source: &mut Option<Box<dyn Source>>,
-    ) -> Answered {
-        if self.oneway {
-            self.respond.finish_oneway(self.call);
-            return Answered::Reply;
-        }
-        let metadata = context::take_response_metadata();
-        let mut body = |out: &mut Vec<u8>| {
-            let encode = || capturing(|| encode(self.codec, reply, out));
-            let ((encoded, captured), parts) = leaving_out(encode);
-            let has_items = captured.is_some();
-            if has_items {
-                *source = captured;
-            }
-            encoded.map(|()| Encoded::new(follows(has_items), parts))
-        };
-        match self.collection {
-            Some(collection) => {
-                let replies = || collection.replies.borrow_mut();
-                let collected = replies().reply(self.call, &metadata, body);
-                collected.unwrap_or_else(|unended| {
-                    collection.pass(self.call);
-                    collection.connection.end_reply(self.call, unended)
-                })
-            }
-            None => self.respond.reply(self.call, &metadata, &mut body),
-        }
-    }
-
-    /// What cannot be collected is for the connection, behind what was collected.
-    #[cold]
-    fn come_forward(&self) {
-        if let Some(collection) = self.collection {
-            collection.pass(self.call);
-        }
-    }
-
-    pub(super) fn fail(&self, status: &Status) -> Answered {
-        if self.oneway {
-            self.respond.finish_oneway(self.call);
-            return Answered::Error(status.code());
-        }
-        self.come_forward();
-        self.respond.fail(self.call, status)
-    }
-
-    /// The status that carries a typed error.
-    fn typed<E: Serialize + 'static>(&self, error: &E, code: Code, text: String) -> Status {
-        let mut body = Vec::new();
-        let status = match encode(self.codec, error, &mut body) {
-            Ok(()) => Status::new(code, text).with_error_body(Bytes::from(body)),
-            Err(_) => Status::internal("the typed error could not be encoded"),
-        };
-        status.with_metadata(context::take_response_metadata())
-    }
-}
-
-/// A panic of the user's `Serialize` is an error of this call, and of nothing else.
-fn encode<T: Serialize + 'static>(
-    codec: &Codec,
-    value: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), CodecError> {
-    catch(|| codec.encode(value, out))
-        .unwrap_or_else(|_| Err(CodecError::encode("the Serialize of a reply panicked")))
-}
-
-/// What a handler may say: that a call was not processed only the framework knows, also if the
-/// status comes from a call that the handler made.
-fn from_handler(status: &Status) -> Status {
-    let mut metadata = status.metadata().clone();
-    if metadata.is_empty() {
-        metadata = context::take_response_metadata();
-    }
-    Status::new(status.code(), status.message().to_owned()).with_metadata(metadata)
 }

@@ -17,7 +17,8 @@ use rpc_core::{Codec, Deadline, Status};
 use tokio::sync::oneshot;
 
 use self::deferred::Arguments;
-use super::incoming::{Answering, Arriving, Dispatched, Incoming, OwnedResponder, Responder, Task};
+use super::incoming::{Answering, Arriving, Dispatched, Incoming, Task};
+use super::responder::{OwnedResponder, Responder};
 use super::router::{Method, Router};
 use super::{Collection, Respond, Shift};
 use crate::clock;
