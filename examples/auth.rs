@@ -26,10 +26,9 @@ impl Diary for Shelf {
 /// Adds a token to each call of a channel.
 struct Bearer(&'static str);
 
-#[rpc::async_trait]
 impl Interceptor for Bearer {
     async fn before(&self, call: &mut CallInfo) -> rpc::Result<()> {
-        let added = call.metadata.insert("authorization", self.0);
+        let added = call.metadata_mut().insert("authorization", self.0);
         added.map_err(|error| Status::invalid_argument(error.to_string()))
     }
 }
@@ -37,15 +36,14 @@ impl Interceptor for Bearer {
 /// Lets those through whose token it knows, and says who they are.
 struct Doorman(Vec<(&'static str, &'static str)>);
 
-#[rpc::async_trait]
 impl Interceptor for Doorman {
     async fn before(&self, call: &mut CallInfo) -> rpc::Result<()> {
-        let token = call.metadata.get("authorization");
+        let token = call.metadata().get("authorization");
         let token = token.ok_or_else(|| Status::unauthenticated("a token is needed"))?;
         let known = self.0.iter().find(|(known, _)| is_same(known, token));
         let (_, user) = known.ok_or_else(|| Status::unauthenticated("an unknown token"))?;
         // In place of whatever a caller says about itself.
-        let noted = call.metadata.insert("user", user);
+        let noted = call.metadata_mut().insert("user", user);
         noted.map_err(|error| Status::internal(error.to_string()))
     }
 }

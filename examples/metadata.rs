@@ -5,7 +5,6 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 
 use rpc::{Answered, CallInfo, Context, Interceptor, Server, Status};
 
@@ -35,19 +34,18 @@ struct Reception {
     answered: Arc<AtomicU64>,
 }
 
-#[rpc::async_trait]
 impl Interceptor for Reception {
     async fn before(&self, call: &mut CallInfo) -> rpc::Result<()> {
         let context = Context::current();
         if context.metadata().get("tenant").is_some() {
             return Ok(());
         }
-        let method = &call.method;
+        let method = call.method();
         let reason = format!("{method} wants to know your tenant");
         Err(Status::unauthenticated(reason))
     }
 
-    fn after(&self, _: &CallInfo, answered: Answered, _: Duration) {
+    fn after(&self, _: &CallInfo, answered: Answered) {
         if answered == Answered::Reply {
             self.answered.fetch_add(1, Relaxed);
         }

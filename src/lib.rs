@@ -28,7 +28,7 @@ pub use rpc_runtime::{ConnectionPool, IntoPolicy, Resilience, balance, discovery
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].
 pub use bytes::Bytes;
 
-/// Lets a type implement [`Interceptor`], [`Invoke`] and the transport traits.
+/// Lets a type implement [`Invoke`] and the transport traits.
 pub use async_trait::async_trait;
 
 #[doc(hidden)]

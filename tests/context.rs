@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rpc::{
     CallInfo, Channel, Context, InCurrentContext, Interceptor, Server, Status, TraceParent,
-    async_trait, capture_metadata,
+    capture_metadata,
 };
 
 use common::{Wires, network, unique};
@@ -285,12 +285,11 @@ async fn s3_7_response_metadata_reaches_the_caller() {
 /// Adds to the response and changes the request.
 struct Both;
 
-#[async_trait]
 impl Interceptor for Both {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
         let context = Context::current();
         context.add_response_metadata("served-by", "a").unwrap();
-        call.metadata.insert("tenant", "changed").unwrap();
+        call.metadata_mut().insert("tenant", "changed").unwrap();
         Ok(())
     }
 }

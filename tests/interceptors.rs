@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use rpc::{
     Answered, CallInfo, Channel, Code, Context, Interceptor, Server, ServerBuilder, Status,
-    async_trait, capture_metadata,
+    capture_metadata,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::Instant;
@@ -124,10 +124,9 @@ impl Scribe {
     }
 }
 
-#[async_trait]
 impl Interceptor for Scribe {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
-        self.write(format!("{} before {}", self.name, call.method));
+        self.write(format!("{} before {}", self.name, call.method()));
         tokio::task::yield_now().await;
         match self.orders {
             Orders::Refuse => Err(Status::permission_denied("not you")),
@@ -135,7 +134,7 @@ impl Interceptor for Scribe {
             _ => Ok(()),
         }
     }
-    fn after(&self, _: &CallInfo, answered: Answered, _: Duration) {
+    fn after(&self, _: &CallInfo, answered: Answered) {
         self.write(format!("{} after {answered:?}", self.name));
         if self.orders == Orders::PanicAfter {
             panic!("a secret of after");
@@ -282,15 +281,14 @@ async fn t14_interceptors_are_told_of_a_handler_that_panicked() {
 #[derive(Default)]
 struct Witness(Arc<Mutex<Vec<CallInfo>>>, Arc<Mutex<Vec<Duration>>>);
 
-#[async_trait]
 impl Interceptor for Witness {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
         self.0.lock().unwrap().push(call.clone());
         Ok(())
     }
-    fn after(&self, _: &CallInfo, answered: Answered, elapsed: Duration) {
+    fn after(&self, call: &CallInfo, answered: Answered) {
         assert_eq!(answered, Answered::Error(Code::DeadlineExceeded));
-        self.1.lock().unwrap().push(elapsed);
+        self.1.lock().unwrap().push(call.elapsed());
     }
 }
 
@@ -307,13 +305,13 @@ async fn each_side_sees_service_method_metadata_peer_deadline_and_time() {
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 2, "the client's side, then the server's");
     for call in seen.iter() {
-        assert_eq!((&*call.service, &*call.method), ("Vault", "hang"));
-        assert_eq!(call.metadata.get("tenant"), Some("acme"));
-        let deadline = call.deadline.unwrap().instant();
+        assert_eq!((call.service(), call.method()), ("Vault", "hang"));
+        assert_eq!(call.metadata().get("tenant"), Some("acme"));
+        let deadline = call.deadline().unwrap().instant();
         assert_eq!(deadline, (begin + limit).into_std());
     }
-    assert!(seen[0].peer.is_none());
-    let peer = seen[1].peer.as_ref().unwrap();
+    assert!(seen[0].peer().is_none());
+    let peer = seen[1].peer().unwrap();
     assert_eq!(peer.to_string(), "test://client");
     // The server stops a handler without asking anybody further: only the caller's side is told.
     assert_eq!(*times.lock().unwrap(), [limit]);
@@ -322,10 +320,9 @@ async fn each_side_sees_service_method_metadata_peer_deadline_and_time() {
 /// Adds a pair on its way, in both directions where it can.
 struct Stamp(&'static str);
 
-#[async_trait]
 impl Interceptor for Stamp {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
-        let stamped = call.metadata.append("stamp", self.0);
+        let stamped = call.metadata_mut().append("stamp", self.0);
         stamped.map_err(|error| Status::internal(error.to_string()))?;
         let added = Context::current().add_response_metadata("stamped-by", self.0);
         added.map_err(|error| Status::internal(error.to_string()))
@@ -353,10 +350,9 @@ const KEY: &str = "Bearer S3CR3T-key";
 /// The client's half of authentication: the key is written once, not at each call.
 struct WithKey(&'static str);
 
-#[async_trait]
 impl Interceptor for WithKey {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
-        let added = call.metadata.insert("authorization", self.0);
+        let added = call.metadata_mut().insert("authorization", self.0);
         added.map_err(|error| Status::internal(error.to_string()))
     }
 }
@@ -364,10 +360,9 @@ impl Interceptor for WithKey {
 /// The server's half.
 struct KeyRequired;
 
-#[async_trait]
 impl Interceptor for KeyRequired {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
-        match call.metadata.get("authorization") {
+        match call.metadata().get("authorization") {
             Some(KEY) => Ok(()),
             Some(_) => Err(Status::unauthenticated("wrong key")),
             None => Err(Status::unauthenticated("no key")),

@@ -59,7 +59,7 @@ use serde::de::DeserializeOwned;
 use crate::boxed::Boxed;
 use crate::error::Error;
 use crate::invoke::Invoke;
-use crate::middleware::Interceptor;
+use crate::middleware::Interceptors;
 use balanced::{Balanced, Endpoint};
 use invoked::Answers;
 use near::Near;
@@ -90,7 +90,7 @@ struct Inner {
 /// What applies to every call of a channel.
 #[derive(Clone, Default)]
 struct Settings {
-    interceptors: Vec<Arc<dyn Interceptor>>,
+    interceptors: Interceptors,
     default_timeout: Option<Duration>,
 }
 

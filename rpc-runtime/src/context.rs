@@ -13,7 +13,7 @@ mod trace;
 pub(crate) use capture::capture;
 pub use capture::capture_metadata;
 pub(crate) use frame::{
-    Ambient, Frame, ambient, is_present, replace_metadata, take_response_metadata,
+    Ambient, Frame, ambient, is_present, peer, replace_metadata, take_response_metadata, terms,
 };
 pub(crate) use origin::Origin;
 pub use trace::TraceParent;

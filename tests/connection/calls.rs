@@ -214,24 +214,23 @@ impl Guarded for Room {
 #[derive(Clone, Default)]
 struct Guard(Arc<Mutex<Vec<String>>>);
 
-#[async_trait]
 impl Interceptor for Guard {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
         let context = Context::current();
         let word = context.metadata().get("word");
         let who = context.peer().map(ToString::to_string).unwrap_or_default();
-        let method = &call.method;
+        let method = call.method();
         self.0
             .lock()
             .unwrap()
-            .push(format!("{}.{method} {who}", call.service));
+            .push(format!("{}.{method} {who}", call.service()));
         match word {
             Some("friend") => Ok(()),
             Some("panic") => panic!("secret of the interceptor"),
             _ => Err(Status::unauthenticated("say the word")),
         }
     }
-    fn after(&self, _: &CallInfo, answered: rpc::Answered, _: Duration) {
+    fn after(&self, _: &CallInfo, answered: rpc::Answered) {
         self.0.lock().unwrap().push(format!("{answered:?}"));
     }
 }

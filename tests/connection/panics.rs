@@ -63,16 +63,15 @@ impl Bombs for Bomber {
 /// Panics before calls whose metadata asks for it, and after those.
 struct Fuse;
 
-#[async_trait]
 impl Interceptor for Fuse {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
-        if call.metadata.get("bomb") == Some("before") {
+        if call.metadata().get("bomb") == Some("before") {
             panic_any(Bomb(3));
         }
         Ok(())
     }
-    fn after(&self, call: &CallInfo, _: Answered, _: std::time::Duration) {
-        if call.metadata.get("bomb") == Some("after") {
+    fn after(&self, call: &CallInfo, _: Answered) {
+        if call.metadata().get("bomb") == Some("after") {
             panic_any(Bomb(3));
         }
     }

@@ -116,7 +116,6 @@ async fn time_spent_connecting_is_not_given_to_the_handler() {
 /// Does not hurry.
 struct Sleepy(Duration);
 
-#[rpc::async_trait]
 impl Interceptor for Sleepy {
     async fn before(&self, _: &mut CallInfo) -> Result<(), Status> {
         tokio::time::sleep(self.0).await;

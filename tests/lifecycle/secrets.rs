@@ -3,7 +3,7 @@
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
-use rpc::{CallInfo, Channel, Code, Context, Interceptor, Server, Status, async_trait};
+use rpc::{CallInfo, Channel, Code, Context, Interceptor, Server, Status};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -85,7 +85,6 @@ impl Safe for Vault {
     }
 }
 
-#[async_trait]
 impl Interceptor for Vault {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
         self.show(call);
@@ -183,7 +182,6 @@ struct Rude(bool);
 
 const ORDERS: &str = "\x1b[31mred\r\nERROR all is lost";
 
-#[async_trait]
 impl Interceptor for Rude {
     async fn before(&self, _: &mut CallInfo) -> Result<(), Status> {
         assert!(!self.0, "{ORDERS}");

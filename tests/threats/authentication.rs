@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use rpc::{CallInfo, Code, Interceptor, Server, Status, async_trait};
+use rpc::{CallInfo, Code, Interceptor, Server, Status};
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -44,7 +44,6 @@ impl Safe for Counting {
 
 struct Nobody;
 
-#[async_trait]
 impl Interceptor for Nobody {
     async fn before(&self, _: &mut CallInfo) -> Result<(), Status> {
         Err(Status::unauthenticated("nobody may"))

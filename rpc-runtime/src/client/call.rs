@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::time::{Duration, Instant};
 
 use rpc_core::codec::{CodecError, sharing};
@@ -17,7 +17,7 @@ use super::{Channel, Route};
 use crate::boxed::Boxed;
 use crate::clock;
 use crate::context::{self, Ambient, TRACEPARENT, TRACESTATE, TraceParent};
-use crate::middleware::{CallInfo, Chain};
+use crate::middleware::{CallInfo, Names};
 use crate::resilience::RetryPolicy;
 use crate::stream::delivering;
 
@@ -275,28 +275,26 @@ impl Channel {
             return self.send(call, encode).await;
         }
         call.anchor();
-        let mut info = CallInfo {
-            service: call.method.service.to_owned(),
-            method: call.method.name.to_owned(),
-            metadata: call.metadata.clone().into_owned(),
-            peer: None,
-            deadline: call.deadline,
-        };
-        let mut chain = Chain::new(&self.inner.settings.interceptors);
-        let admitted = in_time(call.deadline, chain.before(&mut info)).await;
-        let answer = match admitted.unwrap_or_else(|| Err(late("the interceptors took too long"))) {
+        let names = Names::given(call.method.service, call.method.name);
+        let metadata = call.metadata.clone().into_owned();
+        let began = call.now.unwrap_or_else(clock::now);
+        let info = CallInfo::new(names, metadata, None, call.deadline, began);
+        let mut inquiry = self.inner.settings.interceptors.inquiry();
+        inquiry.as_mut().begin(Box::new(info));
+        let answer = match poll_fn(|cx| inquiry.as_mut().poll_before(cx)).await {
             Ok(()) => {
-                call.metadata = Cow::Owned(info.metadata.clone());
+                if let Some(changed) = inquiry.call().and_then(CallInfo::changed_metadata) {
+                    call.metadata = Cow::Owned(changed.clone());
+                }
                 call.renew();
                 self.send(call, encode).await
             }
             Err(status) => Err(status.with_not_processed().into()),
         };
-        let answered = match &answer {
+        inquiry.tell(match &answer {
             Ok(_) => Answered::Reply,
             Err(failure) => Answered::Error(failure.status.code()),
-        };
-        chain.after(&info, answered);
+        });
         answer
     }
 

@@ -244,7 +244,7 @@ impl ChannelBuilder {
     /// Adds code that sees every call; see [`Interceptor`].
     #[must_use]
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.settings.interceptors.push(Arc::new(interceptor));
+        self.settings.interceptors.add(interceptor);
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use rpc_core::{Deadline, Metadata};
 
 use super::{Context, Inner, Origin, TraceParent, trace};
+use crate::transport::Peer;
 
 thread_local! {
     static CURRENT: RefCell<Frame> = const { RefCell::new(Frame::NONE) };
@@ -223,6 +224,23 @@ pub(super) fn current() -> Context {
     CURRENT.with_borrow_mut(|current| match current.present {
         true => current.context(),
         false => Context::default(),
+    })
+}
+
+/// The metadata and the deadline of the call whose frame is in place.
+#[inline]
+pub(crate) fn terms() -> (Metadata, Option<Deadline>) {
+    CURRENT.with_borrow(|current| {
+        let made = current.context.as_ref().map(Context::metadata);
+        (made.unwrap_or(&current.metadata).clone(), current.deadline)
+    })
+}
+
+/// Who makes the call whose frame is in place.
+pub(crate) fn peer() -> Option<Peer> {
+    CURRENT.with_borrow(|current| match &current.context {
+        Some(context) => context.peer().cloned(),
+        None => Some(current.origin.as_ref()?.peer().clone()),
     })
 }
 

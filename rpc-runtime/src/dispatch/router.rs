@@ -10,21 +10,21 @@ use rpc_core::{MethodDescriptor, MethodId, ServiceDescriptor};
 use super::stats::{Counters, MethodStats};
 use super::{Admission, Service};
 use crate::error::{Error, Kind};
-use crate::middleware::Interceptor;
+use crate::middleware::{Interceptor, Interceptors, Names};
 
 /// The services of a server.
 pub(crate) struct Router {
     methods: HashMap<MethodId, Arc<Method>, BuildHasherDefault<IdHasher>>,
     services: Vec<(String, &'static ServiceDescriptor)>,
-    pub(super) interceptors: Arc<[Arc<dyn Interceptor>]>,
+    pub(super) interceptors: Interceptors,
     admission: Arc<Admission>,
 }
 
 /// A method that can be called.
 pub(crate) struct Method {
     pub(super) service: Arc<dyn Service>,
-    /// The name the service is registered under.
-    pub(super) service_name: String,
+    /// With that which the service is registered under.
+    pub(super) names: Names,
     pub(super) descriptor: &'static MethodDescriptor,
     pub(super) counters: Counters,
     pub(super) admission: Arc<Admission>,
@@ -32,7 +32,7 @@ pub(crate) struct Method {
 
 impl Method {
     pub(super) fn path(&self) -> String {
-        format!("{}.{}", self.service_name, self.descriptor.name)
+        format!("{}.{}", self.names.service(), self.names.method())
     }
 }
 
@@ -109,7 +109,7 @@ impl Registered {
 pub(crate) struct RouterBuilder {
     methods: Vec<Registered>,
     services: Vec<(String, &'static ServiceDescriptor)>,
-    interceptors: Vec<Arc<dyn Interceptor>>,
+    interceptors: Interceptors,
     mistake: Option<Error>,
 }
 
@@ -142,8 +142,8 @@ impl RouterBuilder {
         }
     }
 
-    pub(crate) fn intercept(&mut self, interceptor: Arc<dyn Interceptor>) {
-        self.interceptors.push(interceptor);
+    pub(crate) fn intercept(&mut self, interceptor: impl Interceptor) {
+        self.interceptors.add(interceptor);
     }
 
     /// A router that runs at most `calls_max` calls at once.
@@ -156,7 +156,7 @@ impl RouterBuilder {
         for registered in self.methods {
             let method = Method {
                 service: registered.service,
-                service_name: registered.service_name,
+                names: Names::within(&registered.service_name, registered.descriptor),
                 descriptor: registered.descriptor,
                 counters: Counters::default(),
                 admission: admission.clone(),
@@ -166,7 +166,7 @@ impl RouterBuilder {
         Ok(Router {
             methods,
             services: self.services,
-            interceptors: self.interceptors.into(),
+            interceptors: self.interceptors,
             admission,
         })
     }

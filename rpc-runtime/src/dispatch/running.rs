@@ -1,6 +1,8 @@
 //! A handler at work: its context, its panics, its time.
 
 mod deferred;
+mod handler;
+mod intercepted;
 
 use std::fmt;
 use std::future::Future;
@@ -10,14 +12,14 @@ use std::task::{self, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use rpc_core::codec::sharing;
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Deadline, Status};
 use tokio::sync::oneshot;
 
-use self::deferred::Arguments;
-use super::incoming::{Answering, Arriving, Dispatched, Incoming, Task};
+use self::handler::{Arrived, poll_task, prepare};
+pub(super) use self::intercepted::Intercepted;
+use super::incoming::Task;
 use super::responder::{OwnedResponder, Responder};
 use super::router::{Method, Router};
 use super::{Collection, Respond, Shift};
@@ -108,12 +110,16 @@ impl Running {
         shift: &mut Shift<'a>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Started {
-        Self::start_inlined(router, method, start, shift, cx)
+        match router.intercepts() {
+            true => Self::start_inlined::<true>(router, method, start, shift, cx),
+            false => Self::start_inlined::<false>(router, method, start, shift, cx),
+        }
     }
 
-    /// As [`start`](Self::start), compiled for what the caller knows of most calls.
+    /// As [`start`](Self::start), compiled for what the caller knows of most calls, and for servers with
+    /// interceptors or without.
     #[inline(always)]
-    pub(crate) fn start_inlined<'a>(
+    pub(crate) fn start_inlined<'a, const INTERCEPTED: bool>(
         router: &Router,
         method: &'a Arc<Method>,
         start: CallStart<'_>,
@@ -149,23 +155,39 @@ impl Running {
             return Started::Over;
         }
         // Without its arguments, a handler has nothing to do.
-        let is_early = later.is_some() && !router.intercepts();
+        let is_early = later.is_some() && !INTERCEPTED;
         let queued = cx.is_some() && (is_early || method.counters.first_poll_is_slow());
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
-        // Out here, so that what panics is dropped apart from its panic.
-        let task = shift.place();
-        // Lent: what is moved into a closure that catches panics is copied.
-        let (later, items) = (&mut later, &mut items);
-        let polled_or_panic = surroundings.contain(|| {
-            if let Err(answered) = prepare(router, method, &responder, body, later, items, task) {
-                return Poll::Ready(answered);
-            }
-            match (task, cx) {
-                (Some(task), Some(cx)) => poll_task(task, &responder, cx),
-                _ => Poll::Pending,
-            }
-        });
+        // Out here, so that what panics is dropped apart from its panic; and lent: what is moved into a
+        // closure that catches panics is copied.
+        let arrived = Arrived {
+            body,
+            later: &mut later,
+            items: &mut items,
+        };
+        let polled_or_panic = if INTERCEPTED {
+            intercepted::start(
+                &mut surroundings,
+                router,
+                method,
+                shift,
+                &responder,
+                arrived,
+                cx,
+            )
+        } else {
+            let task = &mut shift.place().handler;
+            surroundings.contain(|| {
+                if let Err(answered) = prepare(method, &responder, arrived, task) {
+                    return Poll::Ready(answered);
+                }
+                match (task, cx) {
+                    (Some(task), Some(cx)) => poll_task(task, &responder, cx),
+                    _ => Poll::Pending,
+                }
+            })
+        };
         match polled_or_panic {
             Ok(Poll::Ready(answered)) => over(method, shift, timed, answered),
             Ok(Poll::Pending) => {
@@ -352,77 +374,7 @@ fn log_drop(method: &Method, dropped: Result<(), String>) {
     }
 }
 
-/// Makes the future of a call in its place, or answers the call.
-#[inline]
-fn prepare(
-    router: &Router,
-    method: &Arc<Method>,
-    responder: &Responder<'_>,
-    body: &Body<'_>,
-    later: &mut Option<oneshot::Receiver<Bytes>>,
-    items: &mut Option<Box<Receiver>>,
-    task: &mut Option<Task>,
-) -> Result<(), Answered> {
-    let dispatched = if router.intercepts() || later.is_some() {
-        let interceptors = router.interceptors.clone();
-        let arguments = Arguments::new(body, later.take(), items.take());
-        let deferred = deferred::run(interceptors, method.clone(), responder.keep(), arguments);
-        *task = Some(Answering::task(deferred));
-        Dispatched::Made
-    } else if let Body::Owned(bytes) = body {
-        sharing(bytes, || dispatch(method, responder, body, items, task))
-    } else {
-        dispatch(method, responder, body, items, task)
-    };
-    match dispatched {
-        Dispatched::Made => Ok(()),
-        Dispatched::Answered(answered) => Err(answered),
-        Dispatched::Not => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
-    }
-}
-
-#[inline]
-fn dispatch(
-    method: &Method,
-    responder: &Responder<'_>,
-    body: &Body<'_>,
-    items: &mut Option<Box<Receiver>>,
-    task: &mut Option<Task>,
-) -> Dispatched {
-    let mut dispatched = Dispatched::Not;
-    method.service.dispatch(Incoming(&mut Arriving {
-        method: method.descriptor.id,
-        body,
-        items,
-        responder,
-        task,
-        dispatched: &mut dispatched,
-    }));
-    // Items that nobody asked for are stopped before the handler runs.
-    if let Some(items) = items.take() {
-        drop(items);
-    }
-    dispatched
-}
-
-/// Polls a handler, and then whoever sends the stream in its reply.
-#[inline]
-fn poll_task(
-    task: &mut Task,
-    responder: &Responder<'_>,
-    cx: &mut task::Context<'_>,
-) -> Poll<Answered> {
-    let mut source = None;
-    let answered = ready!(task.as_mut().poll_answered(responder, &mut source, cx));
-    let (Answered::Items, Some(source)) = (answered, source) else {
-        return Poll::Ready(answered);
-    };
-    *task = Answering::task(responder.keep().send_items(source));
-    task.as_mut().poll_answered(responder, &mut None, cx)
-}
-
 const HANDLER_PANICKED: &str = "the handler panicked";
-const NOT_DISPATCHED: &str = "the service did not dispatch the call";
 
 fn log_panic(method: &Method, panic: &str) {
     log::error!(method = %method.path(), panic, "handler panicked");

@@ -15,6 +15,7 @@ use rpc_core::connection::Answered;
 use super::Admission;
 use super::incoming::Task;
 use super::router::{Method, Router};
+use super::running::Intercepted;
 use crate::clock;
 
 /// Runs calls one after the other. When it ends, what was not counted yet is.
@@ -23,13 +24,31 @@ pub(crate) struct Shift<'a> {
     admission: &'a Admission,
     /// It holds a place, for the call that runs or the next.
     is_placed: bool,
+    began: Instant,
     /// When it was last looked at the clock.
     now: Instant,
     /// Nothing has run since.
     is_now: bool,
     ended: Option<Ended<'a>>,
-    /// The handler of the call that runs, or of the last.
-    task: Option<Task>,
+    place: Place,
+}
+
+/// Where the handler of a call is made and polled. One that is over stays there, for the next.
+#[derive(Default)]
+pub(super) struct Place {
+    pub(super) handler: Option<Task>,
+    /// With the handler in it, if there are interceptors.
+    pub(super) intercepted: Option<Box<Intercepted>>,
+}
+
+impl Place {
+    /// Takes out what is there.
+    pub(super) fn take(&mut self) -> Option<Task> {
+        match self.intercepted.take() {
+            Some(intercepted) => Some(Box::into_pin(intercepted)),
+            None => self.handler.take(),
+        }
+    }
 }
 
 /// Calls that have ended and are not counted yet, of one method.
@@ -54,10 +73,11 @@ impl<'a> Shift<'a> {
             router,
             admission: router.admission(),
             is_placed: false,
+            began: now,
             now,
             is_now: true,
             ended: None,
-            task: None,
+            place: Place::default(),
         }
     }
 
@@ -65,6 +85,12 @@ impl<'a> Shift<'a> {
     #[inline]
     pub(crate) const fn router(&self) -> &'a Router {
         self.router
+    }
+
+    /// When it began: when its calls were read.
+    #[inline]
+    pub(super) const fn began(&self) -> Instant {
+        self.began
     }
 
     /// Takes note that something else was done.
@@ -80,10 +106,9 @@ impl<'a> Shift<'a> {
         self.is_placed
     }
 
-    /// Where the handler of a call is made and polled. One that is over stays there, for the next.
     #[inline]
-    pub(super) const fn place(&mut self) -> &mut Option<Task> {
-        &mut self.task
+    pub(super) const fn place(&mut self) -> &mut Place {
+        &mut self.place
     }
 
     /// Turns to a call; true if it is to be timed.
@@ -140,7 +165,7 @@ impl<'a> Shift<'a> {
         self.is_placed = false;
         self.is_now = false;
         self.count();
-        self.task.take()
+        self.place.take()
     }
 
     fn count(&mut self) {

@@ -153,7 +153,7 @@ impl ServerBuilder {
     /// Adds code that sees every call; see [`Interceptor`].
     #[must_use]
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.router.intercept(Arc::new(interceptor));
+        self.router.intercept(interceptor);
         self
     }
 

@@ -303,22 +303,25 @@ impl Side for ServerSide {
             let Some(room) = room.or(input.is_empty().then_some(0)) else {
                 return Ok(progress);
             };
-            if !self.router.intercepts() {
-                let conversation = &mut self.conversation;
-                let replies = conversation.replies.get_mut();
-                let mut requests = serving.core.admit_plain(input, Self::TOGETHER_MAX, replies);
-                if !requests.is_empty() {
-                    drop(state);
-                    conversation.start_plain(shared, &mut requests, room, &mut shift, now, cx);
-                    state = shared.lock();
-                    let replies = conversation.replies.get_mut();
-                    state.protocol.core.settle(requests, replies, input);
-                    if !input.is_empty() {
-                        continue;
-                    }
-                    // It ended with a frame: there is nothing to be kept of the next.
-                    over = true;
+            let conversation = &mut self.conversation;
+            let replies = conversation.replies.get_mut();
+            let mut requests = serving.core.admit_plain(input, Self::TOGETHER_MAX, replies);
+            if !requests.is_empty() {
+                drop(state);
+                let (calls, shift) = (&mut requests, &mut shift);
+                if self.router.intercepts() {
+                    conversation.start_intercepted(shared, calls, room, shift, now, cx);
+                } else {
+                    conversation.start_plain::<false>(shared, calls, room, shift, now, cx);
                 }
+                state = shared.lock();
+                let replies = conversation.replies.get_mut();
+                state.protocol.core.settle(requests, replies, input);
+                if !input.is_empty() {
+                    continue;
+                }
+                // It ended with a frame: there is nothing to be kept of the next.
+                over = true;
             }
             let serving = &mut state.protocol;
             let event = match over {

@@ -108,9 +108,23 @@ impl Conversation {
         }
     }
 
+    /// As [`start_plain`](Self::start_plain), on a server with interceptors; not in the way of others.
+    #[inline(never)]
+    pub(super) fn start_intercepted(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        requests: &mut PlainRequests<'_>,
+        room: usize,
+        shift: &mut Shift<'_>,
+        received: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        self.start_plain::<true>(shared, requests, room, shift, received, cx);
+    }
+
     /// Runs plain calls until their replies have `room` bytes, or one of them went elsewhere.
     #[inline]
-    pub(super) fn start_plain(
+    pub(super) fn start_plain<const INTERCEPTED: bool>(
         &mut self,
         shared: &Arc<ServerShared>,
         requests: &mut PlainRequests<'_>,
@@ -166,7 +180,8 @@ impl Conversation {
                     respond,
                     collection: Some(&collection),
                 };
-                match Running::start_inlined(router, method, start, shift, Some(cx)) {
+                let cx = Some(&mut *cx);
+                match Running::start_inlined::<INTERCEPTED>(router, method, start, shift, cx) {
                     Started::Over => Frame::clear_current(),
                     Started::Waits(running) => {
                         let parked = Parked::new(false, deadline.map(Deadline::instant));

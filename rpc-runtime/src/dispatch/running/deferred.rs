@@ -1,5 +1,5 @@
-//! Calls whose handler cannot start at once: interceptors are asked first, or the arguments are
-//! still on their way.
+//! Calls whose handler cannot start at once: the arguments are still on their way, or an interceptor
+//! takes its time.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -11,14 +11,11 @@ use rpc_core::connection::Answered;
 use rpc_core::wire;
 use tokio::sync::oneshot;
 
-use super::{HANDLER_PANICKED, NOT_DISPATCHED, dispatch, log_panic, poll_task};
+use super::handler::{NOT_DISPATCHED, dispatch, poll_task};
 use crate::boxed::Boxed;
-use crate::contain::contain;
-use crate::context::{self, Context};
 use crate::dispatch::incoming::Dispatched;
 use crate::dispatch::responder::OwnedResponder;
 use crate::dispatch::router::Method;
-use crate::middleware::{CallInfo, Chain, Interceptor};
 use crate::stream::Receiver;
 
 /// What a handler is called with, not decoded and maybe not here.
@@ -35,60 +32,27 @@ enum Body {
 impl Arguments {
     pub(super) fn new(
         body: &wire::Body<'_>,
-        later: Option<oneshot::Receiver<Bytes>>,
-        items: Option<Box<Receiver>>,
+        later: &mut Option<oneshot::Receiver<Bytes>>,
+        items: &mut Option<Box<Receiver>>,
     ) -> Self {
         let here = || Body::Here(body.clone().into_bytes());
-        let body = later.map_or_else(here, Body::Later);
-        Self { body, items }
+        Self {
+            body: later.take().map_or_else(here, Body::Later),
+            items: items.take(),
+        }
     }
 }
 
-/// Asks the interceptors, waits for the arguments, then dispatches: a refused body is not waited for
-/// and never decoded.
+/// Waits for the arguments, then dispatches.
 pub(super) fn run(
-    interceptors: Arc<[Arc<dyn Interceptor>]>,
     method: Arc<Method>,
     responder: OwnedResponder,
     arguments: Arguments,
 ) -> Boxed<'static, Answered> {
-    Box::pin(async move {
-        let mut asked = None;
-        if !interceptors.is_empty() {
-            let context = Context::current();
-            let (chain, info) = asked.insert((Chain::new(&interceptors), about(&method, &context)));
-            if let Err(status) = chain.before(info).await {
-                let answered = responder.lend().fail(&status.with_not_processed());
-                chain.after(info, answered);
-                return answered;
-            }
-            if info.metadata != *context.metadata() {
-                context::replace_metadata(info.metadata.clone());
-            }
-        }
-        let handled = contain(handle(&method, &responder, arguments)).await;
-        let answered = handled.unwrap_or_else(|panic| {
-            log_panic(&method, &panic);
-            responder.lend().fail(&Status::internal(HANDLER_PANICKED))
-        });
-        if let Some((chain, info)) = asked {
-            chain.after(&info, answered);
-        }
-        answered
-    })
+    Box::pin(handle(method, responder, arguments))
 }
 
-fn about(method: &Method, context: &Context) -> CallInfo {
-    CallInfo {
-        service: method.service_name.clone(),
-        method: method.descriptor.name.to_owned(),
-        metadata: context.metadata().clone(),
-        peer: context.peer().cloned(),
-        deadline: context.deadline(),
-    }
-}
-
-async fn handle(method: &Method, responder: &OwnedResponder, arguments: Arguments) -> Answered {
+async fn handle(method: Arc<Method>, responder: OwnedResponder, arguments: Arguments) -> Answered {
     let body = match arguments.body {
         Body::Here(body) => body,
         Body::Later(later) => match later.await {
@@ -105,7 +69,7 @@ async fn handle(method: &Method, responder: &OwnedResponder, arguments: Argument
     let dispatched = sharing(&body, || {
         let (responder, mut items) = (responder.lend(), arguments.items);
         let body = wire::Body::Owned(body.clone());
-        dispatch(method, &responder, &body, &mut items, &mut task)
+        dispatch(&method, &responder, &body, &mut items, &mut task)
     });
     match (dispatched, task) {
         (Dispatched::Made, Some(mut task)) => {

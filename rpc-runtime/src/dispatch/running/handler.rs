@@ -1,0 +1,104 @@
+//! The handler of a call: made of what came, and polled.
+
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
+
+use bytes::Bytes;
+use rpc_core::Status;
+use rpc_core::codec::sharing;
+use rpc_core::connection::Answered;
+use rpc_core::wire::Body;
+use tokio::sync::oneshot;
+
+use super::deferred::{self, Arguments};
+use crate::dispatch::incoming::{Answering, Arriving, Dispatched, Incoming, Task};
+use crate::dispatch::responder::Responder;
+use crate::dispatch::router::Method;
+use crate::stream::Receiver;
+
+pub(super) const NOT_DISPATCHED: &str = "the service did not dispatch the call";
+
+/// What a call came with.
+pub(super) struct Arrived<'a> {
+    pub(super) body: &'a Body<'a>,
+    pub(super) later: &'a mut Option<oneshot::Receiver<Bytes>>,
+    pub(super) items: &'a mut Option<Box<Receiver>>,
+}
+
+impl Arrived<'_> {
+    /// The same, lent on.
+    #[inline]
+    pub(super) const fn again(&mut self) -> Arrived<'_> {
+        Arrived {
+            body: self.body,
+            later: self.later,
+            items: self.items,
+        }
+    }
+}
+
+/// Makes the future of a call in its place, or answers the call.
+#[inline(always)]
+pub(super) fn prepare(
+    method: &Arc<Method>,
+    responder: &Responder<'_>,
+    arrived: Arrived<'_>,
+    task: &mut Option<Task>,
+) -> Result<(), Answered> {
+    let Arrived { body, later, items } = arrived;
+    let dispatched = if later.is_some() {
+        let arguments = Arguments::new(body, later, items);
+        let deferred = deferred::run(method.clone(), responder.keep(), arguments);
+        *task = Some(Answering::task(deferred));
+        Dispatched::Made
+    } else if let Body::Owned(bytes) = body {
+        sharing(bytes, || dispatch(method, responder, body, items, task))
+    } else {
+        dispatch(method, responder, body, items, task)
+    };
+    match dispatched {
+        Dispatched::Made => Ok(()),
+        Dispatched::Answered(answered) => Err(answered),
+        Dispatched::Not => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
+    }
+}
+
+#[inline]
+pub(super) fn dispatch(
+    method: &Method,
+    responder: &Responder<'_>,
+    body: &Body<'_>,
+    items: &mut Option<Box<Receiver>>,
+    task: &mut Option<Task>,
+) -> Dispatched {
+    let mut dispatched = Dispatched::Not;
+    method.service.dispatch(Incoming(&mut Arriving {
+        method: method.descriptor.id,
+        body,
+        items,
+        responder,
+        task,
+        dispatched: &mut dispatched,
+    }));
+    // Items that nobody asked for are stopped before the handler runs.
+    if let Some(items) = items.take() {
+        drop(items);
+    }
+    dispatched
+}
+
+/// Polls a handler, and then whoever sends the stream in its reply.
+#[inline(always)]
+pub(super) fn poll_task(
+    task: &mut Task,
+    responder: &Responder<'_>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Answered> {
+    let mut source = None;
+    let answered = ready!(task.as_mut().poll_answered(responder, &mut source, cx));
+    let (Answered::Items, Some(source)) = (answered, source) else {
+        return Poll::Ready(answered);
+    };
+    *task = Answering::task(responder.keep().send_items(source));
+    task.as_mut().poll_answered(responder, &mut None, cx)
+}

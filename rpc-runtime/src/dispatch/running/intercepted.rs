@@ -1,0 +1,196 @@
+//! A call that interceptors see: they are asked, its handler runs, they are told.
+//!
+//! Why is it a handler itself? What becomes of a handler becomes of it: it is polled once where its
+//! request was read, has a task of its own if it waits, is dropped when it is given up, and its memory
+//! serves the next call. An interceptor that waits is polled on as it is: nobody is asked twice.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
+use std::time::Instant;
+
+use rpc_core::Status;
+use rpc_core::codec::CodecError;
+use rpc_core::connection::Answered;
+
+use super::deferred::{self, Arguments};
+use super::handler::{Arrived, poll_task, prepare};
+use super::{Surroundings, fail_panicked, log_drop};
+use crate::contain::catch;
+use crate::context;
+use crate::dispatch::Shift;
+use crate::dispatch::incoming::{Answering, Handling, Next, Task};
+use crate::dispatch::responder::Responder;
+use crate::dispatch::router::{Method, Router};
+use crate::middleware::{CallInfo, Inquiry};
+use crate::stream::Source;
+
+/// The interceptors of a server around one call after the other.
+pub(in crate::dispatch) struct Intercepted {
+    inquiry: Pin<Box<dyn Inquiry>>,
+    method: Arc<Method>,
+    /// Where the handler is made; before, one may be there that is over.
+    handler: Option<Task>,
+    /// What the handler is made of, while the interceptors are being asked.
+    arguments: Option<Box<Arguments>>,
+}
+
+/// Starts a call that interceptors see; a panic that is not its handler's is a value.
+pub(super) fn start(
+    surroundings: &mut Surroundings<'_>,
+    router: &Router,
+    method: &Arc<Method>,
+    shift: &mut Shift<'_>,
+    responder: &Responder<'_>,
+    mut arrived: Arrived<'_>,
+    cx: Option<&mut task::Context<'_>>,
+) -> Result<Poll<Answered>, String> {
+    let began = shift.began();
+    let new = || Box::new(Intercepted::new(router, method));
+    let intercepted = shift.place().intercepted.get_or_insert_with(new);
+    // Lent: read in words as wide as those that it is made of.
+    let arrived = &mut arrived;
+    surroundings.contain(|| intercepted.start(method, began, responder, arrived, cx))
+}
+
+impl Intercepted {
+    fn new(router: &Router, method: &Arc<Method>) -> Self {
+        Self {
+            inquiry: router.interceptors.own_inquiry(),
+            method: method.clone(),
+            handler: None,
+            arguments: None,
+        }
+    }
+
+    /// Asks about a call that came at `began`, makes its handler and polls that. Without a task at hand,
+    /// all of it is left for later.
+    fn start(
+        &mut self,
+        method: &Arc<Method>,
+        began: Instant,
+        responder: &Responder<'_>,
+        arrived: &mut Arrived<'_>,
+        cx: Option<&mut task::Context<'_>>,
+    ) -> Poll<Answered> {
+        self.turn_to(method, began);
+        let Some(cx) = cx else {
+            return self.defer(arrived);
+        };
+        match self.inquiry.as_mut().poll_before(cx) {
+            Poll::Ready(Ok(())) => {
+                self.use_metadata();
+                let task = &mut self.handler;
+                let made = catch(|| prepare(method, responder, arrived.again(), task));
+                match made {
+                    Ok(Ok(())) => self.poll_handler(responder, cx),
+                    Ok(Err(answered)) => Poll::Ready(self.tell(answered)),
+                    Err(panic) => Poll::Ready(self.fail(responder, &panic)),
+                }
+            }
+            Poll::Ready(Err(status)) => Poll::Ready(self.refuse(responder, *status)),
+            Poll::Pending => self.defer(arrived),
+        }
+    }
+
+    fn turn_to(&mut self, method: &Arc<Method>, began: Instant) {
+        if !Arc::ptr_eq(&self.method, method) {
+            self.method = method.clone();
+        }
+        let (metadata, deadline) = context::terms();
+        let call = match self.inquiry.as_mut().take() {
+            Some(mut call) => {
+                call.renew(&method.names, metadata, deadline, began);
+                call
+            }
+            None => {
+                let (names, peer) = (method.names.clone(), context::peer());
+                let call = CallInfo::new(names, metadata, peer, deadline, began);
+                Box::new(call)
+            }
+        };
+        self.inquiry.as_mut().begin(call);
+    }
+
+    /// Keeps what the handler is made of until the interceptors have let the call through.
+    #[cold]
+    fn defer(&mut self, arrived: &mut Arrived<'_>) -> Poll<Answered> {
+        self.arguments = Some(Box::new(Arguments::new(
+            arrived.body,
+            arrived.later,
+            arrived.items,
+        )));
+        Poll::Pending
+    }
+
+    /// Lets the handler find what the interceptors have changed.
+    #[inline]
+    fn use_metadata(&self) {
+        let call = self.inquiry.call();
+        if let Some(changed) = call.and_then(CallInfo::changed_metadata) {
+            context::replace_metadata(changed.clone());
+        }
+    }
+
+    #[inline]
+    fn poll_handler(
+        &mut self,
+        responder: &Responder<'_>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Answered> {
+        let Some(handler) = &mut self.handler else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match catch(|| poll_task(handler, responder, cx)) {
+            Ok(polled) => self.tell(ready!(polled)),
+            Err(panic) => self.fail(responder, &panic),
+        })
+    }
+
+    #[cold]
+    fn refuse(&self, responder: &Responder<'_>, status: Status) -> Answered {
+        self.tell(responder.fail(&status.with_not_processed()))
+    }
+
+    /// The handler has panicked.
+    #[cold]
+    fn fail(&mut self, responder: &Responder<'_>, panic: &str) -> Answered {
+        let answered = fail_panicked(&self.method, responder, panic);
+        let handler = self.handler.take();
+        log_drop(&self.method, catch(|| drop(handler)));
+        self.tell(answered)
+    }
+
+    /// Tells those who were asked.
+    #[inline]
+    fn tell(&self, answered: Answered) -> Answered {
+        self.inquiry.tell(answered);
+        answered
+    }
+}
+
+impl Handling for Intercepted {
+    fn poll_answered(
+        mut self: Pin<&mut Self>,
+        responder: &Responder<'_>,
+        _: &mut Option<Box<dyn Source>>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Answered> {
+        if self.arguments.is_some() {
+            let answer = ready!(self.inquiry.as_mut().poll_before(cx));
+            let arguments = self.arguments.take();
+            if let Err(status) = answer {
+                return Poll::Ready(self.refuse(responder, *status));
+            }
+            self.use_metadata();
+            let run = |arguments| deferred::run(self.method.clone(), responder.keep(), arguments);
+            let handler = arguments.map(|arguments| Answering::task(run(*arguments)));
+            self.handler = handler;
+        }
+        self.poll_handler(responder, cx)
+    }
+
+    fn take_on(self: Pin<&mut Self>, _: &Next<'_>) -> Result<bool, CodecError> {
+        Ok(false)
+    }
+}
