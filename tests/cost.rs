@@ -311,18 +311,42 @@ async fn measure_under_load(
     measured.unwrap()
 }
 
+/// What is around a call, at both ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Around {
+    Nothing,
+    Interceptors,
+}
+
+/// Looks at a call, and lets it through.
+struct Nod;
+
+impl rpc::Interceptor for Nod {
+    async fn before(&self, call: &mut rpc::CallInfo) -> rpc::Result<()> {
+        match call.method() {
+            "" => Err(rpc::Status::invalid_argument("a method has a name")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Allocations while `calls` calls were made, on the client's thread and on the server's.
 ///
 /// Allocations are counted for each thread, so each side has a thread and a runtime of its own.
-fn allocations(call: Call, calls: u64, in_flight: u64) -> [f64; 2] {
+fn allocations(call: Call, calls: u64, in_flight: u64, around: Around) -> [f64; 2] {
     let (uri, server_uri) = sync_channel(1);
     let (begin, began) = oneshot::channel();
     let (ready, server_ready) = sync_channel(1);
     let (end, ended) = oneshot::channel();
-    let server = thread::spawn(move || serve_counted(&uri, began, &ready, ended));
+    let server = thread::spawn(move || serve_counted(&uri, began, &ready, ended, around));
     let uri: String = server_uri.recv().unwrap();
     let runtime = current_thread();
-    let client = runtime.block_on(ArithClient::connect(uri)).unwrap();
+    let channel = match around {
+        Around::Nothing => rpc::Channel::builder(),
+        Around::Interceptors => rpc::Channel::builder().interceptor(Nod),
+    };
+    let channel = runtime.block_on(channel.connect(uri)).unwrap();
+    let client = ArithClient::new(channel);
     let make = || runtime.block_on(make_concurrently(call, &client, calls, in_flight));
     make();
     begin.send(()).unwrap();
@@ -339,9 +363,13 @@ fn serve_counted(
     began: oneshot::Receiver<()>,
     ready: &SyncSender<()>,
     ended: oneshot::Receiver<()>,
+    around: Around,
 ) -> AllocationInfo {
     let runtime = current_thread();
-    let server = rpc::Server::builder().add_service(ArithServer::new(Adder));
+    let mut server = rpc::Server::builder().add_service(ArithServer::new(Adder));
+    if around == Around::Interceptors {
+        server = server.interceptor(Nod);
+    }
     let server = runtime.block_on(server.bind("tcp://127.0.0.1:0")).unwrap();
     uri.send(server.uri().to_owned()).unwrap();
     runtime.block_on(began).unwrap();
@@ -373,7 +401,27 @@ const BUDGETS: [(Call, u64, [f64; 2]); 6] = [
 fn a_call_allocates_what_its_budget_admits() {
     const CALLS: u64 = 10_240;
     for (call, in_flight, budget) in BUDGETS {
-        let [client, server] = allocations(call, CALLS, in_flight);
+        let [client, server] = allocations(call, CALLS, in_flight, Around::Nothing);
+        println!("{call:?}, {in_flight} in flight: client {client:.3}, server {server:.3}");
+        let [client_max, server_max] = budget.map(|most| most + SPARE);
+        assert!(client <= client_max, "{call:?}: client: {client}");
+        assert!(server <= server_max, "{call:?}: server: {server}");
+    }
+}
+
+/// An interceptor at each end: the client keeps what it sees of a call until the answer, and asks it in
+/// memory of its own; the server does both once for all calls of a read.
+const INTERCEPTED: [(Call, u64, [f64; 2]); 3] = [
+    (Call::Add, 1, [2.0, 4.0]),
+    (Call::Add, IN_FLIGHT, [2.0, 0.1]),
+    (Call::AddLater, IN_FLIGHT, [2.0, 5.0]),
+];
+
+#[test]
+fn interceptors_allocate_what_their_budget_admits() {
+    const CALLS: u64 = 10_240;
+    for (call, in_flight, budget) in INTERCEPTED {
+        let [client, server] = allocations(call, CALLS, in_flight, Around::Interceptors);
         println!("{call:?}, {in_flight} in flight: client {client:.3}, server {server:.3}");
         let [client_max, server_max] = budget.map(|most| most + SPARE);
         assert!(client <= client_max, "{call:?}: client: {client}");

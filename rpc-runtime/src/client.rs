@@ -11,6 +11,7 @@ mod connection;
 mod dialer;
 mod general;
 mod glance;
+mod intercepted;
 mod invoked;
 mod letterbox;
 mod near;
@@ -61,6 +62,7 @@ use crate::error::Error;
 use crate::invoke::Invoke;
 use crate::middleware::Interceptors;
 use balanced::{Balanced, Endpoint};
+use glance::Glance;
 use invoked::Answers;
 use near::Near;
 use pooled::Pooled;
@@ -92,6 +94,8 @@ struct Inner {
 struct Settings {
     interceptors: Interceptors,
     default_timeout: Option<Duration>,
+    /// One look at the clock for calls that interceptors see, if there is one connection.
+    glance: Option<Arc<Glance>>,
 }
 
 impl fmt::Debug for Settings {

@@ -2,11 +2,11 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use rpc_core::codec::{CodecError, sharing};
-use rpc_core::connection::{Answered, RequestHead};
+use rpc_core::connection::RequestHead;
 use rpc_core::{Deadline, DecodeLimits, Metadata, MethodDescriptor, MethodId, Status, split_path};
 use serde::de::DeserializeOwned;
 
@@ -17,7 +17,7 @@ use super::{Channel, Route};
 use crate::boxed::Boxed;
 use crate::clock;
 use crate::context::{self, Ambient, TRACEPARENT, TRACESTATE, TraceParent};
-use crate::middleware::{CallInfo, Names};
+use crate::middleware::Names;
 use crate::resilience::RetryPolicy;
 use crate::stream::delivering;
 
@@ -31,6 +31,8 @@ pub(crate) struct MethodRef<'a> {
     timeout: Option<Duration>,
     /// What balancing hashes it by, if one of its arguments says.
     key: Option<u64>,
+    /// Where the names are from, if it is called by a typed client.
+    descriptor: Option<&'static MethodDescriptor>,
 }
 
 /// Appends the arguments of a call. Behind a pointer: so what becomes of a call is compiled once, with
@@ -93,6 +95,11 @@ impl Outbound<'_> {
         self.now = self.deadline.map(|_| clock::now());
     }
 
+    /// When it was last asked how much time is left.
+    pub(super) const fn now(&self) -> Option<Instant> {
+        self.now
+    }
+
     #[inline]
     pub(super) fn head(&self) -> RequestHead<'_> {
         let head = RequestHead::new(self.method.id).with_metadata(Some(&*self.metadata));
@@ -122,6 +129,7 @@ impl<'a> MethodRef<'a> {
             idempotent: false,
             timeout: None,
             key: None,
+            descriptor: None,
         })
     }
 }
@@ -132,6 +140,7 @@ impl<'a> MethodRef<'a> {
         Self {
             service,
             id: MethodId::of(service, self.name),
+            descriptor: None,
             ..self
         }
     }
@@ -146,11 +155,17 @@ impl From<&'static MethodDescriptor> for MethodRef<'static> {
             idempotent: method.idempotent,
             timeout: method.timeout,
             key: None,
+            descriptor: Some(method),
         }
     }
 }
 
 impl MethodRef<'_> {
+    pub(super) fn names(&self) -> Names {
+        let given = || Names::given(self.service, self.name);
+        self.descriptor.map_or_else(given, Names::Own)
+    }
+
     /// Says by what balancing hashes the call, unless its caller does.
     pub(crate) const fn with_key(mut self, key: Option<u64>) -> Self {
         self.key = key;
@@ -170,13 +185,15 @@ impl Channel {
         encode: &Encode<'_>,
     ) -> Answer {
         let mut call = self.outbound(method, oneway);
-        let direct = self.inner.settings.interceptors.is_empty() && !call.is_overdue();
+        let intercepted = !self.inner.settings.interceptors.is_empty();
+        let direct = !intercepted && !call.is_overdue();
         let answer = match &self.inner.route {
             // As `send` does, but not by way of it: each layer copies the reply.
             Route::Remote(remote) if direct => remote.exchange(&mut call, encode, None).await,
             Route::Pooled(pooled) if direct => pooled.exchange(&mut call, encode).await,
             Route::Balanced(balanced) if direct => balanced.exchange(&mut call, encode).await,
-            _ => self.send_intercepted(&mut call, encode).await,
+            _ if intercepted => self.send_intercepted(&mut call, encode).await,
+            _ => self.send_boxed(&mut call, encode).await,
         };
         capture(&answer);
         answer
@@ -187,25 +204,46 @@ impl Channel {
         &'a self,
         method: MethodRef<'a>,
         encode: &'a Encode<'_>,
-        tried: Tried,
+        tried: Tried<'a>,
     ) -> Boxed<'a, Answer> {
-        Box::pin(self.go_on(method, encode, tried))
+        Box::pin(self.try_again(method, encode, tried))
     }
 
-    async fn go_on(&self, method: MethodRef<'_>, encode: &Encode<'_>, tried: Tried) -> Answer {
+    async fn try_again(
+        &self,
+        method: MethodRef<'_>,
+        encode: &Encode<'_>,
+        tried: Tried<'_>,
+    ) -> Answer {
         let mut call = self.outbound(method, false);
-        let answer = match (&self.inner.route, *tried.0) {
-            (Route::Remote(remote), HowFar::One(lost)) => {
-                remote.exchange(&mut call, encode, Some(lost)).await
+        let answer = match tried.asked {
+            Some(asked) => {
+                self.go_on_asked(&mut call, encode, asked, *tried.how_far)
+                    .await
             }
-            (Route::Balanced(balanced), HowFar::Fleet(begun)) => {
-                balanced.persist(&mut call, encode, begun).await
-            }
-            // Only who began a call goes on with it.
-            _ => Err(Status::internal("the call came from another channel").into()),
+            None => self.go_on(&mut call, encode, *tried.how_far).await,
         };
         capture(&answer);
         answer
+    }
+
+    pub(super) async fn go_on(
+        &self,
+        call: &mut Outbound<'_>,
+        encode: &Encode<'_>,
+        how_far: HowFar,
+    ) -> Answer {
+        match (&self.inner.route, how_far) {
+            (_, HowFar::Asking | HowFar::Unsent) => self.send(call, encode).await,
+            (Route::Remote(remote), HowFar::One(lost)) => {
+                remote.exchange(call, encode, Some(lost)).await
+            }
+            (Route::Balanced(balanced), HowFar::Fleet(begun)) => {
+                balanced.persist(call, encode, begun).await
+            }
+            // Only who began a call goes on with it.
+            _ => Err(Status::internal("the call came from another channel").into()),
+        }
     }
 
     /// Works out the terms of a call: the nearest deadline of all that apply, the metadata.
@@ -244,6 +282,14 @@ impl Channel {
         timeout.or(self.inner.settings.default_timeout)
     }
 
+    fn send_boxed<'a>(
+        &'a self,
+        call: &'a mut Outbound<'_>,
+        encode: &'a Encode<'_>,
+    ) -> Boxed<'a, Answer> {
+        Box::pin(self.send(call, encode))
+    }
+
     async fn send(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {
         if call.is_overdue() {
             let status = late("the deadline had passed before the call was made");
@@ -259,43 +305,6 @@ impl Channel {
                 invoked.exchange(call, encode).await
             }
         }
-    }
-
-    /// Asks the interceptors, if there are any, then sends.
-    fn send_intercepted<'a>(
-        &'a self,
-        call: &'a mut Outbound<'_>,
-        encode: &'a Encode<'_>,
-    ) -> Boxed<'a, Answer> {
-        Box::pin(self.intercept(call, encode))
-    }
-
-    async fn intercept(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {
-        if self.inner.settings.interceptors.is_empty() {
-            return self.send(call, encode).await;
-        }
-        call.anchor();
-        let names = Names::given(call.method.service, call.method.name);
-        let metadata = call.metadata.clone().into_owned();
-        let began = call.now.unwrap_or_else(clock::now);
-        let info = CallInfo::new(names, metadata, None, call.deadline, began);
-        let mut inquiry = self.inner.settings.interceptors.inquiry();
-        inquiry.as_mut().begin(Box::new(info));
-        let answer = match poll_fn(|cx| inquiry.as_mut().poll_before(cx)).await {
-            Ok(()) => {
-                if let Some(changed) = inquiry.call().and_then(CallInfo::changed_metadata) {
-                    call.metadata = Cow::Owned(changed.clone());
-                }
-                call.renew();
-                self.send(call, encode).await
-            }
-            Err(status) => Err(status.with_not_processed().into()),
-        };
-        inquiry.tell(match &answer {
-            Ok(_) => Answered::Reply,
-            Err(failure) => Answered::Error(failure.status.code()),
-        });
-        answer
     }
 
     /// Decodes the reply of a method.

@@ -51,7 +51,7 @@ pub(crate) fn general<'a>(
     channel: &'a Channel,
     method: &'static MethodDescriptor,
     arguments: &'a dyn Arguments,
-    tried: Option<Tried>,
+    tried: Option<Tried<'a>>,
 ) -> Boxed<'a, Answer> {
     Box::pin(async move {
         match tried {
@@ -59,7 +59,8 @@ pub(crate) fn general<'a>(
             Some(tried) => {
                 let (codec, names) = (channel.codec(), method.argument_names);
                 let encode = move |out: &mut Vec<u8>| arguments.encode(codec, names, out);
-                channel.exchange_again(method.into(), &encode, tried).await
+                let call = called(channel, method, arguments);
+                channel.exchange_again(call, &encode, tried).await
             }
         }
     })
@@ -74,13 +75,27 @@ pub(crate) async fn exchange(
 ) -> Answer {
     let (codec, names) = (channel.codec(), method.argument_names);
     let encode = move |out: &mut Vec<u8>| arguments.encode(codec, names, out);
+    let call = called(channel, method, arguments);
+    channel.exchange(call, oneway, &encode).await
+}
+
+/// What is called, and by what balancing hashes the call.
+#[cfg_attr(
+    not(feature = "fleet"),
+    allow(unused_variables, reason = "nothing is balanced")
+)]
+fn called(
+    channel: &Channel,
+    method: &'static MethodDescriptor,
+    arguments: &dyn Arguments,
+) -> MethodRef<'static> {
     let call = MethodRef::from(method);
     #[cfg(feature = "fleet")]
     let call = match method.hash_argument {
         Some(index) if channel.balances() => call.with_key(key_of(arguments, index)),
         _ => call,
     };
-    channel.exchange(call, oneway, &encode).await
+    call
 }
 
 /// The key of a call by one of its arguments. `None` if that cannot be encoded: then the call fails,

@@ -13,6 +13,7 @@ use rpc_core::{Codec, Metadata, MetadataError};
 
 use super::balanced;
 use super::dialer::{Dialer, Terms};
+use super::glance::{Glance, Hearing};
 use super::invoked::Invoked;
 use super::pooled;
 use super::{Channel, Route, Settings};
@@ -271,8 +272,12 @@ impl ChannelBuilder {
     /// A channel that connects with a connector of the user's own when it is first used. A limit of
     /// zero is not refused here, but fails the calls that it meets.
     #[must_use]
-    pub fn with_connector(self, connector: Arc<dyn Connector>) -> Channel {
-        let dialer = Dialer::new(connector, Arc::new(self.terms()));
+    pub fn with_connector(mut self, connector: Arc<dyn Connector>) -> Channel {
+        let mut dialer = Dialer::new(connector, Arc::new(self.terms()));
+        if !self.settings.interceptors.is_empty() {
+            let glance = self.settings.glance.insert(Glance::new());
+            dialer = dialer.heard_by(Hearing::new(glance.clone()));
+        }
         let route = pooled::route(dialer, self.balancing.pool);
         Channel::new(route, self.settings, self.options)
     }

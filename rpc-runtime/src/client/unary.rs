@@ -6,42 +6,53 @@
 //! else there is (nobody connected, no room, interceptors, a connection that is lost) takes the other
 //! way, from the beginning or from where this one ended.
 
+mod sending;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use rpc_core::codec::EncodeArguments;
-use rpc_core::connection::{RequestHead, StartError};
-use rpc_core::{Deadline, Metadata, MethodDescriptor};
+use rpc_core::{Metadata, MethodDescriptor};
 
-use super::attempt::{Failed, Started, flush, give_up, name_missing_service, start, start_status};
+use self::sending::{Sending, send, send_intercepted, send_to_one};
+use super::Channel;
+use super::attempt::{Failed, give_up, name_missing_service, start_status};
 use super::balanced::{Begun, Tracked};
-use super::call::{Encode, capture};
+use super::call::capture;
 use super::connection::Connection;
 use super::general::general;
+use super::intercepted::{Asked, tell};
 use super::near::Held;
 use super::pickup::{Pending, Picked, poll_answer};
 use super::slot::{Answer, Arrived, Failure, ShortReply};
-use super::{Channel, Route};
 use crate::boxed::Boxed;
-use crate::clock;
 use crate::context;
 
-/// How far a call came on the short way.
-pub(crate) struct Tried(pub(super) Box<HowFar>);
+/// A call that has left the short way.
+pub(crate) struct Tried<'a> {
+    /// The interceptors that know of it.
+    pub(super) asked: Option<Asked<'a>>,
+    pub(super) how_far: Box<HowFar>,
+}
 
+/// How far a call came.
 pub(super) enum HowFar {
+    /// The interceptors are being asked.
+    Asking,
+    /// They have let it through.
+    Unsent,
     One(LostCall),
     Fleet(Begun),
 }
 
-impl Tried {
+impl HowFar {
     #[cold]
-    fn of(how_far: HowFar) -> Self {
-        Self(Box::new(how_far))
+    fn boxed(self) -> Box<Self> {
+        Box::new(self)
     }
 }
 
@@ -60,11 +71,19 @@ pin_project! {
         stage: Stage<'a>,
         // What its fleet knows of it, once it was sent.
         tracked: Option<Tracked<'a>>,
+        // Who is to be told of the answer.
+        asked: Option<Asked<'a>>,
         // The other way. Apart, because it is large and rarely needed: a caller's task is small
         // without it, and few cache lines are touched for a call.
         other: Option<Boxed<'a, Answer>>,
         decode: D,
     }
+}
+
+/// What is left to be done for a call when it is answered.
+struct After<'s, 'a> {
+    tracked: &'s mut Option<Tracked<'a>>,
+    asked: &'s mut Option<Asked<'a>>,
 }
 
 enum Stage<'a> {
@@ -105,13 +124,14 @@ impl<'a, A, D> UnaryCall<'a, A, D> {
             arguments,
             stage: Stage::New,
             tracked: None,
+            asked: None,
             other: None,
             decode,
         }
     }
 }
 
-impl<A, R, D> Future for UnaryCall<'_, A, D>
+impl<'a, A, R, D> Future for UnaryCall<'a, A, D>
 where
     A: EncodeArguments + Sync,
     D: Fn(&Channel, &'static MethodDescriptor, Arrived<'_>) -> R,
@@ -123,16 +143,35 @@ where
         let this = self.project();
         let call = (*this.channel, *this.method);
         let decode = |answer| (this.decode)(call.0, call.1, Arrived::Answer(answer));
-        let decode_short = |tracked: &mut Option<Tracked<'_>>, short: &ShortReply| {
-            if let Some(tracked) = tracked.take() {
+        let decode_short = |after: After<'_, 'a>, short: &ShortReply| {
+            if let Some(tracked) = after.tracked.take() {
                 tracked.replied();
+            }
+            if let Some(asked) = after.asked.take() {
+                tell(&*asked, &Ok(()));
             }
             context::capture(&Metadata::new());
             (this.decode)(call.0, call.1, Arrived::Short(short))
         };
+        let after = After {
+            tracked: this.tracked,
+            asked: this.asked,
+        };
         let (names, arguments) = (call.1.argument_names, *this.arguments);
         let encode = |out: &mut Vec<u8>| call.0.codec().encode_arguments(names, arguments, out);
         let tried = match this.stage {
+            Stage::New if !call.0.inner.settings.interceptors.is_empty() => {
+                match send_intercepted(call, &encode, this.stage, after, cx) {
+                    Sending::Sent => return Poll::Pending,
+                    Sending::Ended(failure) => {
+                        *this.stage = Stage::Other;
+                        let answer = Err(failure);
+                        capture(&answer);
+                        return Poll::Ready(decode(answer));
+                    }
+                    Sending::Elsewhere(tried) => tried,
+                }
+            }
             Stage::New => match send(call, &encode, this.stage, cx) {
                 Some(Ok(())) => return Poll::Pending,
                 Some(Err(error)) => {
@@ -141,9 +180,12 @@ where
                     capture(&answer);
                     return Poll::Ready(decode(answer));
                 }
-                None => match send_to_one(call, &encode, this.stage, this.tracked, cx) {
+                None => match send_to_one(call, &encode, this.stage, after.tracked, cx) {
                     Ok(()) => return Poll::Pending,
-                    Err(tried) => tried,
+                    Err(how_far) => how_far.map(|how_far| Tried {
+                        asked: None,
+                        how_far,
+                    }),
                 },
             },
             Stage::Sent(sent) => {
@@ -152,29 +194,36 @@ where
                 };
                 if let Some(short) = pending.take_short(&sent.connection) {
                     sent.call = None;
-                    return Poll::Ready(decode_short(this.tracked, &short));
+                    return Poll::Ready(decode_short(after, &short));
                 }
                 let picked = ready!(poll_answer(&sent.connection, pending, cx));
                 sent.call = None;
                 match picked {
                     Picked::Short(short) => {
-                        return Poll::Ready(decode_short(this.tracked, &short));
+                        return Poll::Ready(decode_short(after, &short));
                     }
                     Picked::Reply(mut reply) => {
-                        if let Some(tracked) = this.tracked.take() {
+                        if let Some(tracked) = after.tracked.take() {
                             tracked.answered(&sent.connection, &mut reply);
+                        }
+                        if let Some(asked) = after.asked.take() {
+                            tell(&*asked, &Ok(()));
                         }
                         context::capture(&reply.metadata);
                         return Poll::Ready(decode(Ok(reply)));
                     }
                     Picked::Failure(failure, deadline) => {
-                        match sent.fail(call.1, failure, deadline, this.tracked.take()) {
+                        let asked = after.asked.take();
+                        match sent.fail(call.1, failure, deadline, after.tracked.take()) {
                             Ok(failure) => {
+                                if let Some(asked) = asked {
+                                    tell(&*asked, &Err(&failure));
+                                }
                                 let answer = Err(failure);
                                 capture(&answer);
                                 return Poll::Ready(decode(answer));
                             }
-                            Err(tried) => Some(tried),
+                            Err(how_far) => Some(Tried { asked, how_far }),
                         }
                     }
                 }
@@ -187,146 +236,6 @@ where
     }
 }
 
-/// Where a call goes, and what it asks for.
-type Call<'a> = (&'a Channel, &'static MethodDescriptor);
-
-/// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
-/// done anything, if there is more to be thought of.
-fn send<'a>(
-    call @ (channel, _): Call<'a>,
-    encode: &Encode<'_>,
-    stage: &mut Stage<'a>,
-    cx: &Context<'_>,
-) -> Option<Result<(), StartError>> {
-    let Route::Remote(remote) = &channel.inner.route else {
-        return None;
-    };
-    if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
-        return None;
-    }
-    // Lent to whoever reads it: a copy is read in wide words before the narrow ones are stored.
-    let mut head = head(call);
-    if !hold(&mut head) {
-        return None;
-    }
-    let mut connection = Held::Near(channel.near.get(remote)?);
-    loop {
-        let mut state = connection.shared.lock();
-        let client = &mut state.protocol;
-        if client.closed.is_some() {
-            drop(state);
-            match connection {
-                Held::Near(_) => connection = Held::Own(remote.current()?),
-                Held::Own(_) => return None,
-            }
-            continue;
-        }
-        if !client.waiters.is_next(None) || !client.has_room() {
-            return None;
-        }
-        let started = start(&connection, client, &head, encode, cx);
-        flush(&connection, state, head.timeout.is_some());
-        return match started {
-            Ok(Started { pending, has_items }) => {
-                *stage = Stage::Sent(Sent {
-                    connection,
-                    call: Some(pending),
-                    has_items,
-                });
-                Some(Ok(()))
-            }
-            Err(StartError::Closed) => None,
-            Err(error) => Some(Err(error)),
-        };
-    }
-}
-
-/// Sends a request on a connection to one of a fleet; else how far it came, if anything was done.
-///
-/// Not inlined: a call to a single server does without it.
-#[inline(never)]
-fn send_to_one<'a>(
-    call @ (channel, method): Call<'a>,
-    encode: &Encode<'_>,
-    stage: &mut Stage<'a>,
-    tracked: &mut Option<Tracked<'a>>,
-    cx: &Context<'_>,
-) -> Result<(), Option<Tried>> {
-    if !cfg!(feature = "fleet") {
-        return Err(None);
-    }
-    let Route::Balanced(balanced) = &channel.inner.route else {
-        return Err(None);
-    };
-    if channel.options.service_name().is_some() || !channel.inner.settings.interceptors.is_empty() {
-        return Err(None);
-    }
-    let mut head = head(call);
-    if !hold(&mut head) {
-        return Err(None);
-    }
-    let on_the_way = |begun| Some(Tried::of(HowFar::Fleet(begun)));
-    let set_out = balanced.set_out(method, &channel.options).ok_or(None)?;
-    let (connection, trip) = set_out.map_err(on_the_way)?;
-    let mut state = connection.shared.lock();
-    let client = &mut state.protocol;
-    if client.closed.is_some() || !client.waiters.is_next(None) || !client.has_room() {
-        drop(state);
-        return Err(on_the_way(trip.interrupted(connection)));
-    }
-    let started = start(&connection, client, &head, encode, cx);
-    flush(&connection, state, head.timeout.is_some());
-    match started {
-        Ok(Started { pending, has_items }) => {
-            *tracked = Some(trip.sent());
-            *stage = Stage::Sent(Sent {
-                connection: Held::Own(connection),
-                call: Some(pending),
-                has_items,
-            });
-            Ok(())
-        }
-        Err(StartError::Closed) => Err(on_the_way(trip.interrupted(connection))),
-        Err(error) => {
-            let failed = Failed::sent(start_status(error).into(), head.deadline, false);
-            Err(on_the_way(trip.failed(connection, method.service, failed)))
-        }
-    }
-}
-
-/// The head of a request that has nothing around it; [`hold`] says whether it may go the short way.
-#[inline]
-fn head<'a>((channel, method): Call<'a>) -> RequestHead<'a> {
-    let timeout = channel.timeout(method.timeout);
-    RequestHead::of_call(method.id, channel.options.metadata(), timeout)
-}
-
-/// Holds a request to what the call that it is part of is held to, if there is one. False if there is
-/// no time left for it, or it belongs to a trace.
-#[inline]
-fn hold(head: &mut RequestHead<'_>) -> bool {
-    if context::is_present() {
-        return hold_within(head);
-    }
-    head.timeout != Some(Duration::ZERO)
-}
-
-#[inline(never)]
-fn hold_within(head: &mut RequestHead<'_>) -> bool {
-    let ambient = context::ambient().unwrap_or_default();
-    if ambient.trace.is_some() {
-        return false;
-    }
-    let now = clock::now();
-    let own = head.timeout.map(|timeout| Deadline::after(now, timeout));
-    let deadline = match (own, ambient.deadline) {
-        (Some(own), Some(ambient)) => Some(own.min(ambient)),
-        (one, other) => one.or(other),
-    };
-    *head = head.with_deadline(deadline, now);
-    !deadline.is_some_and(|deadline| deadline.has_passed(now))
-}
-
 impl Sent<'_> {
     /// Why the call failed, if that is the end of it; else how far it came.
     #[cold]
@@ -336,12 +245,12 @@ impl Sent<'_> {
         failure: Failure,
         deadline: Option<Instant>,
         tracked: Option<Tracked<'_>>,
-    ) -> Result<Failure, Tried> {
+    ) -> Result<Failure, Box<HowFar>> {
         let connection = Arc::clone(&self.connection);
         if let Some(tracked) = tracked {
             let failed = Failed::sent(failure, deadline, self.has_items);
             let begun = tracked.lost(connection, method.service, failed);
-            return Err(Tried::of(HowFar::Fleet(begun)));
+            return Err(HowFar::Fleet(begun).boxed());
         }
         if self.has_items || self.connection.accepts_calls() {
             return Ok(name_missing_service(
@@ -351,7 +260,7 @@ impl Sent<'_> {
             ));
         }
         let failed = Failed::sent(failure, deadline, false);
-        Err(Tried::of(HowFar::One(LostCall { connection, failed })))
+        Err(HowFar::One(LostCall { connection, failed }).boxed())
     }
 }
 

@@ -5,8 +5,9 @@
 //! feature. So only this file does, and the compiler knows that nobody comes here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use rpc_core::{Codec, MethodDescriptor, Status};
+use rpc_core::{Codec, Metadata, MethodDescriptor, Status};
 
 use super::attempt::Failed;
 use super::call::{Encode, Outbound};
@@ -88,10 +89,15 @@ impl Balanced {
         match self.0 {}
     }
 
+    pub(super) fn this_turn(&self) -> Instant {
+        match self.0 {}
+    }
+
     pub(super) fn set_out(
         &self,
         _: &MethodDescriptor,
         _: &CallOptions,
+        _: &Metadata,
     ) -> Option<Result<(Arc<Connection>, Trip<'_>), Begun>> {
         match self.0 {}
     }

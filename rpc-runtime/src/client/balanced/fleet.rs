@@ -115,6 +115,11 @@ impl Fleet {
         self.glance.this_turn()
     }
 
+    /// The moment that time is reckoned from.
+    pub(super) fn epoch(&self) -> Instant {
+        self.glance.epoch()
+    }
+
     /// Whom a call goes to; `None` if nobody is listed.
     #[inline]
     pub(super) fn pick(&self, pick: &Pick<'_>) -> Option<Picked> {

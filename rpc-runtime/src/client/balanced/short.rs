@@ -5,9 +5,9 @@
 //! way goes on from there: nothing is picked, counted or sent twice.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rpc_core::MethodDescriptor;
+use rpc_core::{Metadata, MethodDescriptor};
 
 use super::super::attempt::Failed;
 use super::super::connection::Connection;
@@ -36,12 +36,19 @@ pub(in crate::client) struct Trip<'a> {
 }
 
 impl Balanced {
+    /// About what the clock shows, see [`Fleet::this_turn`](super::fleet::Fleet::this_turn).
+    #[inline]
+    pub(in crate::client) fn this_turn(&self) -> Instant {
+        self.fleet.epoch() + self.fleet.this_turn()
+    }
+
     /// Picks a server for a call and takes its connection; `None`, without having done anything, if
     /// there is more to be thought of than where it goes.
     pub(in crate::client) fn set_out(
         &self,
         method: &MethodDescriptor,
         options: &CallOptions,
+        metadata: &Metadata,
     ) -> Option<Result<(Arc<Connection>, Trip<'_>), Begun>> {
         let policies = self.policies.of(method.id);
         let is_hedged = method.idempotent && policies.hedging.is_some();
@@ -51,7 +58,7 @@ impl Balanced {
         }
         let began = self.fleet.this_turn();
         self.budget.note_call(began);
-        let key = self.key(options.hash_key(), options.metadata());
+        let key = self.key(options.hash_key(), metadata);
         Some(match at_once(self.fleet.pick(&pick(began, key)), began) {
             // Of one that is counted the place has to be given back, which others see to.
             Begun::Reached(Place { endpoint, leased }, began) if !leased.is_counted() => {

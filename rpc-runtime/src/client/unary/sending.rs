@@ -1,0 +1,258 @@
+//! The first poll of a typed call: it is sent, if nothing is in the way.
+
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use rpc_core::connection::{RequestHead, StartError};
+use rpc_core::{Deadline, Metadata, MethodDescriptor};
+
+use super::super::attempt::{Failed, Started, flush, start, start_status};
+use super::super::balanced::{Balanced, Tracked};
+use super::super::call::Encode;
+use super::super::connection::Connection;
+use super::super::intercepted::{self, Said, tell};
+use super::super::near::Held;
+use super::super::remote::Remote;
+use super::super::slot::Failure;
+use super::super::{Channel, Route};
+use super::{After, HowFar, Sent, Stage, Tried};
+use crate::clock;
+use crate::context;
+
+/// Where a call goes, and what it asks for.
+pub(super) type Call<'a> = (&'a Channel, &'static MethodDescriptor);
+
+/// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
+/// done anything, if there is more to be thought of.
+pub(super) fn send<'a>(
+    call @ (channel, _): Call<'a>,
+    encode: &Encode<'_>,
+    stage: &mut Stage<'a>,
+    cx: &Context<'_>,
+) -> Option<Result<(), StartError>> {
+    let Route::Remote(remote) = &channel.inner.route else {
+        return None;
+    };
+    if channel.options.service_name().is_some() {
+        return None;
+    }
+    // Lent to whoever reads it: a copy is read in wide words before the narrow ones are stored.
+    let mut head = head(call);
+    if !hold(&mut head) {
+        return None;
+    }
+    send_head(channel.near.get(remote)?, remote, &head, encode, stage, cx)
+}
+
+/// Sends a request on the connection that is near, or on the current one if that is closed.
+#[inline(always)]
+fn send_head<'a>(
+    near: &'a Arc<Connection>,
+    remote: &Remote,
+    head: &RequestHead<'_>,
+    encode: &Encode<'_>,
+    stage: &mut Stage<'a>,
+    cx: &Context<'_>,
+) -> Option<Result<(), StartError>> {
+    let mut connection = Held::Near(near);
+    loop {
+        let mut state = connection.shared.lock();
+        let client = &mut state.protocol;
+        if client.closed.is_some() {
+            drop(state);
+            match connection {
+                Held::Near(_) => connection = Held::Own(remote.current()?),
+                Held::Own(_) => return None,
+            }
+            continue;
+        }
+        if !client.waiters.is_next(None) || !client.has_room() {
+            return None;
+        }
+        let started = start(&connection, client, head, encode, cx);
+        flush(&connection, state, head.timeout.is_some());
+        return match started {
+            Ok(Started { pending, has_items }) => {
+                *stage = Stage::Sent(Sent {
+                    connection,
+                    call: Some(pending),
+                    has_items,
+                });
+                Some(Ok(()))
+            }
+            Err(StartError::Closed) => None,
+            Err(error) => Some(Err(error)),
+        };
+    }
+}
+
+/// Sends a request on a connection to one of a fleet; else how far it came, if anything was done.
+///
+/// Not inlined: a call to a single server does without it.
+#[inline(never)]
+pub(super) fn send_to_one<'a>(
+    call @ (channel, _): Call<'a>,
+    encode: &Encode<'_>,
+    stage: &mut Stage<'a>,
+    tracked: &mut Option<Tracked<'a>>,
+    cx: &Context<'_>,
+) -> Result<(), Option<Box<HowFar>>> {
+    if !cfg!(feature = "fleet") {
+        return Err(None);
+    }
+    let Route::Balanced(balanced) = &channel.inner.route else {
+        return Err(None);
+    };
+    if channel.options.service_name().is_some() {
+        return Err(None);
+    }
+    let mut head = head(call);
+    if !hold(&mut head) {
+        return Err(None);
+    }
+    let metadata = channel.options.metadata();
+    send_head_to_one(
+        call,
+        balanced,
+        (&head, metadata),
+        encode,
+        stage,
+        tracked,
+        cx,
+    )
+}
+
+/// Picks one of a fleet, and sends a request on the connection to it.
+#[inline]
+fn send_head_to_one<'a>(
+    (channel, method): Call<'a>,
+    balanced: &'a Balanced,
+    (head, metadata): (&RequestHead<'_>, &Metadata),
+    encode: &Encode<'_>,
+    stage: &mut Stage<'a>,
+    tracked: &mut Option<Tracked<'a>>,
+    cx: &Context<'_>,
+) -> Result<(), Option<Box<HowFar>>> {
+    let on_the_way = |begun| Some(HowFar::Fleet(begun).boxed());
+    let set_out = balanced.set_out(method, &channel.options, metadata);
+    let (connection, trip) = set_out.ok_or(None)?.map_err(on_the_way)?;
+    let mut state = connection.shared.lock();
+    let client = &mut state.protocol;
+    if client.closed.is_some() || !client.waiters.is_next(None) || !client.has_room() {
+        drop(state);
+        return Err(on_the_way(trip.interrupted(connection)));
+    }
+    let started = start(&connection, client, head, encode, cx);
+    flush(&connection, state, head.timeout.is_some());
+    match started {
+        Ok(Started { pending, has_items }) => {
+            *tracked = Some(trip.sent());
+            *stage = Stage::Sent(Sent {
+                connection: Held::Own(connection),
+                call: Some(pending),
+                has_items,
+            });
+            Ok(())
+        }
+        Err(StartError::Closed) => Err(on_the_way(trip.interrupted(connection))),
+        Err(error) => {
+            let failed = Failed::sent(start_status(error).into(), head.deadline, false);
+            Err(on_the_way(trip.failed(connection, method.service, failed)))
+        }
+    }
+}
+
+/// What became of a call that interceptors see.
+pub(super) enum Sending<'a> {
+    Sent,
+    /// They have refused it, or it cannot be sent.
+    Ended(Failure),
+    Elsewhere(Option<Tried<'a>>),
+}
+
+/// As [`send`] and [`send_to_one`], if the interceptors let the call through at once.
+///
+/// Not inlined: without any, calls do without it.
+#[inline(never)]
+pub(super) fn send_intercepted<'a>(
+    call @ (channel, method): Call<'a>,
+    encode: &Encode<'_>,
+    stage: &mut Stage<'a>,
+    after: After<'_, 'a>,
+    cx: &mut Context<'_>,
+) -> Sending<'a> {
+    let elsewhere = |asked, how_far: Box<HowFar>| {
+        let asked = Some(asked);
+        Sending::Elsewhere(Some(Tried { asked, how_far }))
+    };
+    let (asked, held) = match channel.ask(method, cx) {
+        Some(Said::LetThrough(asked, held)) => (asked, held),
+        Some(Said::Refused(failure)) => return Sending::Ended(failure),
+        Some(Said::Waits(asked)) => return elsewhere(asked, HowFar::Asking.boxed()),
+        None => return Sending::Elsewhere(None),
+    };
+    let Some(info) = asked.call() else {
+        return elsewhere(asked, HowFar::Unsent.boxed());
+    };
+    let head = intercepted::head(info, method, &held);
+    let sent = match &channel.inner.route {
+        Route::Remote(remote) => {
+            let near = channel.near.get(remote);
+            match near.and_then(|near| send_head(near, remote, &head, encode, stage, cx)) {
+                Some(Ok(())) => Ok(()),
+                Some(Err(error)) => {
+                    let failure = start_status(error).into();
+                    tell(&*asked, &Err(&failure));
+                    return Sending::Ended(failure);
+                }
+                None => Err(None),
+            }
+        }
+        Route::Balanced(balanced) => {
+            let (head, tracked) = ((&head, info.metadata()), after.tracked);
+            send_head_to_one(call, balanced, head, encode, stage, tracked, cx)
+        }
+        _ => Err(None),
+    };
+    match sent {
+        Ok(()) => {
+            *after.asked = Some(asked);
+            Sending::Sent
+        }
+        Err(how_far) => elsewhere(asked, how_far.unwrap_or_else(|| HowFar::Unsent.boxed())),
+    }
+}
+
+/// The head of a request that has nothing around it; [`hold`] says whether it may go the short way.
+#[inline]
+fn head<'a>((channel, method): Call<'a>) -> RequestHead<'a> {
+    let timeout = channel.timeout(method.timeout);
+    RequestHead::of_call(method.id, channel.options.metadata(), timeout)
+}
+
+/// Holds a request to what the call that it is part of is held to, if there is one. False if there is
+/// no time left for it, or it belongs to a trace.
+#[inline]
+fn hold(head: &mut RequestHead<'_>) -> bool {
+    if context::is_present() {
+        return hold_within(head);
+    }
+    head.timeout != Some(Duration::ZERO)
+}
+
+#[inline(never)]
+fn hold_within(head: &mut RequestHead<'_>) -> bool {
+    let ambient = context::ambient().unwrap_or_default();
+    if ambient.trace.is_some() {
+        return false;
+    }
+    let now = clock::now();
+    let own = head.timeout.map(|timeout| Deadline::after(now, timeout));
+    let deadline = match (own, ambient.deadline) {
+        (Some(own), Some(ambient)) => Some(own.min(ambient)),
+        (one, other) => one.or(other),
+    };
+    *head = head.with_deadline(deadline, now);
+    !deadline.is_some_and(|deadline| deadline.has_passed(now))
+}
