@@ -148,7 +148,7 @@ where
                 tracked.replied();
             }
             if let Some(asked) = after.asked.take() {
-                tell(&*asked, &Ok(()));
+                tell_reply(asked);
             }
             context::capture(&Metadata::new());
             (this.decode)(call.0, call.1, Arrived::Short(short))
@@ -207,7 +207,7 @@ where
                             tracked.answered(&sent.connection, &mut reply);
                         }
                         if let Some(asked) = after.asked.take() {
-                            tell(&*asked, &Ok(()));
+                            tell_reply(asked);
                         }
                         context::capture(&reply.metadata);
                         return Poll::Ready(decode(Ok(reply)));
@@ -262,6 +262,12 @@ impl Sent<'_> {
         let failed = Failed::sent(failure, deadline, false);
         Err(HowFar::One(LostCall { connection, failed }).boxed())
     }
+}
+
+/// Tells the interceptors of a call that it was answered. Not in the way of calls without any.
+#[inline(never)]
+fn tell_reply(asked: Asked<'_>) {
+    tell(&*asked, &Ok(()));
 }
 
 /// Polls the other way, which sees to the metadata of the response by itself.
