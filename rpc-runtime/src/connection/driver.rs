@@ -67,6 +67,8 @@ pub(crate) struct Progress {
     pub(crate) woke_many: bool,
     /// One was: worth it once much was read, or it would wait for all that is there.
     pub(crate) woke: bool,
+    /// It was a caller, whose answer is here.
+    pub(crate) answered: bool,
 }
 
 /// How far the driver got with writing.

@@ -56,7 +56,7 @@ impl Pump {
     /// What one stream sends before others have their turn; short items in one write.
     const TURN_BATCHES: usize = 4;
     /// The same of batches that are long, each an item or two: more than its window takes at once. Whoever
-    /// gives way wakes a sleeping worker of the runtime, which costs as much as ten of them.
+    /// gives way wakes a sleeping worker of the runtime, which costs as much as several of them.
     const LONG_TURN_BATCHES: usize = 16;
     const LONG_BATCH_BYTES: usize = 32 * 1024;
 

@@ -52,11 +52,14 @@ impl Side for ClientSide {
         let client = &mut state.protocol;
         client.core.handle_receipt(now);
         client.reports.heard(now);
+        let mut answered = false;
         loop {
+            let before = self.woken.len();
             client.core.handle_plain_replies(input, |entry, message| {
                 client.answered = true;
                 entry.reply(message, &client.lender, &mut self.woken)
             });
+            answered |= self.woken.len() > before;
             let Some(event) = client.core.handle_input(input)? else {
                 break;
             };
@@ -112,7 +115,9 @@ impl Side for ClientSide {
                 if entry.streams.is_some() {
                     self.woken.others.extend(entry.note_answer(&answer));
                 }
-                self.woken.others.extend(entry.answer(answer));
+                let caller = entry.answer(answer);
+                answered |= caller.is_some();
+                self.woken.others.extend(caller);
             }
         }
         self.woken.others.extend(client.next_waiter());
@@ -130,7 +135,11 @@ impl Side for ClientSide {
         } else {
             self.woken.wake();
         }
-        Ok(Progress { woke_many, woke })
+        Ok(Progress {
+            woke_many,
+            woke,
+            answered,
+        })
     }
 
     fn handle_timeout(

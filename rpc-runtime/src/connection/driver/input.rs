@@ -17,6 +17,8 @@ pub(super) struct ReadTurn {
     /// Somebody was woken, and cannot run before the driver gives way: reading on while there is more
     /// lets a consumer find several items, and answer them with one credit.
     woke: bool,
+    /// The same of a caller whose answer was read.
+    answered: bool,
 }
 
 /// How much is read at once of what is not known yet.
@@ -56,9 +58,11 @@ impl Default for Reach {
 impl<S: Side> Driver<S> {
     /// So much of a frame has to be missing to be read to where it belongs.
     const LANDING_BYTES_MIN: usize = 15 * 1024;
-    /// What is read before somebody who was woken by it has a turn, if there is so much: more than the
-    /// window of a stream, whose consumer has its turn before that, when nothing more can be read.
-    const TURN_BYTES: usize = 1024 * 1024;
+    /// What is read before a caller whose answer was read has a turn: some microseconds' worth.
+    const TURN_BYTES: usize = 128 * 1024;
+    /// The same before those of streams have one: more than the window of a stream, whose consumer has its
+    /// turn before that, when nothing more can be read.
+    const STREAM_TURN_BYTES: usize = 1024 * 1024;
 
     /// Processes what waits, or reads once and processes that; as [`process`](Self::process).
     pub(super) fn poll_input(
@@ -132,6 +136,9 @@ impl<S: Side> Driver<S> {
         self.stash.extend_from_slice(input);
         let progress = progress.map_err(Closed::Protocol)?;
         turn.woke |= progress.woke;
-        Ok(progress.woke_many || turn.woke && turn.bytes >= Self::TURN_BYTES)
+        turn.answered |= progress.answered;
+        let is_over = turn.woke && turn.bytes >= Self::STREAM_TURN_BYTES
+            || turn.answered && turn.bytes >= Self::TURN_BYTES;
+        Ok(progress.woke_many || is_over)
     }
 }
