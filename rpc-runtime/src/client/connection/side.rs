@@ -116,7 +116,8 @@ impl Side for ClientSide {
                     self.woken.others.extend(entry.note_answer(&answer));
                 }
                 let caller = entry.answer(answer);
-                answered |= caller.is_some();
+                // Whoever consumes a stream comes with the next of its items.
+                answered |= caller.is_some() && entry.streams.is_none();
                 self.woken.others.extend(caller);
             }
         }
