@@ -1,6 +1,8 @@
 //! Code of the user's own around every call, on the client and on the server.
 
 mod common;
+#[path = "interceptors/haste.rs"]
+mod haste;
 #[path = "interceptors/ways.rs"]
 mod ways;
 

@@ -17,7 +17,9 @@ use rpc_core::connection::Answered;
 ///
 /// On a server it runs before the arguments are decoded, so a refused body costs nothing; on a
 /// client, before they are encoded. Interceptors run in the order in which they were added and see
-/// outcomes in the opposite order. A panic in one ends its call with `Internal`.
+/// outcomes in the opposite order. A panic in `before` ends its call with `Internal`, one in `after` is
+/// logged. As it has an `async fn`, there is no `dyn Interceptor`: code that is chosen at run time
+/// belongs behind one, as a field.
 pub trait Interceptor: Send + Sync + 'static {
     /// Lets the call through, or refuses it. Changes of the metadata are what a client sends and
     /// what a handler finds in its [`Context`](crate::Context).
@@ -33,7 +35,7 @@ pub trait Interceptor: Send + Sync + 'static {
     }
 
     /// Notes how the call ended; [`CallInfo::elapsed`] says how long it took. Not called for a call
-    /// that is given up.
+    /// that is given up: on a client by its caller, on a server also by its deadline.
     fn after(&self, call: &CallInfo, answered: Answered) {
         let _ = (call, answered);
     }

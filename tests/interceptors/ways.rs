@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::common::{Count, network, soon, until};
 
 #[rpc::service]
-trait Ways {
+pub(super) trait Ways {
     async fn echo(&self, bytes: Vec<u8>) -> rpc::Result<Vec<u8>>;
     async fn later(&self) -> rpc::Result<()>;
     async fn seen(&self) -> rpc::Result<Vec<String>>;
@@ -61,7 +61,7 @@ impl Ways for Handlers {
 
 /// Counts what it is asked and told, and leaves its mark.
 #[derive(Clone)]
-struct Mark {
+pub(super) struct Mark {
     side: &'static str,
     waits: bool,
     asked: Arc<AtomicUsize>,
@@ -69,7 +69,7 @@ struct Mark {
 }
 
 impl Mark {
-    fn new(side: &'static str, waits: bool) -> Self {
+    pub(super) fn new(side: &'static str, waits: bool) -> Self {
         let (asked, told) = Default::default();
         Self {
             side,
@@ -80,7 +80,7 @@ impl Mark {
     }
 
     /// Checks that all who were asked were told, and forgets it.
-    async fn check(&self, replies: usize, errors: usize) {
+    pub(super) async fn check(&self, replies: usize, errors: usize) {
         until(|| self.told.lock().unwrap().len() >= replies + errors).await;
         let told = std::mem::take(&mut *self.told.lock().unwrap());
         let failed = told.iter().filter(|told| **told != Answered::Reply).count();
@@ -110,7 +110,7 @@ impl Interceptor for Mark {
     }
 }
 
-fn server() -> ServerBuilder {
+pub(super) fn server() -> ServerBuilder {
     Server::builder().add_service(WaysServer::new(Handlers))
 }
 

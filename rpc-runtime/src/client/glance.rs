@@ -1,7 +1,7 @@
 //! One look at the clock for the calls that are made together.
 //!
-//! Asking for the time costs as much as a twentieth of a call, and a call to a fleet needs it twice: when
-//! it begins and when it is answered. The driver of a connection looks anyway, once for each read. So a
+//! Asking for the time costs as much as a twentieth of a call. A call that an interceptor sees needs it
+//! when it begins, one to a fleet also when it is answered. The driver of a connection looks anyway, once for each read. So a
 //! call was answered when the connection to its server last heard something; and the calls that are
 //! made by those whom a read has woken began when that was read.
 //!
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 
-/// The clock of a fleet: time since it was made.
+/// The clock of a fleet, or of a channel with interceptors: time since it was made.
 #[derive(Debug)]
 pub(super) struct Glance {
     epoch: Instant,

@@ -38,9 +38,23 @@ pub(super) enum Said<'a> {
 pub(super) enum Held {
     /// To its own timeout, if it has one, which begins with those of the calls that are made together.
     Alone(Option<Duration>),
-    /// To the deadline that the call has that it is part of; the time now.
+    /// To its deadline, which is near or that of the call that it is part of; the time now.
     Within(Instant),
 }
+
+impl Held {
+    /// True if the interceptors have used up the time of the call.
+    pub(super) fn is_late(&self, call: &CallInfo) -> bool {
+        match (self, call.deadline()) {
+            (Self::Within(now), Some(deadline)) => deadline.has_passed(*now),
+            _ => false,
+        }
+    }
+}
+
+/// What a driver saw of the clock may be some milliseconds old. A call that has less time than this is
+/// worth looks of its own, before and after the interceptors are asked.
+const GLANCE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 impl Channel {
     /// Asks about a call, if it may go the short way.
@@ -57,7 +71,13 @@ impl Channel {
         if !is_short || ambient.trace.is_some() {
             return None;
         }
-        let now = self.this_turn();
+        let is_near = timeout.is_some_and(|timeout| timeout < GLANCE_TIMEOUT_MIN);
+        let is_exact = is_near || ambient.deadline.is_some();
+        let now = if is_exact {
+            clock::now()
+        } else {
+            self.this_turn()
+        };
         let own = timeout.map(|timeout| Deadline::after(now, timeout));
         let deadline = match (own, ambient.deadline) {
             (Some(own), Some(ambient)) => Some(own.min(ambient)),
@@ -70,12 +90,9 @@ impl Channel {
         let call = CallInfo::new(Names::Own(method), metadata, None, deadline, now);
         let mut asked = self.inner.settings.interceptors.inquiry();
         asked.as_mut().begin(Box::new(call));
-        let held = match ambient.deadline {
-            Some(_) => Held::Within(now),
-            None => Held::Alone(timeout),
-        };
         Some(match asked.as_mut().poll_before(cx) {
-            Poll::Ready(Ok(())) => Said::LetThrough(asked, held),
+            Poll::Ready(Ok(())) if is_exact => Said::LetThrough(asked, Held::Within(clock::now())),
+            Poll::Ready(Ok(())) => Said::LetThrough(asked, Held::Alone(timeout)),
             Poll::Ready(Err(status)) => {
                 let failure = Failure::from(status.with_not_processed());
                 tell(&*asked, &Err(&failure));

@@ -3,8 +3,8 @@
 //! Why is there another way than [`Channel::exchange`]? Most calls find an open connection with room,
 //! and are answered. Such a call is sent with the first poll of this future and decoded with the last
 //! one, and nothing is handed from layer to layer in between, each of which would copy it. Whatever
-//! else there is (nobody connected, no room, interceptors, a connection that is lost) takes the other
-//! way, from the beginning or from where this one ended.
+//! else there is (nobody connected, no room, an interceptor that waits, a connection that is lost)
+//! takes the other way, from the beginning or from where this one ended.
 
 mod sending;
 

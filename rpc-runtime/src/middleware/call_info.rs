@@ -11,7 +11,8 @@ use crate::transport::Peer;
 
 /// Which call an interceptor sees.
 ///
-/// It is made for each call, so it is small, and what takes time is done when it is asked for.
+/// It is made for each call, so it is small, and what takes time is done when it is asked for. A copy is
+/// for keeping, and not to be put in the place of what is known of another call.
 #[derive(Clone)]
 pub struct CallInfo {
     names: Names,
@@ -79,8 +80,8 @@ impl CallInfo {
         self.deadline
     }
 
-    /// How long this side has known of the call: on a client since it was made, on a server since it
-    /// was read from its connection. Each question looks at the clock.
+    /// How long this side has known of the call: on a client since its future was first polled, on a
+    /// server since it was read, with calls in front of it maybe. Looks at the clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         clock::now().saturating_duration_since(self.began)

@@ -125,20 +125,11 @@ where
 {
     let ask = |interceptor: H, mut call: Box<CallInfo>| async move {
         let limit = call.deadline().filter(|_| TIMED);
-        let ended = {
-            let (mut asking, mut timer) = (pin!(interceptor.before(&mut call)), None);
-            poll_fn(|cx| {
-                // Told by way of a pointer: it is looked at, but not moved.
-                let mut polled = Poll::Pending;
-                let caught = catch(|| polled = asking.as_mut().poll(cx));
-                match (caught, polled) {
-                    (Ok(()), Poll::Ready(Ok(()))) => Poll::Ready(Ended::LetThrough),
-                    (Ok(()), Poll::Ready(Err(status))) => Poll::Ready(Ended::Refused(status)),
-                    (Ok(()), Poll::Pending) => poll_late(limit, &mut timer, cx),
-                    (Err(panic), _) => Poll::Ready(Ended::Panicked(panic)),
-                }
-            })
-            .await
+        let (one, lent): (&I, _) = (&interceptor, &mut *call);
+        // What is no `async fn` may do all it does when it makes its future.
+        let ended = match catch(move || one.before(lent)) {
+            Ok(asking) => answer_of(pin!(Some(asking)), limit).await,
+            Err(panic) => Ended::Panicked(panic),
         };
         let answer = match ended {
             Ended::LetThrough => Ok(()),
@@ -152,6 +143,34 @@ where
         ask,
         asking: None,
     })
+}
+
+/// Polls what an interceptor has made, until the deadline; it is gone then.
+async fn answer_of<F: Future<Output = Result<(), Status>>>(
+    mut asking: Pin<&mut Option<F>>,
+    limit: Option<Deadline>,
+) -> Ended {
+    let mut timer = None;
+    let ended = poll_fn(|cx| {
+        // Told by way of a pointer: it is looked at, but not moved.
+        let mut polled = Poll::Pending;
+        let caught = catch(|| {
+            if let Some(asking) = asking.as_mut().as_pin_mut() {
+                polled = asking.poll(cx);
+            }
+        });
+        match (caught, polled) {
+            (Ok(()), Poll::Ready(Ok(()))) => Poll::Ready(Ended::LetThrough),
+            (Ok(()), Poll::Ready(Err(status))) => Poll::Ready(Ended::Refused(status)),
+            (Ok(()), Poll::Pending) => poll_late(limit, &mut timer, cx),
+            (Err(panic), _) => Poll::Ready(Ended::Panicked(panic)),
+        }
+    })
+    .await;
+    match catch(|| asking.set(None)) {
+        Ok(()) => ended,
+        Err(panic) => Ended::Panicked(panic),
+    }
 }
 
 /// How a question ended.

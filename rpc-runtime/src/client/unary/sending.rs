@@ -192,7 +192,8 @@ pub(super) fn send_intercepted<'a>(
         Some(Said::Waits(asked)) => return elsewhere(asked, HowFar::Asking.boxed()),
         None => return Sending::Elsewhere(None),
     };
-    let Some(info) = asked.call() else {
+    let info = asked.call().filter(|info| !held.is_late(info));
+    let Some(info) = info else {
         return elsewhere(asked, HowFar::Unsent.boxed());
     };
     let head = intercepted::head(info, method, &held);
