@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::Sleep;
 
 #[derive(Debug, Default)]
@@ -47,8 +48,13 @@ impl Timer {
         if sleep.deadline() != due {
             sleep.as_mut().reset(due);
         }
-        // A task that has done much is told to come back, without the timer having been asked.
-        let asked = pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx);
+        if !has_budget_remaining() {
+            // The task is told to come back, and has not seen yet all that arrived before the moment.
+            self.is_asked = false;
+            return Poll::Pending;
+        }
+        // Asked, and not told to come back before it was.
+        let asked = pin!(unconstrained(sleep.as_mut())).poll(cx);
         self.is_asked = asked.is_pending();
         asked
     }
