@@ -88,10 +88,8 @@ impl Waiters {
 
     /// Leaves the queue, because the caller enters or gives up.
     pub(super) fn leave(&mut self, ticket: Ticket) {
-        if self.is_next(Some(ticket)) {
-            self.queue.pop_front();
-        } else {
-            self.queue.retain(|place| place.ticket != ticket);
+        if let Some(index) = self.position(ticket) {
+            self.queue.remove(index);
         }
     }
 

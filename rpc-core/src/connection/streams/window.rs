@@ -217,15 +217,17 @@ impl Window {
     }
 
     /// By how much the window of a stream is to grow now, as long as there is memory: it doubles where the
-    /// way is long, and once where both sides wait for each other and no other stream is less wide.
+    /// way is long, and once where both sides wait for each other and no other stream has that direction.
     fn take_growth(&self, flow: &mut Flow, is_alone: bool) -> u32 {
         if flow.tuning.wants_more() {
             flow.tuning.grown();
         } else if !is_alone || self.tight < Self::TIGHT_TRIPS || flow.growth > 0 {
             return 0;
         }
+        let width = self.width(flow);
         let left = u64::from(self.limits.growth_bytes).saturating_sub(self.growth);
-        u32::try_from(self.width(flow).min(left)).unwrap_or(u32::MAX)
+        let widest = u64::from(u32::MAX).saturating_sub(width);
+        u32::try_from(width.min(left).min(widest)).unwrap_or(0)
     }
 
     /// The sender is told of credit, which is not more than is on its way. False if no window may be

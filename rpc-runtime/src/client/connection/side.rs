@@ -9,7 +9,7 @@ use rpc_core::Status;
 use rpc_core::connection::{ClientEvent, ConnectionError};
 use tokio::sync::oneshot;
 
-use super::super::slot::Failure;
+use super::super::slot::{CallStreams, Failure};
 use super::super::streams::{handle_stream_event, open_inbox, start_uploads};
 use super::super::woken::Woken;
 use super::{Client, fail};
@@ -117,7 +117,9 @@ impl Side for ClientSide {
                 }
                 let caller = entry.answer(answer);
                 // Whoever consumes a stream comes with the next of its items.
-                answered |= caller.is_some() && entry.streams.is_none();
+                let items_follow = |streams: &CallStreams| streams.reader.is_some();
+                let is_whole = !entry.streams.as_deref().is_some_and(items_follow);
+                answered |= caller.is_some() && is_whole;
                 self.woken.others.extend(caller);
             }
         }
