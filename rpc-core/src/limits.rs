@@ -29,7 +29,8 @@ pub struct StreamLimits {
     /// Bytes of all streams of a connection.
     pub connection_bytes: u32,
     /// By how many bytes the windows of all streams of a connection together may grow beyond that,
-    /// where the way is long and the consumer waits for items. 0 keeps them as they are.
+    /// where the way is long and the consumer waits for items; on a short way, that of a stream that is
+    /// alone doubles once. 0 keeps them as they are.
     pub growth_bytes: u32,
 }
 

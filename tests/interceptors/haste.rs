@@ -55,6 +55,7 @@ async fn t14_a_panic_in_the_making_of_a_future_ends_its_call_and_others_are_told
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "real time is spent")]
 async fn time_that_an_interceptor_takes_without_waiting_is_the_call_s() {
     const LIMIT: Duration = Duration::from_millis(5);
     let hasty = Hasty(|| {

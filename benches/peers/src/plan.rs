@@ -131,7 +131,10 @@ impl Plan {
     /// What the figures are to be read with.
     fn circumstances(&self, machine: &Machine) -> Vec<String> {
         let mut lines = machine.describe();
-        lines.push(format!("{} rounds of {} ms", self.rounds, self.window_ms));
+        lines.push(format!(
+            "{} rounds of {} ms, open loops longer",
+            self.rounds, self.window_ms
+        ));
         lines.push(match realtime::is_available() {
             true => "open loops in Rust run in the real-time class on one core".to_owned(),
             false => "open loops wait for whatever else runs: no real-time class here".to_owned(),

@@ -55,7 +55,7 @@ impl Pump {
     const BATCH_BYTES: usize = 30 * 1024;
     /// What one stream sends before others have their turn; short items in one write.
     const TURN_BATCHES: usize = 4;
-    /// The same of batches that are long, each an item or two: more than its window takes at once. Whoever
+    /// The same of batches that are long: more items of 64 KiB than the shipped window takes. Whoever
     /// gives way wakes a sleeping worker of the runtime, which costs as much as several of them.
     const LONG_TURN_BATCHES: usize = 16;
     const LONG_BATCH_BYTES: usize = 32 * 1024;
