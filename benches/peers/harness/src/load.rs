@@ -99,14 +99,16 @@ async fn measure<C: Client>(clients: &[C], load: &Load, payload: &Bytes, millis:
     }
 }
 
-/// Text, for the sake of peers that send text.
+/// Text, for the sake of peers that send text. It is never freed: a count of those who hold it would be
+/// one that all callers share, and no peer's.
 fn payload(bytes: usize) -> Bytes {
-    b"0123456789abcdef"
+    let text: Vec<u8> = b"0123456789abcdef"
         .iter()
         .copied()
         .cycle()
         .take(bytes)
-        .collect()
+        .collect();
+    Bytes::from_static(text.leak())
 }
 
 /// What comes back is what was sent; later only its length is looked at.
