@@ -21,7 +21,7 @@ use writer::Writer;
 
 #[inline]
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let written = value.serialize(&mut Writer::new(out));
+    let written = value.serialize(Writer::new(out));
     written.map_err(CodecError::encode)
 }
 

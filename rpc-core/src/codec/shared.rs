@@ -117,7 +117,8 @@ impl Drop for Leaving {
 pub struct SharedString<'a>(pub &'a Bytes);
 
 impl Serialize for SharedString<'_> {
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.0.len() >= SHARED_BYTES_MIN && OUT.get() != Out::Nothing {
             OUT.set(Out::Met);

@@ -33,7 +33,7 @@ impl ser::Error for Refusal {
     }
 }
 
-/// Appends to a buffer.
+/// Appends to a buffer. Handed on by value: it is a pointer, which a pointer to it would hide.
 pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl<'a> Writer<'a> {
@@ -41,73 +41,14 @@ impl<'a> Writer<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
         Self(out)
     }
-
-    #[inline]
-    fn out(&mut self) -> &mut Vec<u8> {
-        self.0
-    }
-
-    /// An integer below 251 is one byte; else a byte says how wide it is.
-    #[inline]
-    fn unsigned(&mut self, value: u64) -> Result<()> {
-        match value {
-            0..=250 => self.out().push(value as u8),
-            _ => self.wide(value),
-        }
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn wide(&mut self, value: u64) {
-        let out = self.out();
-        if let Ok(value) = u16::try_from(value) {
-            let [a, b] = value.to_le_bytes();
-            out.extend_from_slice(&[251, a, b]);
-        } else if let Ok(value) = u32::try_from(value) {
-            let [a, b, c, d] = value.to_le_bytes();
-            out.extend_from_slice(&[252, a, b, c, d]);
-        } else {
-            out.push(253);
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-    }
-
-    /// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
-    #[inline]
-    fn signed(&mut self, value: i64) -> Result<()> {
-        self.unsigned(((value << 1) ^ (value >> 63)).cast_unsigned())
-    }
-
-    #[inline]
-    fn unsigned_128(&mut self, value: u128) -> Result<()> {
-        let Ok(narrow) = u64::try_from(value) else {
-            self.out().push(254);
-            self.out().extend_from_slice(&value.to_le_bytes());
-            return Ok(());
-        };
-        self.unsigned(narrow)
-    }
-
-    #[inline]
-    fn signed_128(&mut self, value: i128) -> Result<()> {
-        self.unsigned_128(((value << 1) ^ (value >> 127)).cast_unsigned())
-    }
-
-    #[inline]
-    fn length(&mut self, length: Option<usize>) -> Result<()> {
-        let Some(length) = length else {
-            let text = "bincode writes the length first, and a sequence does not know its own";
-            return Err(ser::Error::custom(text));
-        };
-        self.unsigned(length as u64)
-    }
 }
 
 macro_rules! write {
     ($($method:ident($type:ty) $write:ident;)*) => {$(
         #[inline]
         fn $method(self, value: $type) -> Result<()> {
-            self.$write(value.into())
+            $write(self.0, value.into());
+            Ok(())
         }
     )*};
 }
@@ -116,13 +57,13 @@ macro_rules! write_as_it_is {
     ($($method:ident($type:ty);)*) => {$(
         #[inline]
         fn $method(self, value: $type) -> Result<()> {
-            self.out().extend_from_slice(&value.to_le_bytes());
+            self.0.extend_from_slice(&value.to_le_bytes());
             Ok(())
         }
     )*};
 }
 
-impl ser::Serializer for &mut Writer<'_> {
+impl ser::Serializer for Writer<'_> {
     type Ok = ();
     type Error = Refusal;
     type SerializeSeq = Self;
@@ -159,8 +100,7 @@ impl ser::Serializer for &mut Writer<'_> {
     #[inline]
     fn serialize_char(self, value: char) -> Result<()> {
         let utf8 = &mut [0; 4];
-        self.out()
-            .extend_from_slice(value.encode_utf8(utf8).as_bytes());
+        self.0.extend_from_slice(value.encode_utf8(utf8).as_bytes());
         Ok(())
     }
 
@@ -171,30 +111,29 @@ impl ser::Serializer for &mut Writer<'_> {
 
     #[inline]
     fn serialize_str(self, text: &str) -> Result<()> {
-        self.unsigned(text.len() as u64)?;
-        self.out().extend_from_slice(text.as_bytes());
+        unsigned(self.0, text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
 
     #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<()> {
-        self.unsigned(bytes.len() as u64)?;
-        let out = self.out();
-        if !shared::leave_out(bytes, out.len()) {
-            out.extend_from_slice(bytes);
+        unsigned(self.0, bytes.len() as u64);
+        if !shared::leave_out(bytes, self.0.len()) {
+            self.0.extend_from_slice(bytes);
         }
         Ok(())
     }
 
     #[inline]
     fn serialize_none(self) -> Result<()> {
-        self.out().push(0);
+        self.0.push(0);
         Ok(())
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<()> {
-        self.out().push(1);
+        self.0.push(1);
         value.serialize(self)
     }
 
@@ -210,7 +149,8 @@ impl ser::Serializer for &mut Writer<'_> {
 
     #[inline]
     fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Result<()> {
-        self.unsigned(index.into())
+        unsigned(self.0, index.into());
+        Ok(())
     }
 
     #[inline]
@@ -230,19 +170,19 @@ impl ser::Serializer for &mut Writer<'_> {
         _: &'static str,
         value: &T,
     ) -> Result<()> {
-        self.unsigned(index.into())?;
+        unsigned(self.0, index.into());
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_seq(self, length: Option<usize>) -> Result<Self> {
-        self.length(length)?;
+    fn serialize_seq(self, elements: Option<usize>) -> Result<Self> {
+        length(self.0, elements)?;
         Ok(self)
     }
 
     #[inline]
-    fn serialize_map(self, length: Option<usize>) -> Result<Self> {
-        self.length(length)?;
+    fn serialize_map(self, elements: Option<usize>) -> Result<Self> {
+        length(self.0, elements)?;
         Ok(self)
     }
 
@@ -269,7 +209,7 @@ impl ser::Serializer for &mut Writer<'_> {
         _: &'static str,
         _: usize,
     ) -> Result<Self> {
-        self.unsigned(index.into())?;
+        unsigned(self.0, index.into());
         Ok(self)
     }
 
@@ -281,7 +221,7 @@ impl ser::Serializer for &mut Writer<'_> {
         _: &'static str,
         _: usize,
     ) -> Result<Self> {
-        self.unsigned(index.into())?;
+        unsigned(self.0, index.into());
         Ok(self)
     }
 }
@@ -289,13 +229,13 @@ impl ser::Serializer for &mut Writer<'_> {
 /// What is made of several values is written as these, one after the other.
 macro_rules! compounds {
     ($($trait:ident $method:ident($($key:ty)?);)*) => {$(
-        impl $trait for &mut Writer<'_> {
+        impl $trait for Writer<'_> {
             type Ok = ();
             type Error = Refusal;
 
             #[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? value: &T) -> Result<()> {
-                value.serialize(&mut **self)
+                value.serialize(Writer(self.0))
             }
 
             #[inline]
@@ -315,22 +255,75 @@ compounds! {
     SerializeStructVariant serialize_field(&'static str);
 }
 
-impl SerializeMap for &mut Writer<'_> {
+impl SerializeMap for Writer<'_> {
     type Ok = ();
     type Error = Refusal;
 
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<()> {
-        key.serialize(&mut **self)
+        key.serialize(Writer(self.0))
     }
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
-        value.serialize(&mut **self)
+        value.serialize(Writer(self.0))
     }
 
     #[inline]
     fn end(self) -> Result<()> {
         Ok(())
     }
+}
+
+/// An integer below 251 is one byte; else a byte says how wide it is.
+#[inline]
+fn unsigned(out: &mut Vec<u8>, value: u64) {
+    match value {
+        0..=250 => out.push(value as u8),
+        _ => wide(out, value),
+    }
+}
+
+#[inline(never)]
+fn wide(out: &mut Vec<u8>, value: u64) {
+    if let Ok(value) = u16::try_from(value) {
+        let [a, b] = value.to_le_bytes();
+        out.extend_from_slice(&[251, a, b]);
+    } else if let Ok(value) = u32::try_from(value) {
+        let [a, b, c, d] = value.to_le_bytes();
+        out.extend_from_slice(&[252, a, b, c, d]);
+    } else {
+        out.push(253);
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// 0, -1, 1, -2, .. are written as 0, 1, 2, 3, ..
+#[inline]
+fn signed(out: &mut Vec<u8>, value: i64) {
+    unsigned(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+}
+
+#[inline]
+fn unsigned_128(out: &mut Vec<u8>, value: u128) {
+    let Ok(narrow) = u64::try_from(value) else {
+        out.push(254);
+        return out.extend_from_slice(&value.to_le_bytes());
+    };
+    unsigned(out, narrow);
+}
+
+#[inline]
+fn signed_128(out: &mut Vec<u8>, value: i128) {
+    unsigned_128(out, ((value << 1) ^ (value >> 127)).cast_unsigned());
+}
+
+#[inline]
+fn length(out: &mut Vec<u8>, elements: Option<usize>) -> Result<()> {
+    let Some(elements) = elements else {
+        let text = "bincode writes the length first, and a sequence does not know its own";
+        return Err(ser::Error::custom(text));
+    };
+    unsigned(out, elements as u64);
+    Ok(())
 }
