@@ -6,6 +6,7 @@
 //! write and read, byte for byte; `tests/codec/bincode.rs` holds the two against each other.
 
 mod reader;
+mod short;
 mod writer;
 
 use serde::Serialize;
@@ -16,7 +17,8 @@ use serde::de::{
 
 use super::CodecError;
 use super::limits::{Budget, MAP_FACTOR, RESERVED_ELEMENTS_MAX};
-use reader::{Failure, Reader, Result, fail};
+use reader::{Failure, Reader, Result, fail, not_utf8, utf8};
+use short::Short;
 use writer::Writer;
 
 #[inline]
@@ -109,14 +111,22 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_borrowed_str(self.text()?)
+        visitor.visit_borrowed_str(utf8(self.bytes()?)?)
     }
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let text = self.text()?;
+        let (bytes, ahead) = self.string()?;
+        let copy;
+        let text = match ahead {
+            Some(ahead) => {
+                copy = Short::copy(ahead, bytes.len());
+                copy.text().ok_or_else(not_utf8)?
+            }
+            None => utf8(bytes)?,
+        };
         self.budget.charge_allocation(Some(text.len()))?;
-        visitor.visit_borrowed_str(text)
+        visitor.visit_str(text)
     }
 
     #[inline]

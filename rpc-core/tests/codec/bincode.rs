@@ -145,6 +145,40 @@ fn what_cannot_be_written_is_refused_as_by_the_crate_and_leaves_nothing() {
     refused(&("text", Failing), "not today");
 }
 
+/// A character that is cut off stays so, whatever is behind the string.
+#[test]
+fn strings_of_every_length_are_text_where_the_standard_library_says_so() {
+    fn agree_on(text: &[u8], behind: [u8; 33]) {
+        let expected = std::str::from_utf8(text).ok();
+        let mut body = vec![text.len() as u8];
+        body.extend(text);
+        let alone = decoded::<String>(&Codec::Bincode, &body);
+        assert_eq!(alone.ok().as_deref(), expected);
+        body.extend(behind);
+        let first = decoded::<(String, [u8; 32], u8)>(&Codec::Bincode, &body);
+        assert_eq!(
+            first.ok(),
+            expected.map(|text| (
+                text.to_owned(),
+                behind[..32].try_into().unwrap(),
+                behind[32]
+            ))
+        );
+    }
+
+    let text = "aß€𝄞".repeat(9);
+    for (start, length) in (0..10).flat_map(|start| (0..=40).map(move |length| (start, length))) {
+        let (text, behind) = text.as_bytes()[start..].split_at(length);
+        agree_on(text, *behind.first_chunk().unwrap());
+    }
+    for (at, length) in (0..40).flat_map(|at| (at + 1..=40).map(move |length| (at, length))) {
+        let mut text = vec![b'a'; length];
+        agree_on(&text, [0xff; 33]);
+        text[at] = 0x80;
+        agree_on(&text, [b'a'; 33]);
+    }
+}
+
 #[test]
 fn a_nan_keeps_its_bits() {
     let nan = f64::from_bits(0x7ff8_dead_beef_0001);

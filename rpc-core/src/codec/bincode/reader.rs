@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de;
 
 use super::super::limits::Budget;
+use super::short::{Ahead, Short};
 
 /// What is wrong. Behind a pointer, so that a result that went well stays in registers.
 #[derive(Debug)]
@@ -202,12 +203,17 @@ impl<'de> Reader<'de> {
         self.take(length)
     }
 
+    /// What a string is made of. If it is a short one, also what there is from where it begins.
     #[inline]
-    pub(super) fn text(&mut self) -> Result<&'de str> {
-        match std::str::from_utf8(self.bytes()?) {
-            Ok(text) => Ok(text),
-            Err(_) => fail("a string is not UTF-8"),
+    pub(super) fn string(&mut self) -> Result<(&'de [u8], Option<&'de Ahead>)> {
+        if let [small @ 0..=250, rest @ ..] = self.rest
+            && let Some((taken, behind)) = rest.split_at_checked((*small).into())
+        {
+            self.rest = behind;
+            let is_short = taken.len() <= Short::BYTES_MAX;
+            return Ok((taken, rest.first_chunk().filter(|_| is_short)));
         }
+        self.long_bytes().map(|taken| (taken, None))
     }
 
     pub(super) fn char(&mut self) -> Result<char> {
@@ -231,6 +237,20 @@ impl<'de> Reader<'de> {
             _ => fail("bytes are left over"),
         }
     }
+}
+
+#[inline]
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(_) => Err(not_utf8()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn not_utf8() -> Failure {
+    failure("a string is not UTF-8")
 }
 
 /// An integer that could not have been written in fewer bytes.
