@@ -52,7 +52,7 @@ const OTHER_BUDGETS: [Budget; 4] = [
     Budget::new(End::Server, 64, 5_420).of(Call::Later),
     Budget::new(End::Client, 64, 1_600).of(Call::Later),
     Budget::new(End::Server, 64, 15_950).of(Call::Copy),
-    Budget::new(End::Client, 64, 11_950).of(Call::Copy),
+    Budget::new(End::Client, 64, 11_250).of(Call::Copy),
 ];
 
 impl Budget {
