@@ -2,7 +2,7 @@
 //!
 //! serde sees a `[u8; 32]` as a tuple of 32 numbers and asks about each; bincode writes them one
 //! behind the other, as they lie in memory. Which types these are is asked of the compiler, as it is
-//! with byte strings, and no trace of the question is left at run time.
+//! with byte strings, first of the size, and no trace of the question is left at run time.
 
 use std::any::{Any, TypeId};
 
@@ -12,7 +12,9 @@ macro_rules! lengths {
         #[inline(always)]
         pub(super) fn as_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
             let value: &dyn Any = value;
-            $(if let Some(array) = value.downcast_ref::<[u8; $length]>() {
+            $(if const { size_of::<T>() == $length }
+                && let Some(array) = value.downcast_ref::<[u8; $length]>()
+            {
                 return Some(array);
             })*
             None
@@ -29,7 +31,9 @@ macro_rules! lengths {
         pub(super) fn from_bytes<T: 'static>(bytes: &[u8]) -> Option<T> {
             let mut slot = None::<T>;
             let place: &mut dyn Any = &mut slot;
-            $(if let Some(place) = place.downcast_mut::<Option<[u8; $length]>>() {
+            $(if const { size_of::<T>() == $length }
+                && let Some(place) = place.downcast_mut::<Option<[u8; $length]>>()
+            {
                 *place = bytes.try_into().ok();
                 return slot;
             })*

@@ -3,6 +3,7 @@
 //! Why is this needed? serde sees a `Vec<u8>` as a sequence of 65,536 small numbers, and asks about
 //! each. Whether a type *is* `Vec<u8>` is asked of the type and not of its spelling, so that an
 //! alias is fast too; the compiler answers the question, and no trace of it is left at run time.
+//! It is first asked of the size, for nothing is compiled then for types that have another.
 
 use std::any::Any;
 use std::fmt;
@@ -33,13 +34,19 @@ impl<T: Serialize + 'static> Serialize for Whole<'_, T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let value: &dyn Any = self.0;
-        if let Some(bytes) = value.downcast_ref::<Vec<u8>>() {
+        if const { size_of::<T>() == size_of::<Vec<u8>>() }
+            && let Some(bytes) = value.downcast_ref::<Vec<u8>>()
+        {
             return ByteString(bytes).serialize(serializer);
         }
-        if let Some(bytes) = value.downcast_ref::<Option<Vec<u8>>>() {
+        if const { size_of::<T>() == size_of::<Option<Vec<u8>>>() }
+            && let Some(bytes) = value.downcast_ref::<Option<Vec<u8>>>()
+        {
             return bytes.as_deref().map(ByteString).serialize(serializer);
         }
-        if let Some(bytes) = value.downcast_ref::<Bytes>() {
+        if const { size_of::<T>() == size_of::<Bytes>() }
+            && let Some(bytes) = value.downcast_ref::<Bytes>()
+        {
             return SharedString(bytes).serialize(serializer);
         }
         self.0.serialize(serializer)
@@ -67,12 +74,18 @@ impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         let mut slot = None::<T>;
         let place: &mut dyn Any = &mut slot;
-        if let Some(place) = place.downcast_mut::<Option<Vec<u8>>>() {
+        if const { size_of::<T>() == size_of::<Vec<u8>>() }
+            && let Some(place) = place.downcast_mut::<Option<Vec<u8>>>()
+        {
             *place = Some(ByteBuffer::deserialize(deserializer)?.0);
-        } else if let Some(place) = place.downcast_mut::<Option<Option<Vec<u8>>>>() {
+        } else if const { size_of::<T>() == size_of::<Option<Vec<u8>>>() }
+            && let Some(place) = place.downcast_mut::<Option<Option<Vec<u8>>>>()
+        {
             let bytes = Option::<ByteBuffer>::deserialize(deserializer)?;
             *place = Some(bytes.map(|buffer| buffer.0));
-        } else if let Some(place) = place.downcast_mut::<Option<Bytes>>() {
+        } else if const { size_of::<T>() == size_of::<Bytes>() }
+            && let Some(place) = place.downcast_mut::<Option<Bytes>>()
+        {
             *place = Some(SharedBytes::deserialize(deserializer)?.0);
         } else {
             // Not by way of the slot: it would be copied twice.
@@ -88,7 +101,7 @@ impl<'de> Deserialize<'de> for ByteBuffer {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // JSON has no bytes, only arrays, and must not take a string for them.
-        if deserializer.is_human_readable() {
+        if cfg!(feature = "codecs") && deserializer.is_human_readable() {
             return Vec::deserialize(deserializer).map(Self);
         }
         deserializer.deserialize_byte_buf(BytesVisitor).map(Self)
@@ -104,7 +117,7 @@ impl<'de> Deserialize<'de> for SharedBytes {
         reason = "handing over the value costs more than reading it"
     )]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
+        if cfg!(feature = "codecs") && deserializer.is_human_readable() {
             return Vec::deserialize(deserializer).map(|bytes| Self(bytes.into()));
         }
         deserializer.deserialize_byte_buf(SharedVisitor).map(Self)
