@@ -103,31 +103,83 @@ impl Listener for TcpListener {
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// The congestion control of connections that stay on this machine, where there is no network to look
+/// after: BBR, which many systems have for the sake of theirs, holds back what is written there, with a
+/// timer for each 64 KiB. This one does no more than it has to, is always there, and needs no privilege.
+#[cfg(target_os = "linux")]
+const CONGESTION_CONTROL_WITHIN: &[u8] = b"reno";
+
 fn duplex(stream: TcpStream) -> io::Result<Duplex> {
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr()?;
     #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    let peer = Peer::from_address(stream.peer_addr()?);
+    {
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        if stays_within(stream.local_addr()?, peer) {
+            // As fast as the system has it, where that is not allowed.
+            let _ = socket.set_tcp_congestion(CONGESTION_CONTROL_WITHIN);
+        }
+    }
     let (reader, writer) = stream.into_split();
-    Ok(Duplex::new(reader, writer, peer))
+    Ok(Duplex::new(reader, writer, Peer::from_address(peer)))
+}
+
+/// True if what is sent between these two does not leave the machine: to itself, it goes by loopback
+/// also from an address of a network.
+#[cfg(target_os = "linux")]
+fn stays_within(local: SocketAddr, peer: SocketAddr) -> bool {
+    local.ip() == peer.ip() || peer.ip().to_canonical().is_loopback()
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    /// T5: on either side.
-    #[tokio::test]
-    async fn t5_unacknowledged_bytes_are_given_up_after_20_seconds() {
+    /// Both ends of a connection over loopback, as they are before anything is set.
+    async fn pair() -> [std::net::TcpStream; 2] {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await;
         let server = listener.accept().await.unwrap().0;
-        for stream in [client.unwrap(), server] {
-            let stream = stream.into_std().unwrap();
-            let twin = socket2::Socket::from(stream.try_clone().unwrap());
-            let kept = duplex(TcpStream::from_std(stream).unwrap()).unwrap();
+        [client.unwrap(), server].map(|stream| stream.into_std().unwrap())
+    }
+
+    /// What is set on one end, seen by a twin of it.
+    fn duplex_and_twin(stream: std::net::TcpStream) -> (Duplex, socket2::Socket) {
+        let twin = socket2::Socket::from(stream.try_clone().unwrap());
+        (duplex(TcpStream::from_std(stream).unwrap()).unwrap(), twin)
+    }
+
+    /// T5: on either side.
+    #[tokio::test]
+    async fn t5_unacknowledged_bytes_are_given_up_after_20_seconds() {
+        for stream in pair().await {
+            let (kept, twin) = duplex_and_twin(stream);
             assert_eq!(twin.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
             drop(kept);
         }
+    }
+
+    #[tokio::test]
+    async fn no_network_is_looked_after_on_the_way_to_oneself() {
+        for stream in pair().await {
+            let (kept, twin) = duplex_and_twin(stream);
+            let name = twin.tcp_congestion().unwrap();
+            let name = name.split(|byte| *byte == 0).next();
+            assert_eq!(name, Some(CONGESTION_CONTROL_WITHIN));
+            drop(kept);
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_machine_is_told_from_what_does_not() {
+        let stays =
+            |local: &str, peer: &str| stays_within(local.parse().unwrap(), peer.parse().unwrap());
+        assert!(stays("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(stays("[::1]:1", "[::1]:2"));
+        assert!(stays("[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.2]:2"));
+        assert!(stays("10.0.0.7:1", "10.0.0.7:2"));
+        assert!(!stays("10.0.0.7:1", "10.0.0.8:2"));
+        assert!(!stays("[2001:db8::1]:1", "[2001:db8::2]:1"));
     }
 }
