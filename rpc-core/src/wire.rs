@@ -32,11 +32,11 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 /// little is added to it, goes in one.
 pub const CHUNK_BYTES_MAX: usize = 80 * 1024;
 
-/// The size of pieces while nothing small is sent besides: 256 KiB. Fixed.
-pub(crate) const LONG_CHUNK_BYTES: usize = 256 * 1024;
+/// The longest that pieces are made while nothing small is sent besides: 1 MiB. Fixed.
+pub(crate) const LONG_CHUNK_BYTES: usize = 1024 * 1024;
 
-/// The longest piece: 320 KiB. Fixed.
-pub const LONG_CHUNK_BYTES_MAX: usize = 320 * 1024;
+/// The longest piece: 1280 KiB. Fixed.
+pub const LONG_CHUNK_BYTES_MAX: usize = 1280 * 1024;
 
 /// How long a row of several long items becomes: two of 64 KiB with their lengths, 129 KiB.
 pub(crate) const ROW_BYTES_MAX: usize = 129 * 1024;
