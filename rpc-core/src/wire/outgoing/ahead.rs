@@ -158,9 +158,13 @@ impl Known {
             // What it takes longer, the way does not.
             return Self::PIECE_BYTES_MIN;
         }
-        // A piece that nothing small waits for may be long, which saves system calls.
+        // A piece that nothing small waits for may be long, which saves system calls; but what takes
+        // the reader longer than it may wait anyway saves nothing that counts.
         let (parts, most) = match self.is_quiet() {
-            true => (2, LONG_CHUNK_BYTES),
+            true => {
+                let soon = self.path.carries(Self::QUIET.time) as usize;
+                (2, soon.clamp(4 * CHUNK_BYTES, LONG_CHUNK_BYTES))
+            }
             false => (4, CHUNK_BYTES),
         };
         (self.room() as usize / parts).clamp(Self::PIECE_BYTES_MIN, most)

@@ -134,6 +134,11 @@ impl Path {
         self.rate.measure(rate, queued, mark.end, self.sent);
     }
 
+    /// What it carries in so much time.
+    pub(super) fn carries(&self, time: Duration) -> u64 {
+        (self.rate.highest() * time.as_secs_f64()) as u64
+    }
+
     /// True if the shortest time is to be measured, for which a short piece with nothing in front of it
     /// is wanted.
     pub(super) fn wants_base(&self, now: Option<Instant>) -> bool {
