@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use rpc::Server;
+use rpc::{CallInfo, Channel, Interceptor, Server, Status};
 use tokio::io::AsyncReadExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, yield_now};
@@ -48,16 +48,19 @@ pub(crate) enum Call {
     Later,
     /// The structured message.
     Copy,
+    /// As the first, with an interceptor at either end.
+    Seen,
 }
 
 impl Call {
-    const ALL: [Self; 3] = [Self::Echo, Self::Later, Self::Copy];
+    const ALL: [Self; 4] = [Self::Echo, Self::Later, Self::Copy, Self::Seen];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Later => "later",
             Self::Copy => "copy",
+            Self::Seen => "seen",
         }
     }
 
@@ -67,15 +70,30 @@ impl Call {
     }
 }
 
+/// Lets a call through, as one that is ready at once.
+struct Nod;
+
+impl Interceptor for Nod {
+    async fn before(&self, call: &mut CallInfo) -> rpc::Result<()> {
+        match call.method() {
+            "" => Err(Status::invalid_argument("a method has a name")),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn runtime() -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Serves until standard input ends; says so on standard output once it does.
-pub(crate) fn serve(target: &str) -> Result<()> {
+/// Serves such calls until standard input ends; says so on standard output once it does.
+pub(crate) fn serve(target: &str, call: Call) -> Result<()> {
     runtime()?.block_on(async {
-        let service = BenchServer::new(Echo);
-        let _server = Server::builder().add_service(service).bind(target).await?;
+        let mut server = Server::builder().add_service(BenchServer::new(Echo));
+        if call == Call::Seen {
+            server = server.interceptor(Nod);
+        }
+        let _server = server.bind(target).await?;
         println!("listening");
         tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
         Ok(())
@@ -85,7 +103,11 @@ pub(crate) fn serve(target: &str) -> Result<()> {
 /// So many callers, each of which makes so many calls.
 pub(crate) fn call(target: &str, in_flight: u32, rounds: u32, call: Call) -> Result<()> {
     runtime()?.block_on(async {
-        let client = BenchClient::connect(target).await?;
+        let mut channel = Channel::builder();
+        if call == Call::Seen {
+            channel = channel.interceptor(Nod);
+        }
+        let client = BenchClient::new(channel.connect(target).await?);
         let callers = (0..in_flight).map(|_| spawn_caller(client.clone(), rounds, call));
         for caller in callers.collect::<Vec<_>>() {
             caller.await??;
@@ -99,7 +121,7 @@ pub(crate) fn call(target: &str, in_flight: u32, rounds: u32, call: Call) -> Res
 fn spawn_caller(client: BenchClient, rounds: u32, call: Call) -> JoinHandle<rpc::Result<()>> {
     static SAMPLE: LazyLock<Record> = LazyLock::new(Record::sample);
     match call {
-        Call::Echo => tokio::spawn(async move {
+        Call::Echo | Call::Seen => tokio::spawn(async move {
             for _ in 0..rounds {
                 let reply = client.echo(Bytes::from_static(&PAYLOAD)).await?;
                 assert_eq!(reply, PAYLOAD[..]);

@@ -56,7 +56,8 @@ fn run(end: End, in_flight: u32, rounds: u32, call: Call) -> Result<u64> {
     let target = format!("unix://{}", socket.display());
 
     let mut server = command(end == End::Server)?;
-    let server = server.args(["serve", &target]).stdin(Stdio::piped());
+    let server = server.args(["serve", &target, call.name()]);
+    let server = server.stdin(Stdio::piped());
     let mut server = server.stdout(Stdio::piped()).spawn()?;
     let mut listening = String::new();
     let stdout = server.stdout.take().ok_or("the server has no output")?;
