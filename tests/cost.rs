@@ -409,12 +409,12 @@ fn a_call_allocates_what_its_budget_admits() {
     }
 }
 
-/// An interceptor at each end: the client keeps what it sees of a call until the answer, and asks it in
-/// memory of its own; the server does both once for all calls of a read.
+/// An interceptor at each end: the client asks it in the same memory for each call; the server does so for
+/// all calls of a read.
 const INTERCEPTED: [(Call, u64, [f64; 2]); 3] = [
-    (Call::Add, 1, [2.0, 4.0]),
-    (Call::Add, IN_FLIGHT, [2.0, 0.1]),
-    (Call::AddLater, IN_FLIGHT, [2.0, 5.0]),
+    (Call::Add, 1, [0.0, 4.0]),
+    (Call::Add, IN_FLIGHT, [0.0, 0.1]),
+    (Call::AddLater, IN_FLIGHT, [0.0, 5.0]),
 ];
 
 #[test]

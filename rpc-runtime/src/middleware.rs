@@ -5,6 +5,7 @@ mod inquiry;
 mod names;
 
 pub use call_info::CallInfo;
+pub(crate) use call_info::Kept;
 pub(crate) use inquiry::{Inquiry, Interceptors};
 pub(crate) use names::Names;
 

@@ -204,17 +204,12 @@ impl Channel {
         &'a self,
         method: MethodRef<'a>,
         encode: &'a Encode<'_>,
-        tried: Tried<'a>,
+        tried: Tried,
     ) -> Boxed<'a, Answer> {
         Box::pin(self.try_again(method, encode, tried))
     }
 
-    async fn try_again(
-        &self,
-        method: MethodRef<'_>,
-        encode: &Encode<'_>,
-        tried: Tried<'_>,
-    ) -> Answer {
+    async fn try_again(&self, method: MethodRef<'_>, encode: &Encode<'_>, tried: Tried) -> Answer {
         let mut call = self.outbound(method, false);
         let answer = match tried.asked {
             Some(asked) => {
@@ -234,7 +229,7 @@ impl Channel {
         how_far: HowFar,
     ) -> Answer {
         match (&self.inner.route, how_far) {
-            (_, HowFar::Asking | HowFar::Unsent) => self.send(call, encode).await,
+            (_, HowFar::Unsent) => self.send(call, encode).await,
             (Route::Remote(remote), HowFar::One(lost)) => {
                 remote.exchange(call, encode, Some(lost)).await
             }

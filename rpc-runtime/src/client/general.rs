@@ -51,7 +51,7 @@ pub(crate) fn general<'a>(
     channel: &'a Channel,
     method: &'static MethodDescriptor,
     arguments: &'a dyn Arguments,
-    tried: Option<Tried<'a>>,
+    tried: Option<Tried>,
 ) -> Boxed<'a, Answer> {
     Box::pin(async move {
         match tried {

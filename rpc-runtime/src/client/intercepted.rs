@@ -7,12 +7,11 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rpc_core::connection::{Answered, RequestHead};
-use rpc_core::{Deadline, MethodDescriptor};
+use rpc_core::{Deadline, MethodDescriptor, Status};
 
 use super::call::{Encode, Outbound};
 use super::slot::{Answer, Failure};
@@ -21,17 +20,29 @@ use super::{Channel, Route};
 use crate::boxed::Boxed;
 use crate::clock;
 use crate::context;
-use crate::middleware::{CallInfo, Inquiry, Names};
+use crate::middleware::{CallInfo, Inquiry, Kept, Names};
 
-/// Interceptors that know of a call.
-pub(super) type Asked<'a> = Pin<Box<dyn Inquiry + 'a>>;
+/// Interceptors that know of a call that has left the short way.
+pub(super) enum Asked {
+    /// They have not answered yet.
+    Waiting(Inquiry),
+    /// They have let it through.
+    LetThrough(Box<CallInfo>),
+}
+
+impl Asked {
+    #[cold]
+    pub(super) fn let_through(kept: Kept, method: &'static MethodDescriptor) -> Self {
+        Self::LetThrough(Box::new(kept.into_info(method)))
+    }
+}
 
 /// What they said of a call on the short way.
-pub(super) enum Said<'a> {
-    LetThrough(Asked<'a>, Held),
+pub(super) enum Said {
+    LetThrough(Kept, Held),
     Refused(Failure),
     /// Nothing yet.
-    Waits(Asked<'a>),
+    Waits(Inquiry),
 }
 
 /// To what a call is held that goes the short way.
@@ -44,7 +55,7 @@ pub(super) enum Held {
 
 impl Held {
     /// True if the interceptors have used up the time of the call.
-    pub(super) fn is_late(&self, call: &CallInfo) -> bool {
+    pub(super) fn is_late(&self, call: &Kept) -> bool {
         match (self, call.deadline()) {
             (Self::Within(now), Some(deadline)) => deadline.has_passed(*now),
             _ => false,
@@ -58,11 +69,12 @@ const GLANCE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 impl Channel {
     /// Asks about a call, if it may go the short way.
+    #[inline]
     pub(super) fn ask(
         &self,
         method: &'static MethodDescriptor,
         cx: &mut Context<'_>,
-    ) -> Option<Said<'_>> {
+    ) -> Option<Said> {
         let timeout = self.timeout(method.timeout);
         let is_short = matches!(self.inner.route, Route::Remote(_) | Route::Balanced(_))
             && self.options.service_name().is_none()
@@ -86,23 +98,34 @@ impl Channel {
         if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
             return None;
         }
-        let metadata = self.options.metadata().clone();
-        let call = CallInfo::new(Names::Own(method), metadata, None, deadline, now);
-        let mut asked = self.inner.settings.interceptors.inquiry();
-        asked.as_mut().begin(Box::new(call));
-        Some(match asked.as_mut().poll_before(cx) {
-            Poll::Ready(Ok(())) if is_exact => Said::LetThrough(asked, Held::Within(clock::now())),
-            Poll::Ready(Ok(())) => Said::LetThrough(asked, Held::Alone(timeout)),
+        let (names, metadata) = (Names::Own(method), self.options.metadata().clone());
+        let interceptors = &self.inner.settings.interceptors;
+        let mut spare = interceptors.spare();
+        let mut own = None;
+        let place = spare.as_deref_mut().unwrap_or(&mut own);
+        let inquiry = place.get_or_insert_with(|| interceptors.inquiry(true));
+        inquiry.begin(&names, metadata, || None, deadline, now);
+        let said = inquiry.poll_before(cx);
+        Some(match said {
+            Poll::Ready(Ok(())) => {
+                let held = match is_exact {
+                    true => Held::Within(clock::now()),
+                    false => Held::Alone(timeout),
+                };
+                Said::LetThrough(inquiry.keep()?, held)
+            }
             Poll::Ready(Err(status)) => {
                 let failure = Failure::from(status.with_not_processed());
-                tell(&*asked, &Err(&failure));
+                inquiry.tell(answered(&Err(&failure)));
+                drop(inquiry.keep());
                 Said::Refused(failure)
             }
-            Poll::Pending => Said::Waits(asked),
+            Poll::Pending => Said::Waits(place.take()?),
         })
     }
 
     /// About what the clock shows: what a driver saw this turn, if one has woken the caller.
+    #[inline]
     fn this_turn(&self) -> Instant {
         match (&self.inner.route, &self.inner.settings.glance) {
             (Route::Balanced(balanced), _) => balanced.this_turn(),
@@ -120,10 +143,9 @@ impl Channel {
         call.anchor();
         let (names, metadata) = (call.method.names(), call.metadata.clone().into_owned());
         let began = call.now().unwrap_or_else(clock::now);
-        let info = CallInfo::new(names, metadata, None, call.deadline, began);
-        let mut asked = self.inner.settings.interceptors.inquiry();
-        asked.as_mut().begin(Box::new(info));
-        Box::pin(self.go_on_asked(call, encode, asked, HowFar::Asking))
+        let mut inquiry = self.inner.settings.interceptors.inquiry(true);
+        inquiry.begin(&names, metadata, || None, call.deadline, began);
+        Box::pin(self.go_on_asked(call, encode, Asked::Waiting(inquiry), HowFar::Unsent))
     }
 
     /// Goes on with a call that interceptors know of.
@@ -131,36 +153,47 @@ impl Channel {
         &self,
         call: &mut Outbound<'_>,
         encode: &Encode<'_>,
-        mut asked: Asked<'_>,
+        asked: Asked,
         how_far: HowFar,
     ) -> Answer {
-        let said = match how_far {
-            HowFar::Asking => poll_fn(|cx| asked.as_mut().poll_before(cx)).await,
-            _ => Ok(()),
-        };
-        let answer = match said {
-            Ok(()) => {
-                if let Some(info) = asked.call() {
-                    call.keep_deadline(info.deadline());
-                    if let Some(changed) = info.changed_metadata() {
-                        call.metadata = Cow::Owned(changed.clone());
-                    }
+        let info = match asked {
+            Asked::LetThrough(info) => info,
+            Asked::Waiting(mut inquiry) => {
+                let said = poll_fn(|cx| inquiry.poll_before(cx)).await;
+                let refused = said.map_err(|status| Failure::from(status.with_not_processed()));
+                if let Err(failure) = refused {
+                    inquiry.tell(answered(&Err(&failure)));
+                    return Err(failure);
                 }
-                self.go_on(call, encode, how_far).await
+                let lost = || Status::internal("the interceptors have lost the call");
+                inquiry.into_call().ok_or_else(lost)?
             }
-            Err(status) => Err(status.with_not_processed().into()),
         };
-        tell(&*asked, &answer.as_ref().map(drop));
+        call.keep_deadline(info.deadline());
+        if let Some(changed) = info.changed_metadata() {
+            call.metadata = Cow::Owned(changed.clone());
+        }
+        let answer = self.go_on(call, encode, how_far).await;
+        let interceptors = &self.inner.settings.interceptors;
+        interceptors.tell(&info, answered(&answer.as_ref().map(drop)));
         answer
+    }
+
+    /// Tells the interceptors how a call ended that they have let through.
+    pub(super) fn tell(
+        &self,
+        kept: Kept,
+        method: &'static MethodDescriptor,
+        answer: &Result<(), &Failure>,
+    ) {
+        let info = kept.into_info(method);
+        let interceptors = &self.inner.settings.interceptors;
+        interceptors.tell(&info, answered(answer));
     }
 }
 
 /// The head of a request that goes the short way, as the interceptors have left it.
-pub(super) fn head<'a>(
-    call: &'a CallInfo,
-    method: &MethodDescriptor,
-    held: &Held,
-) -> RequestHead<'a> {
+pub(super) fn head<'a>(call: &'a Kept, method: &MethodDescriptor, held: &Held) -> RequestHead<'a> {
     match *held {
         Held::Alone(timeout) => RequestHead::of_call(method.id, call.metadata(), timeout),
         Held::Within(now) => {
@@ -170,10 +203,10 @@ pub(super) fn head<'a>(
     }
 }
 
-/// Tells them how the call ended.
-pub(super) fn tell(asked: &dyn Inquiry, answer: &Result<(), &Failure>) {
-    asked.tell(match answer {
+/// What interceptors are told of an answer.
+fn answered(answer: &Result<(), &Failure>) -> Answered {
+    match answer {
         Ok(()) => Answered::Reply,
         Err(failure) => Answered::Error(failure.status.code()),
-    });
+    }
 }

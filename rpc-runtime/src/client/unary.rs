@@ -18,32 +18,31 @@ use pin_project_lite::pin_project;
 use rpc_core::codec::EncodeArguments;
 use rpc_core::{Metadata, MethodDescriptor};
 
-use self::sending::{Sending, send, send_intercepted, send_to_one};
+use self::sending::{Call, Sending, send, send_intercepted, send_to_one};
 use super::Channel;
 use super::attempt::{Failed, give_up, name_missing_service, start_status};
 use super::balanced::{Begun, Tracked};
 use super::call::capture;
 use super::connection::Connection;
 use super::general::general;
-use super::intercepted::{Asked, tell};
+use super::intercepted::Asked;
 use super::near::Held;
 use super::pickup::{Pending, Picked, poll_answer};
 use super::slot::{Answer, Arrived, Failure, ShortReply};
 use crate::boxed::Boxed;
 use crate::context;
+use crate::middleware::Kept;
 
 /// A call that has left the short way.
-pub(crate) struct Tried<'a> {
+pub(crate) struct Tried {
     /// The interceptors that know of it.
-    pub(super) asked: Option<Asked<'a>>,
+    pub(super) asked: Option<Asked>,
     pub(super) how_far: Box<HowFar>,
 }
 
 /// How far a call came.
 pub(super) enum HowFar {
-    /// The interceptors are being asked.
-    Asking,
-    /// They have let it through.
+    /// It was not sent yet.
     Unsent,
     One(LostCall),
     Fleet(Begun),
@@ -71,8 +70,8 @@ pin_project! {
         stage: Stage<'a>,
         // What its fleet knows of it, once it was sent.
         tracked: Option<Tracked<'a>>,
-        // Who is to be told of the answer.
-        asked: Option<Asked<'a>>,
+        // What interceptors are told of with the answer.
+        kept: Option<Kept>,
         // The other way. Apart, because it is large and rarely needed: a caller's task is small
         // without it, and few cache lines are touched for a call.
         other: Option<Boxed<'a, Answer>>,
@@ -83,7 +82,7 @@ pin_project! {
 /// What is left to be done for a call when it is answered.
 struct After<'s, 'a> {
     tracked: &'s mut Option<Tracked<'a>>,
-    asked: &'s mut Option<Asked<'a>>,
+    kept: &'s mut Option<Kept>,
 }
 
 enum Stage<'a> {
@@ -124,7 +123,7 @@ impl<'a, A, D> UnaryCall<'a, A, D> {
             arguments,
             stage: Stage::New,
             tracked: None,
-            asked: None,
+            kept: None,
             other: None,
             decode,
         }
@@ -147,15 +146,15 @@ where
             if let Some(tracked) = after.tracked.take() {
                 tracked.replied();
             }
-            if let Some(asked) = after.asked.take() {
-                tell_reply(asked);
+            if after.kept.is_some() {
+                tell_reply(call, after.kept);
             }
             context::capture(&Metadata::new());
             (this.decode)(call.0, call.1, Arrived::Short(short))
         };
         let after = After {
             tracked: this.tracked,
-            asked: this.asked,
+            kept: this.kept,
         };
         let (names, arguments) = (call.1.argument_names, *this.arguments);
         let encode = |out: &mut Vec<u8>| call.0.codec().encode_arguments(names, arguments, out);
@@ -206,24 +205,27 @@ where
                         if let Some(tracked) = after.tracked.take() {
                             tracked.answered(&sent.connection, &mut reply);
                         }
-                        if let Some(asked) = after.asked.take() {
-                            tell_reply(asked);
+                        if after.kept.is_some() {
+                            tell_reply(call, after.kept);
                         }
                         context::capture(&reply.metadata);
                         return Poll::Ready(decode(Ok(reply)));
                     }
                     Picked::Failure(failure, deadline) => {
-                        let asked = after.asked.take();
+                        let kept = after.kept.take();
                         match sent.fail(call.1, failure, deadline, after.tracked.take()) {
                             Ok(failure) => {
-                                if let Some(asked) = asked {
-                                    tell(&*asked, &Err(&failure));
+                                if let Some(kept) = kept {
+                                    call.0.tell(kept, call.1, &Err(&failure));
                                 }
                                 let answer = Err(failure);
                                 capture(&answer);
                                 return Poll::Ready(decode(answer));
                             }
-                            Err(how_far) => Some(Tried { asked, how_far }),
+                            Err(how_far) => {
+                                let asked = kept.map(|kept| Asked::let_through(kept, call.1));
+                                Some(Tried { asked, how_far })
+                            }
                         }
                     }
                 }
@@ -266,8 +268,10 @@ impl Sent<'_> {
 
 /// Tells the interceptors of a call that it was answered. Not in the way of calls without any.
 #[inline(never)]
-fn tell_reply(asked: Asked<'_>) {
-    tell(&*asked, &Ok(()));
+fn tell_reply((channel, method): Call<'_>, kept: &mut Option<Kept>) {
+    if let Some(kept) = kept.take() {
+        channel.tell(kept, method, &Ok(()));
+    }
 }
 
 /// Polls the other way, which sees to the metadata of the response by itself.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rpc_core::{Deadline, Metadata};
+use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
 use super::Names;
 use crate::clock;
@@ -109,6 +109,55 @@ impl CallInfo {
         self.is_changed = false;
         self.deadline = deadline;
         self.began = began;
+    }
+}
+
+/// What is kept of a call on a client until its answer: its method is known. Small, as it is a part of
+/// the call.
+pub(crate) struct Kept {
+    metadata: Metadata,
+    is_changed: bool,
+    deadline: Option<Deadline>,
+    began: Instant,
+}
+
+impl Kept {
+    /// Takes it out of a call that the interceptors have seen; nothing that another call must not have
+    /// is left there.
+    #[inline]
+    pub(crate) fn of(call: &mut CallInfo) -> Self {
+        call.peer = None;
+        Self {
+            metadata: std::mem::take(&mut call.metadata),
+            is_changed: call.is_changed,
+            deadline: call.deadline,
+            began: call.began,
+        }
+    }
+
+    /// Metadata of the request.
+    #[inline]
+    pub(crate) const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// When the caller stops waiting.
+    #[inline]
+    pub(crate) const fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// What interceptors see of a call of this method.
+    #[inline]
+    pub(crate) fn into_info(self, method: &'static MethodDescriptor) -> CallInfo {
+        CallInfo {
+            names: Names::Own(method),
+            metadata: self.metadata,
+            is_changed: self.is_changed,
+            peer: None,
+            deadline: self.deadline,
+            began: self.began,
+        }
     }
 }
 

@@ -6,69 +6,80 @@
 //! wait.
 
 use std::future::{Future, poll_fn};
-use std::ops::Deref;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use rpc_core::connection::Answered;
-use rpc_core::{Deadline, Status};
+use rpc_core::{Deadline, Metadata, Status};
 use tokio::time::{Sleep, sleep_until};
 
-use super::{CallInfo, Interceptor};
+use super::{CallInfo, Interceptor, Kept, Names};
 use crate::contain::catch;
 use crate::log;
+use crate::transport::Peer;
 
 /// The interceptors of one side.
-#[derive(Clone, Default)]
-pub(crate) struct Interceptors(Vec<Arc<dyn Ask>>);
+#[derive(Default)]
+pub(crate) struct Interceptors {
+    list: Vec<Arc<dyn Ask>>,
+    /// What the last question was asked in, for the next. Held while interceptors are asked, so nobody
+    /// waits for it.
+    spare: Mutex<Option<Inquiry>>,
+}
+
+impl Clone for Interceptors {
+    fn clone(&self) -> Self {
+        Self {
+            list: self.list.clone(),
+            spare: Mutex::default(),
+        }
+    }
+}
 
 impl Interceptors {
     pub(crate) fn add(&mut self, interceptor: impl Interceptor) {
-        self.0.push(Arc::new(interceptor));
+        self.list.push(Arc::new(interceptor));
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
-    /// Memory to ask them in, on a client: they have until the deadline of the call.
-    pub(crate) fn inquiry(&self) -> Pin<Box<dyn Inquiry + '_>> {
-        match &self.0[..] {
-            [one] => one.inquiry(),
-            list => Series::of(list.iter().map(|one| one.inquiry())),
+    /// Memory to ask them in. If it is `timed`, they have until the deadline of the call: a client's do,
+    /// a server ends calls that are late by itself.
+    #[cold]
+    pub(crate) fn inquiry(&self, timed: bool) -> Inquiry {
+        let link = |one: &Arc<dyn Ask>| one.clone().link(timed);
+        let asked = match &self.list[..] {
+            [one] => link(one),
+            list => Box::pin(Series {
+                links: list.iter().map(link).collect(),
+                asked: 0,
+            }),
+        };
+        Inquiry { asked, call: None }
+    }
+
+    /// The memory of the last question, or where it is to be left; nothing while somebody else asks.
+    #[inline]
+    pub(crate) fn spare(&self) -> Option<MutexGuard<'_, Option<Inquiry>>> {
+        self.spare.try_lock().ok()
+    }
+
+    /// Tells all of them how a call ended that they have let through, the last first.
+    #[inline]
+    pub(crate) fn tell(&self, call: &CallInfo, answered: Answered) {
+        for one in self.list.iter().rev() {
+            one.after(call, answered);
         }
-    }
-
-    /// The same on a server, which ends calls that are late by itself. It holds them, and goes from call
-    /// to call.
-    pub(crate) fn own_inquiry(&self) -> Pin<Box<dyn Inquiry>> {
-        match &self.0[..] {
-            [one] => one.clone().own_inquiry(),
-            list => Series::of(list.iter().map(|one| one.clone().own_inquiry())),
-        }
-    }
-}
-
-/// An [`Interceptor`], whatever its futures are.
-trait Ask: Send + Sync {
-    fn inquiry(&self) -> Pin<Box<dyn Inquiry + '_>>;
-    fn own_inquiry(self: Arc<Self>) -> Pin<Box<dyn Inquiry>>;
-}
-
-impl<I: Interceptor> Ask for I {
-    fn inquiry(&self) -> Pin<Box<dyn Inquiry + '_>> {
-        link::<_, _, true>(self)
-    }
-
-    fn own_inquiry(self: Arc<Self>) -> Pin<Box<dyn Inquiry>> {
-        link::<_, _, false>(self)
     }
 }
 
@@ -76,39 +87,105 @@ impl<I: Interceptor> Ask for I {
 pub(crate) type Answer = Result<(), Box<Status>>;
 
 /// Interceptors that are asked about a call and told how it ended; then about another.
-pub(crate) trait Inquiry: Send {
-    /// Turns to a call.
-    fn begin(self: Pin<&mut Self>, call: Box<CallInfo>);
-
-    /// Asks one after the other until one refuses. Not to be polled again once it is ready.
-    fn poll_before(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer>;
-
-    /// The call; absent while one of them thinks about it.
-    fn call(&self) -> Option<&CallInfo>;
-
-    /// Takes the call out.
-    fn take(self: Pin<&mut Self>) -> Option<Box<CallInfo>>;
-
-    /// Tells those who were asked, the last first.
-    fn after(&self, call: &CallInfo, answered: Answered);
+pub(crate) struct Inquiry {
+    asked: Pin<Box<dyn Question>>,
+    /// Absent while one of them thinks about it.
+    call: Option<Box<CallInfo>>,
 }
 
-impl dyn Inquiry + '_ {
-    /// Tells how the call ended.
+impl Inquiry {
+    /// Turns to a call; the peer is that of the call before, if there was one.
+    #[inline]
+    pub(crate) fn begin(
+        &mut self,
+        names: &Names,
+        metadata: Metadata,
+        peer: impl FnOnce() -> Option<Peer>,
+        deadline: Option<Deadline>,
+        began: Instant,
+    ) {
+        if let Some(call) = &mut self.call {
+            call.renew(names, metadata, deadline, began);
+            return;
+        }
+        let call = CallInfo::new(names.clone(), metadata, peer(), deadline, began);
+        self.call = Some(Box::new(call));
+    }
+
+    /// Asks one after the other until one refuses. Not to be polled again once it is ready.
+    #[inline]
+    pub(crate) fn poll_before(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        self.asked.as_mut().poll_before(&mut self.call, cx)
+    }
+
+    /// The call; absent while one of them thinks about it.
+    #[inline]
+    pub(crate) fn call(&self) -> Option<&CallInfo> {
+        self.call.as_deref()
+    }
+
+    /// Takes out what is to be kept of a client's call, which leaves its memory to the next.
+    #[inline]
+    pub(crate) fn keep(&mut self) -> Option<Kept> {
+        self.call.as_deref_mut().map(Kept::of)
+    }
+
+    /// Takes the call out.
+    pub(crate) fn into_call(self) -> Option<Box<CallInfo>> {
+        self.call
+    }
+
+    /// Tells those who were asked how the call ended, the last first.
     #[inline]
     pub(crate) fn tell(&self, answered: Answered) {
-        if let Some(call) = self.call() {
-            self.after(call, answered);
+        if let Some(call) = &self.call {
+            self.asked.after(call, answered);
         }
     }
 }
 
+/// An [`Interceptor`], whatever its futures are.
+trait Ask: Send + Sync {
+    fn link(self: Arc<Self>, timed: bool) -> Pin<Box<dyn Question>>;
+    fn after(&self, call: &CallInfo, answered: Answered);
+}
+
+impl<I: Interceptor> Ask for I {
+    fn link(self: Arc<Self>, timed: bool) -> Pin<Box<dyn Question>> {
+        link(self, timed)
+    }
+
+    fn after(&self, call: &CallInfo, answered: Answered) {
+        tell(self, call, answered);
+    }
+}
+
+/// Tells an interceptor how a call ended.
+#[inline]
+fn tell(interceptor: &impl Interceptor, call: &CallInfo, answered: Answered) {
+    if let Err(panic) = catch(|| interceptor.after(call, answered)) {
+        note_panic(call, &panic);
+    }
+}
+
+/// One interceptor, or several.
+trait Question: Send {
+    /// Takes the call, if it is there: it is a new one. Gives it back with the answer.
+    fn poll_before(
+        self: Pin<&mut Self>,
+        call: &mut Option<Box<CallInfo>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer>;
+
+    /// Tells those who were asked.
+    fn after(&self, call: &CallInfo, answered: Answered);
+}
+
 pin_project! {
     /// One interceptor; `ask` makes the future of its answer, which gives back what it was made of.
-    struct Link<H, M, F> {
-        call: Option<Box<CallInfo>>,
+    struct Link<I, M, F> {
         // Given back with each answer: to count who holds it would cost as much as to ask it.
-        interceptor: Option<H>,
+        interceptor: Option<Arc<I>>,
         ask: M,
         #[pin]
         asking: Option<F>,
@@ -116,66 +193,59 @@ pin_project! {
 }
 
 /// What an interceptor said, itself, the call.
-type Replied<H> = (Answer, H, Box<CallInfo>);
+type Replied<I> = (Answer, Arc<I>, Box<CallInfo>);
 
-fn link<'a, I, H, const TIMED: bool>(interceptor: H) -> Pin<Box<dyn Inquiry + 'a>>
-where
-    I: Interceptor,
-    H: Deref<Target = I> + Send + Sync + 'a,
-{
-    let ask = |interceptor: H, mut call: Box<CallInfo>| async move {
-        let limit = call.deadline().filter(|_| TIMED);
-        let (one, lent): (&I, _) = (&interceptor, &mut *call);
-        // What is no `async fn` may do all it does when it makes its future.
-        let ended = match catch(move || one.before(lent)) {
-            Ok(asking) => answer_of(pin!(Some(asking)), limit).await,
-            Err(panic) => Ended::Panicked(panic),
+fn link<I: Interceptor>(interceptor: Arc<I>, timed: bool) -> Pin<Box<dyn Question>> {
+    let ask = move |interceptor: Arc<I>, mut call: Box<CallInfo>| async move {
+        let limit = if timed { call.deadline() } else { None };
+        let ended = {
+            let mut asking = pin!(None);
+            let mut lent = Some(&mut *call);
+            let mut timer = None;
+            let ended = poll_fn(|cx| {
+                // Told by way of a pointer: it is looked at, but not moved.
+                let mut polled = Poll::Pending;
+                // What is no `async fn` may do all it does when it makes its future; what it has made
+                // may do so when it is dropped.
+                let caught = catch(|| {
+                    if let Some(call) = lent.take() {
+                        asking.set(Some(interceptor.before(call)));
+                    }
+                    if let Some(asking) = asking.as_mut().as_pin_mut() {
+                        polled = asking.poll(cx);
+                    }
+                    if polled.is_ready() {
+                        asking.set(None);
+                    }
+                });
+                if caught.is_ok() && matches!(polled, Poll::Ready(Ok(()))) {
+                    return Poll::Ready(Ok(()));
+                }
+                match (caught, polled) {
+                    (Err(panic), _) => Ended::Panicked(panic).ready(),
+                    (_, Poll::Ready(Err(status))) => Ended::Refused(status).ready(),
+                    _ => poll_late(limit, &mut timer, cx),
+                }
+            })
+            .await;
+            // What is late, or has panicked, is still there.
+            ended.map_err(|ended| match catch(|| asking.set(None)) {
+                Ok(()) => ended,
+                Err(panic) => Box::new(Ended::Panicked(panic)),
+            })
         };
-        let answer = match ended {
-            Ended::LetThrough => Ok(()),
-            not => Err(not.into_status(&call)),
-        };
+        let answer = ended.map_err(|ended| ended.into_status(&call));
         (answer, interceptor, call)
     };
     Box::pin(Link {
-        call: None,
         interceptor: Some(interceptor),
         ask,
         asking: None,
     })
 }
 
-/// Polls what an interceptor has made, until the deadline; it is gone then.
-async fn answer_of<F: Future<Output = Result<(), Status>>>(
-    mut asking: Pin<&mut Option<F>>,
-    limit: Option<Deadline>,
-) -> Ended {
-    let mut timer = None;
-    let ended = poll_fn(|cx| {
-        // Told by way of a pointer: it is looked at, but not moved.
-        let mut polled = Poll::Pending;
-        let caught = catch(|| {
-            if let Some(asking) = asking.as_mut().as_pin_mut() {
-                polled = asking.poll(cx);
-            }
-        });
-        match (caught, polled) {
-            (Ok(()), Poll::Ready(Ok(()))) => Poll::Ready(Ended::LetThrough),
-            (Ok(()), Poll::Ready(Err(status))) => Poll::Ready(Ended::Refused(status)),
-            (Ok(()), Poll::Pending) => poll_late(limit, &mut timer, cx),
-            (Err(panic), _) => Poll::Ready(Ended::Panicked(panic)),
-        }
-    })
-    .await;
-    match catch(|| asking.set(None)) {
-        Ok(()) => ended,
-        Err(panic) => Ended::Panicked(panic),
-    }
-}
-
-/// How a question ended.
+/// How a question ended whose call is not let through.
 enum Ended {
-    LetThrough,
     Refused(Status),
     Panicked(String),
     /// The deadline of the call came before.
@@ -183,6 +253,11 @@ enum Ended {
 }
 
 impl Ended {
+    #[cold]
+    fn ready(self) -> Poll<Result<(), Box<Self>>> {
+        Poll::Ready(Err(Box::new(self)))
+    }
+
     #[cold]
     fn into_status(self, call: &CallInfo) -> Box<Status> {
         Box::new(match self {
@@ -192,27 +267,24 @@ impl Ended {
                 note_panic(call, &panic);
                 Status::internal("an interceptor panicked")
             }
-            Self::LetThrough => Status::internal("the call was let through"),
         })
     }
 }
 
-impl<I, H, M, F> Inquiry for Link<H, M, F>
+impl<I, M, F> Question for Link<I, M, F>
 where
     I: Interceptor,
-    H: Deref<Target = I> + Send + Sync,
-    M: Fn(H, Box<CallInfo>) -> F + Send,
-    F: Future<Output = Replied<H>> + Send,
+    M: Fn(Arc<I>, Box<CallInfo>) -> F + Send,
+    F: Future<Output = Replied<I>> + Send,
 {
     #[inline]
-    fn begin(self: Pin<&mut Self>, call: Box<CallInfo>) {
-        *self.project().call = Some(call);
-    }
-
-    #[inline]
-    fn poll_before(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll_before(
+        self: Pin<&mut Self>,
+        call: &mut Option<Box<CallInfo>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer> {
         let mut this = self.project();
-        if let Some(call) = this.call.take()
+        if let Some(call) = call.take()
             && let Some(interceptor) = this.interceptor.take()
         {
             this.asking.set(Some((this.ask)(interceptor, call)));
@@ -221,30 +293,17 @@ where
             let status = Status::internal("no interceptor is there to be asked");
             return Poll::Ready(Err(Box::new(status)));
         };
-        let (answer, interceptor, call) = ready!(asking.poll(cx));
+        let (answer, interceptor, asked) = ready!(asking.poll(cx));
         this.asking.set(None);
         *this.interceptor = Some(interceptor);
-        *this.call = Some(call);
+        *call = Some(asked);
         Poll::Ready(answer)
     }
 
     #[inline]
-    fn call(&self) -> Option<&CallInfo> {
-        self.call.as_deref()
-    }
-
-    #[inline]
-    fn take(self: Pin<&mut Self>) -> Option<Box<CallInfo>> {
-        self.project().call.take()
-    }
-
-    #[inline]
     fn after(&self, call: &CallInfo, answered: Answered) {
-        let Some(interceptor) = &self.interceptor else {
-            return;
-        };
-        if let Err(panic) = catch(|| interceptor.after(call, answered)) {
-            note_panic(call, &panic);
+        if let Some(interceptor) = &self.interceptor {
+            tell(&**interceptor, call, answered);
         }
     }
 }
@@ -255,13 +314,14 @@ fn poll_late(
     deadline: Option<Deadline>,
     timer: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut Context<'_>,
-) -> Poll<Ended> {
+) -> Poll<Result<(), Box<Ended>>> {
     let Some(deadline) = deadline else {
         return Poll::Pending;
     };
     let until = || Box::pin(sleep_until(deadline.instant().into()));
     let timer = timer.get_or_insert_with(until).as_mut();
-    timer.poll(cx).map(|()| Ended::Late)
+    ready!(timer.poll(cx));
+    Ended::Late.ready()
 }
 
 #[cold]
@@ -270,51 +330,30 @@ fn note_panic(call: &CallInfo, panic: &str) {
 }
 
 /// Several, in order.
-struct Series<'a> {
-    call: Option<Box<CallInfo>>,
-    links: Vec<Pin<Box<dyn Inquiry + 'a>>>,
+struct Series {
+    links: Vec<Pin<Box<dyn Question>>>,
     /// How many have answered: those see the outcome.
     asked: usize,
 }
 
-impl<'a> Series<'a> {
-    fn of(links: impl Iterator<Item = Pin<Box<dyn Inquiry + 'a>>>) -> Pin<Box<dyn Inquiry + 'a>> {
-        Box::pin(Self {
-            call: None,
-            links: links.collect(),
-            asked: 0,
-        })
-    }
-}
-
-impl Inquiry for Series<'_> {
-    fn begin(mut self: Pin<&mut Self>, call: Box<CallInfo>) {
-        self.call = Some(call);
-        self.asked = 0;
-    }
-
-    fn poll_before(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+impl Question for Series {
+    fn poll_before(
+        mut self: Pin<&mut Self>,
+        call: &mut Option<Box<CallInfo>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer> {
         let this = &mut *self;
+        if call.is_some() {
+            this.asked = 0;
+        }
         while let Some(link) = this.links.get_mut(this.asked) {
-            if let Some(call) = this.call.take() {
-                link.as_mut().begin(call);
-            }
-            let answer = ready!(link.as_mut().poll_before(cx));
-            this.call = link.as_mut().take();
+            let answer = ready!(link.as_mut().poll_before(call, cx));
             this.asked += 1;
             if answer.is_err() {
                 return Poll::Ready(answer);
             }
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn call(&self) -> Option<&CallInfo> {
-        self.call.as_deref()
-    }
-
-    fn take(mut self: Pin<&mut Self>) -> Option<Box<CallInfo>> {
-        self.call.take()
     }
 
     fn after(&self, call: &CallInfo, answered: Answered) {

@@ -11,7 +11,7 @@ use super::super::attempt::{Failed, Started, flush, start, start_status};
 use super::super::balanced::{Balanced, Tracked};
 use super::super::call::Encode;
 use super::super::connection::Connection;
-use super::super::intercepted::{self, Said, tell};
+use super::super::intercepted::{self, Asked, Said};
 use super::super::near::Held;
 use super::super::remote::Remote;
 use super::super::slot::Failure;
@@ -164,11 +164,11 @@ fn send_head_to_one<'a>(
 }
 
 /// What became of a call that interceptors see.
-pub(super) enum Sending<'a> {
+pub(super) enum Sending {
     Sent,
     /// They have refused it, or it cannot be sent.
     Ended(Failure),
-    Elsewhere(Option<Tried<'a>>),
+    Elsewhere(Option<Tried>),
 }
 
 /// As [`send`] and [`send_to_one`], if the interceptors let the call through at once.
@@ -181,48 +181,50 @@ pub(super) fn send_intercepted<'a>(
     stage: &mut Stage<'a>,
     after: After<'_, 'a>,
     cx: &mut Context<'_>,
-) -> Sending<'a> {
-    let elsewhere = |asked, how_far: Box<HowFar>| {
-        let asked = Some(asked);
-        Sending::Elsewhere(Some(Tried { asked, how_far }))
-    };
-    let (asked, held) = match channel.ask(method, cx) {
-        Some(Said::LetThrough(asked, held)) => (asked, held),
+) -> Sending {
+    let (kept, held) = match channel.ask(method, cx) {
+        Some(Said::LetThrough(kept, held)) => (kept, held),
         Some(Said::Refused(failure)) => return Sending::Ended(failure),
-        Some(Said::Waits(asked)) => return elsewhere(asked, HowFar::Asking.boxed()),
+        Some(Said::Waits(inquiry)) => {
+            let (asked, how_far) = (Some(Asked::Waiting(inquiry)), HowFar::Unsent.boxed());
+            return Sending::Elsewhere(Some(Tried { asked, how_far }));
+        }
         None => return Sending::Elsewhere(None),
     };
-    let info = asked.call().filter(|info| !held.is_late(info));
-    let Some(info) = info else {
-        return elsewhere(asked, HowFar::Unsent.boxed());
-    };
+    let After {
+        tracked,
+        kept: place,
+    } = after;
+    let info = &*place.insert(kept);
     let head = intercepted::head(info, method, &held);
     let sent = match &channel.inner.route {
+        _ if held.is_late(info) => Err(None),
         Route::Remote(remote) => {
             let near = channel.near.get(remote);
             match near.and_then(|near| send_head(near, remote, &head, encode, stage, cx)) {
                 Some(Ok(())) => Ok(()),
                 Some(Err(error)) => {
                     let failure = start_status(error).into();
-                    tell(&*asked, &Err(&failure));
+                    if let Some(kept) = place.take() {
+                        channel.tell(kept, method, &Err(&failure));
+                    }
                     return Sending::Ended(failure);
                 }
                 None => Err(None),
             }
         }
         Route::Balanced(balanced) => {
-            let (head, tracked) = ((&head, info.metadata()), after.tracked);
+            let head = (&head, info.metadata());
             send_head_to_one(call, balanced, head, encode, stage, tracked, cx)
         }
         _ => Err(None),
     };
-    match sent {
-        Ok(()) => {
-            *after.asked = Some(asked);
-            Sending::Sent
-        }
-        Err(how_far) => elsewhere(asked, how_far.unwrap_or_else(|| HowFar::Unsent.boxed())),
-    }
+    let Err(how_far) = sent else {
+        return Sending::Sent;
+    };
+    let asked = place.take().map(|kept| Asked::let_through(kept, method));
+    let how_far = how_far.unwrap_or_else(|| HowFar::Unsent.boxed());
+    Sending::Elsewhere(Some(Tried { asked, how_far }))
 }
 
 /// The head of a request that has nothing around it; [`hold`] says whether it may go the short way.

@@ -27,7 +27,7 @@ use crate::stream::Source;
 
 /// The interceptors of a server around one call after the other.
 pub(in crate::dispatch) struct Intercepted {
-    inquiry: Pin<Box<dyn Inquiry>>,
+    inquiry: Inquiry,
     method: Arc<Method>,
     /// Where the handler is made; before, one may be there that is over.
     handler: Option<Task>,
@@ -56,7 +56,7 @@ pub(super) fn start(
 impl Intercepted {
     fn new(router: &Router, method: &Arc<Method>) -> Self {
         Self {
-            inquiry: router.interceptors.own_inquiry(),
+            inquiry: router.interceptors.inquiry(false),
             method: method.clone(),
             handler: None,
             arguments: None,
@@ -77,16 +77,20 @@ impl Intercepted {
         let Some(cx) = cx else {
             return self.defer(arrived);
         };
-        match self.inquiry.as_mut().poll_before(cx) {
+        match self.inquiry.poll_before(cx) {
             Poll::Ready(Ok(())) => {
                 self.use_metadata();
                 let task = &mut self.handler;
-                let made = catch(|| prepare(method, responder, arrived.again(), task));
-                match made {
-                    Ok(Ok(())) => self.poll_handler(responder, cx),
-                    Ok(Err(answered)) => Poll::Ready(self.tell(answered)),
-                    Err(panic) => Poll::Ready(self.fail(responder, &panic)),
-                }
+                let polled = catch(|| {
+                    if let Err(answered) = prepare(method, responder, arrived.again(), task) {
+                        return Poll::Ready(answered);
+                    }
+                    match task {
+                        Some(task) => poll_task(task, responder, cx),
+                        None => Poll::Pending,
+                    }
+                });
+                self.note(polled, responder)
             }
             Poll::Ready(Err(status)) => Poll::Ready(self.refuse(responder, *status)),
             Poll::Pending => self.defer(arrived),
@@ -98,18 +102,9 @@ impl Intercepted {
             self.method = method.clone();
         }
         let (metadata, deadline) = context::terms();
-        let call = match self.inquiry.as_mut().take() {
-            Some(mut call) => {
-                call.renew(&method.names, metadata, deadline, began);
-                call
-            }
-            None => {
-                let (names, peer) = (method.names.clone(), context::peer());
-                let call = CallInfo::new(names, metadata, peer, deadline, began);
-                Box::new(call)
-            }
-        };
-        self.inquiry.as_mut().begin(call);
+        let names = &method.names;
+        self.inquiry
+            .begin(names, metadata, context::peer, deadline, began);
     }
 
     /// Keeps what the handler is made of until the interceptors have let the call through.
@@ -141,7 +136,18 @@ impl Intercepted {
         let Some(handler) = &mut self.handler else {
             return Poll::Pending;
         };
-        Poll::Ready(match catch(|| poll_task(handler, responder, cx)) {
+        let polled = catch(|| poll_task(handler, responder, cx));
+        self.note(polled, responder)
+    }
+
+    /// Tells those who were asked, if the call is over.
+    #[inline]
+    fn note(
+        &mut self,
+        polled: Result<Poll<Answered>, String>,
+        responder: &Responder<'_>,
+    ) -> Poll<Answered> {
+        Poll::Ready(match polled {
             Ok(polled) => self.tell(ready!(polled)),
             Err(panic) => self.fail(responder, &panic),
         })
@@ -177,7 +183,7 @@ impl Handling for Intercepted {
         cx: &mut task::Context<'_>,
     ) -> Poll<Answered> {
         if self.arguments.is_some() {
-            let answer = ready!(self.inquiry.as_mut().poll_before(cx));
+            let answer = ready!(self.inquiry.poll_before(cx));
             let arguments = self.arguments.take();
             if let Err(status) = answer {
                 return Poll::Ready(self.refuse(responder, *status));
