@@ -3,6 +3,8 @@
 mod common;
 #[path = "interceptors/haste.rs"]
 mod haste;
+#[path = "interceptors/terms.rs"]
+mod terms;
 #[path = "interceptors/ways.rs"]
 mod ways;
 
