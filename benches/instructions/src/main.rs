@@ -54,8 +54,8 @@ const OTHER_BUDGETS: [Budget; 6] = [
     Budget::new(End::Client, 64, 1_600).of(Call::Later),
     Budget::new(End::Server, 64, 15_950).of(Call::Copy),
     Budget::new(End::Client, 64, 11_250).of(Call::Copy),
-    Budget::new(End::Server, 64, 1_800).of(Call::Seen),
-    Budget::new(End::Client, 64, 2_490).of(Call::Seen),
+    Budget::new(End::Server, 64, 1_610).of(Call::Seen),
+    Budget::new(End::Client, 64, 2_430).of(Call::Seen),
 ];
 
 impl Budget {
