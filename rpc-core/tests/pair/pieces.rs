@@ -8,7 +8,7 @@ use super::harness::*;
 use super::raw::{self, Frame};
 
 pub(crate) const KIB: usize = 1024;
-/// The longest piece.
+/// The usual piece.
 pub(crate) const PIECE: usize = 64 * KIB;
 
 /// The frame in front of a message in pieces.
@@ -219,7 +219,7 @@ fn a_piece_that_is_too_long_closes_the_connection() {
         pair.drive();
         (pair, call.number() as u32)
     };
-    for (length, is_taken) in [(320 * KIB, true), (320 * KIB + 1, false)] {
+    for (length, is_taken) in [(1280 * KIB, true), (1280 * KIB + 1, false)] {
         let (mut pair, call) = over();
         let late = chunk(call, &vec![0; length]);
         for outcome in [pair.server_reads(&late), pair.client_reads(&late)] {

@@ -132,6 +132,8 @@ impl Known {
     const AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
     /// Small frames are about while so much is sent behind one.
     const LIVELY_FOR: u64 = 1024 * 1024;
+    /// What a piece may have that nothing small waits for, however slow the way is.
+    const QUIET_PIECE_BYTES: usize = 4 * CHUNK_BYTES;
     /// The smallest piece that a body is cut into.
     const PIECE_BYTES_MIN: usize = 16 * 1024;
 
@@ -163,7 +165,7 @@ impl Known {
         let (parts, most) = match self.is_quiet() {
             true => {
                 let soon = self.path.carries(Self::QUIET.time) as usize;
-                (2, soon.clamp(4 * CHUNK_BYTES, LONG_CHUNK_BYTES))
+                (2, soon.clamp(Self::QUIET_PIECE_BYTES, LONG_CHUNK_BYTES))
             }
             false => (4, CHUNK_BYTES),
         };

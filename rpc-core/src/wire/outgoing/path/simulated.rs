@@ -31,6 +31,8 @@ struct Way {
     read: u64,
     /// The longest that a piece took, since this was set to nothing.
     slowest: Duration,
+    /// The same of how long a piece was.
+    longest: usize,
 }
 
 impl Way {
@@ -49,6 +51,7 @@ impl Way {
             sent: 0,
             read: 0,
             slowest: Duration::ZERO,
+            longest: 0,
         }
     }
 
@@ -66,6 +69,7 @@ impl Way {
         while self.sent < total && ahead.admits() {
             let bytes = ahead.piece_bytes().min((total - self.sent) as usize);
             ahead.take(bytes);
+            self.longest = self.longest.max(bytes);
             self.sent += bytes as u64;
             let takes = Duration::from_secs_f64(bytes as f64 / self.rate);
             self.link_free = self.link_free.max(self.now) + takes;
@@ -88,7 +92,7 @@ impl Way {
     /// Sends so much, and gives how long it took to the last report.
     fn carry(&mut self, ahead: &mut Ahead, bytes: u64, lively: bool) -> Duration {
         let (begin, total) = (self.now, self.sent + bytes);
-        self.slowest = Duration::ZERO;
+        (self.slowest, self.longest) = (Duration::ZERO, 0);
         self.send(ahead, total);
         while !self.pieces.is_empty() {
             self.hear(ahead);
@@ -167,6 +171,32 @@ fn a_short_way_holds_little() {
         way.carry(&mut ahead, 128 * MIB, lively);
         let waits = (way.slowest.as_secs_f64() * way.rate) as u64;
         assert!(waits <= most, "{waits} bytes");
+    }
+}
+
+#[test]
+fn a_piece_is_no_longer_than_what_is_read_soon() {
+    // [frame.ahead] [frame.pieces]
+    let micros = Duration::from_micros;
+    let ways = [
+        // A half of what may be on its way.
+        (4e9, micros(20), false, 900..=1024),
+        (1.2e9, micros(20), false, 256..=300),
+        // What is read in half a millisecond, or 256 KiB.
+        (1.2e9, ms(50), false, 500..=600),
+        (1e8, ms(50), false, 256..=256),
+        (4e9, micros(20), true, 16..=64),
+    ];
+    for (rate, round_trip, lively, expected) in ways {
+        let mut ahead = Ahead::default();
+        let mut way = Way::new(rate, round_trip);
+        way.carry(&mut ahead, 64 * MIB, lively);
+        way.carry(&mut ahead, 128 * MIB, lively);
+        let longest = way.longest / 1024;
+        assert!(
+            expected.contains(&longest),
+            "{longest} KiB at {rate}, {round_trip:?}"
+        );
     }
 }
 
