@@ -2,7 +2,7 @@
 //!
 //! serde sees a `[u8; 32]` as a tuple of 32 numbers and asks about each; bincode writes them one
 //! behind the other, as they lie in memory. Which types these are is asked of the compiler, as it is
-//! with byte strings, first of the size, and no trace of the question is left at run time.
+//! with byte strings, and no trace of the question is left at run time.
 
 use std::any::{Any, TypeId};
 

@@ -100,7 +100,8 @@ struct ByteBuffer(Vec<u8>);
 impl<'de> Deserialize<'de> for ByteBuffer {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // JSON has no bytes, only arrays, and must not take a string for them.
+        // JSON has no bytes, only arrays, and must not take a string for them. Without other codecs than
+        // bincode, nobody asks.
         if cfg!(feature = "codecs") && deserializer.is_human_readable() {
             return Vec::deserialize(deserializer).map(Self);
         }

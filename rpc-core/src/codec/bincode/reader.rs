@@ -203,7 +203,8 @@ impl<'de> Reader<'de> {
         self.take(length)
     }
 
-    /// What a string is made of. If it is a short one, also what there is from where it begins.
+    /// As [`bytes`](Self::bytes), of a string. If it is a short one, also what there is from where it
+    /// begins: that is known here without looking back.
     #[inline]
     pub(super) fn string(&mut self) -> Result<(&'de [u8], Option<&'de Ahead>)> {
         if let [small @ 0..=250, rest @ ..] = self.rest

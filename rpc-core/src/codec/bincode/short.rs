@@ -34,6 +34,10 @@ impl Short {
     /// Copies the string that begins here and has this length, [`BYTES_MAX`](Self::BYTES_MAX) at most.
     #[inline]
     pub(super) fn copy(ahead: &Ahead, length: usize) -> Self {
+        debug_assert!(
+            length <= Self::BYTES_MAX,
+            "a longer one is looked at where it lies"
+        );
         let mask = &MASK[Self::BYTES_MAX - length..][..Self::BYTES_MAX];
         let mut bytes = *ahead;
         for (byte, mask) in bytes.iter_mut().zip(mask) {
