@@ -7,14 +7,6 @@ use super::clock::kinds;
 use super::harness::*;
 use super::raw;
 
-/// The `last` of the go-away that the client saw.
-fn last_accepted(pair: &Pair) -> Option<u64> {
-    pair.client_saw.iter().find_map(|saw| match saw {
-        ClientSaw::GoAway { last, .. } => Some(*last),
-        _ => None,
-    })
-}
-
 #[test]
 fn calls_before_the_go_away_finish_and_calls_behind_it_are_not_processed() {
     // [conn.go-away] [call.once]

@@ -543,6 +543,14 @@ fn taken(client: &mut ClientConnection<u64>, call: CallId) -> u64 {
     client.release(call).expect("a call ends once")
 }
 
+/// The `last` of the go-away that the client saw.
+pub(crate) fn last_accepted(pair: &Pair) -> Option<u64> {
+    pair.client_saw.iter().find_map(|saw| match saw {
+        ClientSaw::GoAway { last, .. } => Some(*last),
+        _ => None,
+    })
+}
+
 /// Items, each behind its length, one by one.
 pub(crate) fn entries(mut row: &[u8]) -> Vec<Vec<u8>> {
     let mut items = Vec::new();

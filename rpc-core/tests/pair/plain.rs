@@ -97,14 +97,8 @@ fn a_go_away_meanwhile_counts_who_was_admitted() {
     pair.server_reads(input).unwrap();
     pair.carry_to_client().unwrap();
     assert_eq!(replied(&pair), [1, 2]);
-    let gives_up_behind = pair.client_saw.iter().find_map(|saw| match saw {
-        ClientSaw::GoAway { last, .. } => Some(*last),
-        _ => None,
-    });
-    assert!(
-        gives_up_behind.is_some_and(|last| last >= id),
-        "{gives_up_behind:?}: both were taken on"
-    );
+    let last = last_accepted(&pair);
+    assert!(last >= Some(id), "{last:?}: both were taken on");
     let failed = pair.client_saw.iter().find(|saw| saw.code().is_some());
     let Some(ClientSaw::Failed {
         kept: 3,
