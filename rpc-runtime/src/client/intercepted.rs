@@ -1,7 +1,7 @@
 //! Calls that interceptors see: they are asked, the call is made, they are told.
 //!
-//! Who is ready at once leaves the call on the short way ([`unary`](super::unary)); it takes its inquiry
-//! along, to tell them of the answer. One that waits is polled on elsewhere, as it is: nobody is asked
+//! Who is ready at once leaves the call on the short way ([`unary`](super::unary)); it takes along what
+//! they are to be told of with the answer. One that waits is polled on elsewhere, as it is: nobody is asked
 //! twice. The time is that of the turn, which the driver of a connection has looked at for all
 //! calls that are made together.
 
@@ -103,16 +103,17 @@ impl Channel {
         let mut spare = interceptors.spare();
         let mut own = None;
         let place = spare.as_deref_mut().unwrap_or(&mut own);
-        let inquiry = place.get_or_insert_with(|| interceptors.inquiry(true));
+        let inquiry = place.take();
+        let mut inquiry = inquiry.unwrap_or_else(|| interceptors.inquiry(true));
         inquiry.begin(&names, metadata, || None, deadline, now);
-        let said = inquiry.poll_before(cx);
-        Some(match said {
+        let said = match inquiry.poll_before(cx) {
             Poll::Ready(Ok(())) => {
                 let held = match is_exact {
                     true => Held::Within(clock::now()),
                     false => Held::Alone(timeout),
                 };
-                Said::LetThrough(inquiry.keep()?, held)
+                let kept = inquiry.keep()?;
+                Said::LetThrough(kept, held)
             }
             Poll::Ready(Err(status)) => {
                 let failure = Failure::from(status.with_not_processed());
@@ -120,8 +121,10 @@ impl Channel {
                 drop(inquiry.keep());
                 Said::Refused(failure)
             }
-            Poll::Pending => Said::Waits(place.take()?),
-        })
+            Poll::Pending => return Some(Said::Waits(inquiry)),
+        };
+        *place = Some(inquiry);
+        Some(said)
     }
 
     /// About what the clock shows: what a driver saw this turn, if one has woken the caller.

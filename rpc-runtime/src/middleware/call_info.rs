@@ -11,7 +11,7 @@ use crate::transport::Peer;
 
 /// Which call an interceptor sees.
 ///
-/// It is made for each call, so it is small, and what takes time is done when it is asked for. A copy is
+/// It is filled for each call, so it is small, and what takes time is done when it is asked for. A copy is
 /// for keeping, and not to be put in the place of what is known of another call.
 #[derive(Clone)]
 pub struct CallInfo {
@@ -112,8 +112,8 @@ impl CallInfo {
     }
 }
 
-/// What is kept of a call on a client until its answer: its method is known. Small, as it is a part of
-/// the call.
+/// What is kept of a call on a client until its answer: its method is known. Small, 48 bytes, as it is a
+/// part of the call.
 pub(crate) struct Kept {
     metadata: Metadata,
     is_changed: bool,

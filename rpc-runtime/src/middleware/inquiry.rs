@@ -7,7 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -71,7 +71,12 @@ impl Interceptors {
     /// The memory of the last question, or where it is to be left; nothing while somebody else asks.
     #[inline]
     pub(crate) fn spare(&self) -> Option<MutexGuard<'_, Option<Inquiry>>> {
-        self.spare.try_lock().ok()
+        match self.spare.try_lock() {
+            Ok(spare) => Some(spare),
+            // Whoever panicked had taken the memory out.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Tells all of them how a call ended that they have let through, the last first.
