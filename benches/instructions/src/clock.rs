@@ -6,20 +6,20 @@
 //!
 //! The standard library and Tokio ask the C library for the time. Here, they ask this.
 
-use libc::{CLOCK_MONOTONIC, SYS_clock_gettime, c_int, clockid_t, syscall, timespec};
+use libc::{SYS_clock_gettime, c_int, clockid_t, syscall, timespec};
 
 /// Of the seconds that pass, one in 2^6 is told.
 const SLOWER_BITS: u32 = 6;
 const NANOS: i64 = 1_000_000_000;
 
-/// What the C library has under this name.
+/// What the C library has under this name. No clock that is asked for here is that on the wall.
 ///
 /// # Safety
 /// `time` is where a time may be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn clock_gettime(_: clockid_t, time: *mut timespec) -> c_int {
+unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
     // SAFETY: as above; the kernel writes there or fails.
-    if unsafe { syscall(SYS_clock_gettime, CLOCK_MONOTONIC, time) } != 0 {
+    if unsafe { syscall(SYS_clock_gettime, clock, time) } != 0 {
         return -1;
     }
     // SAFETY: the kernel has written a time there.
