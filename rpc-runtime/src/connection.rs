@@ -201,6 +201,19 @@ impl<P: Protocol> Shared<P> {
         (state, AloneFlush::Left)
     }
 
+    /// Writes what there is while the driver has more to process, unless somebody else writes or the
+    /// stream is full. What is not written, for whatever reason, the driver meets again when it flushes.
+    pub(crate) fn write_between<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<P>>,
+        cx: &mut Context<'_>,
+    ) -> MutexGuard<'a, State<P>> {
+        if state.unflushed || !state.protocol.outgoing().has_turn() {
+            return state;
+        }
+        self.write_turn(state, cx).0
+    }
+
     /// Takes a turn out and writes it without the lock; nothing if somebody else has the writer.
     fn write_turn<'a>(
         &'a self,

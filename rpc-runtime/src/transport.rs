@@ -61,6 +61,18 @@ pub struct Duplex {
     pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
     pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) peer: Peer,
+    pub(crate) place: Place,
+}
+
+/// Where the other end of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Anywhere: it may even share a thread with this end.
+    Unknown,
+    /// In a process on this machine.
+    Near,
+    /// On another machine.
+    Far,
 }
 
 impl Duplex {
@@ -75,7 +87,14 @@ impl Duplex {
             reader: Box::new(reader),
             writer: Box::new(writer),
             peer,
+            place: Place::Unknown,
         }
+    }
+
+    /// The same, where the place of the other end is known.
+    const fn to(mut self, place: Place) -> Self {
+        self.place = place;
+        self
     }
 }
 

@@ -1,5 +1,6 @@
 //! The two ends of the connection, each a process with one thread.
 
+use std::io;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -87,7 +88,10 @@ fn runtime() -> Result<Runtime> {
 }
 
 /// Serves such calls until standard input ends; says so on standard output once it does.
+///
+/// On one processor: with more, it would send what it has when some time has passed.
 pub(crate) fn serve(target: &str, call: Call) -> Result<()> {
+    keep_to_one_processor()?;
     runtime()?.block_on(async {
         let mut server = Server::builder().add_service(BenchServer::new(Echo));
         if call == Call::Seen {
@@ -98,6 +102,20 @@ pub(crate) fn serve(target: &str, call: Call) -> Result<()> {
         tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
         Ok(())
     })
+}
+
+/// Keeps this process to the processor that it is on.
+fn keep_to_one_processor() -> io::Result<()> {
+    // SAFETY: such a set is a row of bits. It lives as long as it is lent, and its size is its own.
+    let failed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set) != 0
+    };
+    match failed {
+        true => Err(io::Error::last_os_error()),
+        false => Ok(()),
+    }
 }
 
 /// So many callers, each of which makes so many calls.

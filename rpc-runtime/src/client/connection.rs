@@ -78,6 +78,7 @@ impl Connection {
             reader,
             writer,
             peer,
+            place: _,
         } = duplex;
         let started = clock::now();
         let client = Client {

@@ -63,7 +63,7 @@ impl Invoke for InProcess {
             later: None,
             items: source.map(items),
         };
-        let mut shift = Shift::new(&self.router, now);
+        let mut shift = Shift::new(&self.router, now, false);
         let started = Running::start(&self.router, method, start, &mut shift, None);
         drop(shift);
         if let Started::Waits(running) = started {

@@ -5,6 +5,12 @@
 //! as a tenth of a short call. So what has arrived together is counted together: with the end of the
 //! read, or when a call of another method comes.
 //!
+//! What they share as well is a write: that of their replies. It is worth little to have one with all
+//! others if the client waits for it with nothing to do. So where the client may get on meanwhile, what is
+//! answered is not kept for long for the sake of the calls behind it: 15 µs, and then four times as long
+//! each time, so that a write, which wakes the client, costs little beside the handlers. It is looked at
+//! when a call is timed.
+//!
 //! Is the latency of a method exact then? Each call is timed of a method whose calls take their time.
 //! Of those that are over within some microseconds one in 16 is, and stands for those behind it.
 
@@ -31,6 +37,11 @@ pub(crate) struct Shift<'a> {
     is_now: bool,
     ended: Option<Ended<'a>>,
     place: Place,
+    /// When it began, or its replies were last sent.
+    sent: Instant,
+    /// So long after that they are to be sent; unless that is left to its end.
+    send_after: Option<Duration>,
+    is_send_due: bool,
 }
 
 /// Where the handler of a call is made and polled. One that is over stays there, for the next.
@@ -65,10 +76,14 @@ impl<'a> Shift<'a> {
     const CALLS_A_SAMPLE: u64 = 16;
     /// Calls that take longer are timed each.
     const QUICK_MAX: Duration = Duration::from_micros(5);
+    /// So long the first replies are kept: some writes' worth.
+    const SEND_AFTER: Duration = Duration::from_micros(15);
+    /// How many times as long those behind them.
+    const SEND_AFTER_GROWTH: u32 = 4;
 
-    /// Begins at the time `now`.
+    /// Begins at the time `now`. If it `sends`, it tells when replies are to be sent before its end.
     #[inline]
-    pub(crate) fn new(router: &'a Router, now: Instant) -> Self {
+    pub(crate) fn new(router: &'a Router, now: Instant, sends: bool) -> Self {
         Self {
             router,
             admission: router.admission(),
@@ -78,7 +93,25 @@ impl<'a> Shift<'a> {
             is_now: true,
             ended: None,
             place: Place::default(),
+            sent: now,
+            send_after: sends.then_some(Self::SEND_AFTER),
+            is_send_due: false,
         }
+    }
+
+    /// True if what was answered is to be sent before the next call is turned to.
+    #[inline]
+    pub(crate) const fn is_send_due(&self) -> bool {
+        self.is_send_due
+    }
+
+    /// It was, or could not be.
+    pub(crate) fn note_sent(&mut self) {
+        self.now = clock::now();
+        self.is_now = true;
+        self.sent = self.now;
+        self.send_after = self.send_after.map(|after| after * Self::SEND_AFTER_GROWTH);
+        self.is_send_due = false;
     }
 
     /// Where the methods are found that it runs.
@@ -150,6 +183,8 @@ impl<'a> Shift<'a> {
         let before = std::mem::replace(&mut self.now, clock::now());
         self.is_now = true;
         let each = self.now.saturating_duration_since(before);
+        let since = self.now.saturating_duration_since(self.sent);
+        self.is_send_due = self.send_after.is_some_and(|after| since >= after);
         self.count();
         self.ended = Some(Ended {
             method,

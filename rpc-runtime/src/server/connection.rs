@@ -18,13 +18,14 @@ use rpc_core::{Codec, Metadata, Status};
 use super::connections::Connections;
 use super::conversation::Conversation;
 use super::parked::Parked;
+use super::work::Work;
 use crate::clock;
 use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{Collect, Respond, Router, Shift};
 use crate::log;
 use crate::stream::{Pump, Source};
-use crate::transport::{Duplex, Peer};
+use crate::transport::{Duplex, Peer, Place};
 
 /// What a server offers on each connection.
 pub(super) struct Offer {
@@ -78,6 +79,7 @@ pub(super) fn start(
     let side = ServerSide {
         router: offer.router,
         conversation,
+        client: duplex.place,
     };
     Some((shared.clone(), Driver::new(shared, side, duplex.reader)))
 }
@@ -272,6 +274,7 @@ impl Carrier for Serving {
 struct ServerSide {
     router: Arc<Router>,
     conversation: Conversation,
+    client: Place,
 }
 
 impl ServerSide {
@@ -291,12 +294,19 @@ impl Side for ServerSide {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
-        let mut shift = Shift::new(&self.router, now);
+        let work = Work::begin(self.client);
+        let mut shift = Shift::new(&self.router, now, work.may_leave_a_processor());
         let mut progress = Progress::default();
         let mut over = false;
         let mut state = shared.lock();
         state.protocol.core.handle_receipt(now, input.len());
         loop {
+            if shift.is_send_due() && !input.is_empty() {
+                if work.leaves_a_processor() {
+                    state = shared.write_between(state, cx);
+                }
+                shift.note_sent();
+            }
             let serving = &mut state.protocol;
             // What has landed is not in the input: nobody would come back for it.
             let room = serving.core.outgoing().room();

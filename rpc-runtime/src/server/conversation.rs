@@ -122,7 +122,8 @@ impl Conversation {
         self.start_plain::<true>(shared, requests, room, shift, received, cx);
     }
 
-    /// Runs plain calls until their replies have `room` bytes, or one of them went elsewhere.
+    /// Runs plain calls until their replies have `room` bytes or are to be sent, or one of them went
+    /// elsewhere.
     #[inline]
     pub(super) fn start_plain<const INTERCEPTED: bool>(
         &mut self,
@@ -153,6 +154,7 @@ impl Conversation {
         frame.enter(|| {
             while replies.borrow().len() <= room
                 && !collection.is_passed.get()
+                && !shift.is_send_due()
                 && let Some(request) = requests.next()
             {
                 let call = request.id;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs};
 
-use super::{Connector, Duplex, Listener, Peer};
+use super::{Connector, Duplex, Listener, Peer, Place};
 
 /// Connects to `host:port`; a name is resolved at each attempt.
 #[derive(Clone, Debug)]
@@ -112,22 +112,25 @@ const CONGESTION_CONTROL_WITHIN: &[u8] = b"reno";
 fn duplex(stream: TcpStream) -> io::Result<Duplex> {
     stream.set_nodelay(true)?;
     let peer = stream.peer_addr()?;
+    let place = match stays_within(stream.local_addr()?, peer) {
+        true => Place::Near,
+        false => Place::Far,
+    };
     #[cfg(target_os = "linux")]
     {
         let socket = socket2::SockRef::from(&stream);
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-        if stays_within(stream.local_addr()?, peer) {
+        if place == Place::Near {
             // As fast as the system has it, where that is not allowed.
             let _ = socket.set_tcp_congestion(CONGESTION_CONTROL_WITHIN);
         }
     }
     let (reader, writer) = stream.into_split();
-    Ok(Duplex::new(reader, writer, Peer::from_address(peer)))
+    Ok(Duplex::new(reader, writer, Peer::from_address(peer)).to(place))
 }
 
 /// True if what is sent between these two does not leave the machine: to itself, it goes by loopback
 /// also from an address of a network.
-#[cfg(target_os = "linux")]
 fn stays_within(local: SocketAddr, peer: SocketAddr) -> bool {
     local.ip() == peer.ip() || peer.ip().to_canonical().is_loopback()
 }

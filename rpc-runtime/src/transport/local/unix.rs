@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use tokio::net::UnixStream;
 
-use crate::transport::{Connector, Duplex, Listener, Peer};
+use crate::transport::{Connector, Duplex, Listener, Peer, Place};
 
 /// Connects to the socket at a path.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ fn is_abandoned(path: &Path) -> bool {
 
 fn duplex(stream: UnixStream, path: &Path) -> Duplex {
     let (reader, writer) = stream.into_split();
-    Duplex::new(reader, writer, Peer::from_uri(uri(path)))
+    Duplex::new(reader, writer, Peer::from_uri(uri(path))).to(Place::Near)
 }
 
 fn uri(path: &Path) -> String {
