@@ -106,6 +106,7 @@ over_every_transport! {
     behaviours::s0_1_hello
     behaviours::zero_and_twelve_arguments
     behaviours::s1_6_arguments_by_reference
+    behaviours::s1_6_arguments_that_are_lent_and_kept
     behaviours::s1_6_lists_and_tables_as_replies
     behaviours::metadata_travels_both_ways
     behaviours::response_metadata_travels_with_errors

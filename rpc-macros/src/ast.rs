@@ -9,8 +9,8 @@ use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::{
-    Attribute, FnArg, Ident, ItemTrait, Pat, Path, ReturnType, Signature, TraitItem, TraitItemFn,
-    Type, TypeParamBound, Visibility,
+    Attribute, FnArg, GenericArgument, Ident, ItemTrait, Lifetime, Pat, Path, PathArguments,
+    ReturnType, Signature, TraitItem, TraitItemFn, Type, TypeParamBound, Visibility,
 };
 
 use crate::attr::{self, MethodOptions, ServiceOptions};
@@ -59,6 +59,8 @@ pub(crate) struct Argument {
     pub(crate) written: Type,
     /// `T` of an argument written `&T`.
     pub(crate) referent: Option<Type>,
+    /// Of one written otherwise: the type as the server has it.
+    pub(crate) received: Type,
 }
 
 impl Service {
@@ -148,9 +150,11 @@ impl Argument {
             Type::Reference(reference) => Some(Type::clone(&reference.elem)),
             _ => None,
         };
+        let written = Type::clone(&typed.ty);
         Some(Self {
             ident: pattern.ident.clone(),
-            written: Type::clone(&typed.ty),
+            received: received_cow(&written).unwrap_or_else(|| written.clone()),
+            written,
             referent,
         })
     }
@@ -158,6 +162,28 @@ impl Argument {
     /// The name on the wire.
     pub(crate) fn name(&self) -> String {
         self.ident.unraw().to_string()
+    }
+}
+
+/// `Cow<'static, T>` if this is `Cow<'_, T>`: borrowed by the caller, and owned by the handler.
+pub(crate) fn received_cow(ty: &Type) -> Option<Type> {
+    let mut ty = ty.clone();
+    let Type::Path(path) = &mut ty else {
+        return None;
+    };
+    let last = path.path.segments.last_mut()?;
+    let PathArguments::AngleBracketed(brackets) = &mut last.arguments else {
+        return None;
+    };
+    if last.ident != "Cow" {
+        return None;
+    }
+    match brackets.args.first_mut()? {
+        GenericArgument::Lifetime(lifetime) if lifetime.ident == "_" => {
+            *lifetime = Lifetime::new("'static", lifetime.span());
+            Some(ty)
+        }
+        _ => None,
     }
 }
 

@@ -46,8 +46,9 @@ use crate::valid::Errors;
 ///
 /// `async fn name(&self, ..) -> R`, where `R` is a `Result` (a call can always fail), with at most
 /// twelve arguments. An argument is an owned serde type or a reference to one (`&str`, `&[T]`,
-/// `&T`): a reference is encoded where it stands and is owned at the server. Anything that cannot
-/// work is refused at compile time.
+/// `&T`): a reference is encoded where it stands and is owned at the server. The standard
+/// library's `Cow<'_, T>` is either of them at the client, and `Cow::Owned` at the server: its handler may
+/// keep what is in it without a copy. Anything that cannot work is refused at compile time.
 ///
 /// # Streams
 ///

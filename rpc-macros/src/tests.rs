@@ -58,6 +58,7 @@ fn shape_references_and_raw_names() {
     let item = quote! {
         pub trait r#Type {
             async fn r#match(&self, r#type: &str, service: &[u8], one: &Item) -> Reply<Vec<u8>>;
+            async fn keep(&self, lent: std::borrow::Cow<'_, Item>, cow: Cow<Item>) -> Reply<()>;
         }
     };
     insta::assert_snapshot!(pretty(quote!(), item));

@@ -1,5 +1,7 @@
 //! What a call does when nothing goes wrong.
 
+use std::borrow::Cow;
+
 use rpc::{Channel, capture_metadata};
 use tokio::task::JoinSet;
 
@@ -41,6 +43,16 @@ pub(crate) async fn s1_6_arguments_by_reference(pair: &Pair) {
     let point = Point { x: 1.5, y: -2.0 };
     let reply = pair.client.by_reference("ä", &[0, 255], &point).await;
     assert_eq!(reply.unwrap(), ("ä".to_owned(), vec![0, 255], point));
+}
+
+pub(crate) async fn s1_6_arguments_that_are_lent_and_kept(pair: &Pair) {
+    let (text, point) = ("ä".to_owned(), Point { x: 1.5, y: -2.0 });
+    let lent = (Cow::Borrowed(&*text), Cow::Borrowed(&point));
+    let owned = (Cow::Owned(text.clone()), Cow::Owned(point.clone()));
+    for (one, other) in [lent, owned] {
+        let kept = pair.client.keep(one, other).await.unwrap();
+        assert_eq!(kept, (text.clone(), point.clone()));
+    }
 }
 
 pub(crate) async fn s1_6_lists_and_tables_as_replies(pair: &Pair) {

@@ -1,6 +1,7 @@
 //! The service of the suite.
 #![allow(clippy::too_many_arguments, reason = "twelve are tested")]
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -115,6 +116,9 @@ pub(crate) trait Suite {
         bytes: &[u8],
         point: &Point,
     ) -> rpc::Result<(String, Vec<u8>, Point)>;
+    /// Fails unless both are the handler's own.
+    async fn keep(&self, text: Cow<'_, str>, point: Cow<'_, Point>)
+    -> rpc::Result<(String, Point)>;
     async fn count_to(&self, n: u32) -> rpc::Result<Vec<u32>>;
     async fn lengths(&self, words: Vec<String>) -> rpc::Result<HashMap<String, usize>>;
     async fn divide(&self, a: i64, b: i64) -> Result<i64, DivideError>;
@@ -211,6 +215,16 @@ impl Suite for Host {
         point: &Point,
     ) -> rpc::Result<(String, Vec<u8>, Point)> {
         Ok((text.to_owned(), bytes.to_vec(), point.clone()))
+    }
+    async fn keep(
+        &self,
+        text: Cow<'_, str>,
+        point: Cow<'_, Point>,
+    ) -> rpc::Result<(String, Point)> {
+        match (text, point) {
+            (Cow::Owned(text), Cow::Owned(point)) => Ok((text, point)),
+            lent => Err(Status::internal(format!("{lent:?} is somebody else's"))),
+        }
     }
     async fn count_to(&self, n: u32) -> rpc::Result<Vec<u32>> {
         Ok((1..=n).collect())

@@ -129,7 +129,7 @@ pub(super) fn owned_type(argument: &Argument, names: &Names) -> TokenStream {
             quote_spanned!(span=> <#referent as #private::OwnedForm>::Owned)
         }
         None => {
-            let ty = &argument.written;
+            let ty = &argument.received;
             quote!(#ty)
         }
     }

@@ -4,6 +4,7 @@ use proc_macro2::Span;
 use syn::{FnArg, Pat, PatType, Receiver, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
 
 use super::{Errors, streams, types};
+use crate::ast::received_cow;
 
 /// Arguments travel as a tuple, and serde's tuples end somewhere.
 const ARGUMENTS_MAX: usize = 12;
@@ -151,7 +152,11 @@ fn check_argument(argument: &PatType, errors: &mut Errors) {
             }
             types::check(&reference.elem, types::Place::Argument, errors);
         }
-        ty => types::check(ty, types::Place::Argument, errors),
+        ty => {
+            let received = received_cow(ty);
+            let ty = received.as_ref().unwrap_or(ty);
+            types::check(ty, types::Place::Argument, errors);
+        }
     }
 }
 

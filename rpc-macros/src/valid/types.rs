@@ -58,7 +58,8 @@ fn check_lifetime(lifetime: &Lifetime, errors: &mut Errors) -> bool {
     if lifetime.ident != "static" {
         errors.push(
             lifetime.span(),
-            "a type that travels cannot borrow: only `'static` may stand here",
+            "a type that travels cannot borrow: only `'static` may stand here, \
+             and `'_` in an argument that is a `Cow<'_, T>`",
         );
     }
     true

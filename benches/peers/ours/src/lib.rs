@@ -1,6 +1,7 @@
 //! This project, as its README writes it, with a deadline for each call: tarpc and volo have one
 //! too. Its variants have more or less switched on.
 
+use std::borrow::Cow;
 use std::future;
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -78,7 +79,7 @@ impl Interceptor for Idle {}
 #[rpc::service]
 trait Bench {
     async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes>;
-    async fn record(&self, record: &Record) -> rpc::Result<Record>;
+    async fn record(&self, record: Cow<'_, Record>) -> rpc::Result<Record>;
     async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes>;
     async fn items(&self, count: u32, payload: Bytes) -> rpc::Result<Streaming<Bytes>>;
     async fn small(&self, count: u32, item: Small) -> rpc::Result<Streaming<Small>>;
@@ -93,8 +94,8 @@ impl Bench for Handlers {
     async fn echo(&self, payload: Bytes) -> rpc::Result<Bytes> {
         Ok(payload)
     }
-    async fn record(&self, record: &Record) -> rpc::Result<Record> {
-        Ok(record.clone())
+    async fn record(&self, record: Cow<'_, Record>) -> rpc::Result<Record> {
+        Ok(record.into_owned())
     }
     async fn work(&self, which: u32, micros: u32, payload: Bytes) -> rpc::Result<Bytes> {
         Work::from_numbers(which, micros).run().await;
@@ -121,7 +122,12 @@ impl Client for Connection {
         Ok(self.client.echo(payload.clone()).await?)
     }
     async fn record(&self) -> Result<usize> {
-        Ok(self.client.record(&self.record).await?.items.len())
+        Ok(self
+            .client
+            .record(Cow::Borrowed(&self.record))
+            .await?
+            .items
+            .len())
     }
     async fn work(&self, work: Work, payload: &Bytes) -> Result<impl AsRef<[u8]> + Send> {
         let (which, micros) = work.to_numbers();
