@@ -11,8 +11,8 @@ use common::soon;
 use rpc::{Channel, Server, Status};
 use tokio::sync::Notify;
 
-/// The handlers of three calls that came together run one after the other. The second is at work for
-/// longer than its reply is kept, and the third until the client has that reply.
+/// The handlers of two calls that came together run one after the other: the first for longer than its
+/// reply is kept, the second until the client has that reply.
 #[tokio::test]
 async fn a_reply_does_not_wait_for_calls_behind_it_if_the_client_can_use_it() {
     if std::thread::available_parallelism().map_or(1, NonZero::get) == 1 {
