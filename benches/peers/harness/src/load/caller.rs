@@ -6,7 +6,6 @@ use super::{Load, Operation};
 use crate::{Client, Result, Work};
 
 /// Makes the calls of one connection.
-#[derive(Clone)]
 pub(super) struct Caller<C> {
     client: C,
     operation: Operation,
@@ -29,28 +28,26 @@ impl<C: Client> Caller<C> {
         self.one_percent.filter(|_| number % 100 == 99)
     }
 
-    /// Makes one call. Tells how many it counts for: 1, or the items of a stream.
-    #[inline]
+    pub(super) const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// Makes one call, whichever. Tells how many it counts for: 1, or the items of a stream.
     pub(super) async fn call(&self) -> Result<u64> {
         match self.operation {
-            Operation::Echo => {
-                let reply = self.client.echo(&self.payload).await?;
-                self.expect_length(reply.as_ref())
-            }
+            Operation::Echo => self.echo().await,
             Operation::Work(work) => self.work(work).await,
-            Operation::Record => {
-                let items = self.client.record().await?;
-                (items == 10)
-                    .then_some(1)
-                    .ok_or_else(|| "items are missing".into())
-            }
-            Operation::Items(count) => {
-                let came = self.client.items(count, &self.payload).await?;
-                (came == count)
-                    .then_some(came.into())
-                    .ok_or_else(|| "items are missing".into())
-            }
+            Operation::Record => self.record().await,
+            Operation::Items(count) => self.items(count).await,
             Operation::Nothing => Ok(0),
+        }
+    }
+
+    #[expect(clippy::manual_async_fn, reason = "smaller: it would keep `self` twice")]
+    pub(super) fn echo(&self) -> impl Future<Output = Result<u64>> + Send {
+        async move {
+            let reply = self.client.echo(&self.payload).await?;
+            self.expect_length(reply.as_ref())
         }
     }
 
@@ -59,9 +56,22 @@ impl<C: Client> Caller<C> {
         self.expect_length(reply.as_ref())
     }
 
+    pub(super) async fn record(&self) -> Result<u64> {
+        let items = self.client.record().await?;
+        expect(items == 10, "items are missing")
+    }
+
+    async fn items(&self, count: u32) -> Result<u64> {
+        let came = self.client.items(count, &self.payload).await?;
+        expect(came == count, "items are missing").map(|_| came.into())
+    }
+
     fn expect_length(&self, reply: &[u8]) -> Result<u64> {
         let same = reply.len() == self.payload.len();
-        same.then_some(1)
-            .ok_or_else(|| "the reply is too short or too long".into())
+        expect(same, "the reply is too short or too long")
     }
+}
+
+fn expect(is_so: bool, else_what: &str) -> Result<u64> {
+    is_so.then_some(1).ok_or_else(|| else_what.into())
 }
