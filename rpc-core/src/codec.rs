@@ -30,8 +30,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ::bytes::Bytes;
-use serde::Serialize;
-use serde::de::{DeserializeOwned, DeserializeSeed};
+use serde_core::Serialize;
+use serde_core::de::{DeserializeOwned, DeserializeSeed};
 
 use crate::wire::Parts;
 

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 
 pub use rpc_core::{Code, ErrorCode, MethodDescriptor, MethodId, ServiceDescriptor, Status};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 pub use rpc_core::MetadataError;
 pub use rpc_core::codec::{

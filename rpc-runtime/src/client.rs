@@ -55,7 +55,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rpc_core::codec::EncodeArguments;
 use rpc_core::{Codec, MetadataError, Status};
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use crate::boxed::Boxed;
 use crate::error::Error;

@@ -31,9 +31,9 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use rpc_core::Status;
 use rpc_core::wire::Follows;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::ser::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_core::de::{DeserializeOwned, Error as _};
+use serde_core::ser::Error as _;
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
 use local::{Infallible, Local};
 

@@ -11,11 +11,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use serde::de::{
+use serde_core::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor,
 };
-use serde::ser::{SerializeStruct, SerializeTuple};
-use serde::{Serialize, Serializer};
+use serde_core::ser::{SerializeStruct, SerializeTuple};
+use serde_core::{Serialize, Serializer};
 
 use super::bytes::{ByteString, WholeSeed};
 use super::shared::SharedString;
@@ -296,7 +296,7 @@ macro_rules! tuples {
                     return elements.end();
                 }
                 let &[$($type),*] = names else {
-                    return Err(serde::ser::Error::custom(format_args!(
+                    return Err(serde_core::ser::Error::custom(format_args!(
                         "{} names for {} arguments", names.len(), $count
                     )));
                 };
@@ -312,7 +312,7 @@ macro_rules! tuples {
             ) -> Result<Z::Ok, Z::Error> {
                 match index {
                     $($index => self.$index.serialize(serializer),)*
-                    _ => Err(serde::ser::Error::custom(format_args!(
+                    _ => Err(serde_core::ser::Error::custom(format_args!(
                         "there is no argument {index} of {}", $count
                     ))),
                 }

@@ -9,8 +9,8 @@ mod reader;
 mod short;
 mod writer;
 
-use serde::Serialize;
-use serde::de::{
+use serde_core::Serialize;
+use serde_core::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };

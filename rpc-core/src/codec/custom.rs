@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::de::DeserializeSeed;
+use serde_core::de::DeserializeSeed;
 
 use super::limits::{Budget, Limited};
 use super::{CodecError, CodecId};
@@ -89,7 +89,7 @@ where
     let mut value = None;
     let mut visit = |deserializer: &mut dyn ErasedDeserializer<'_>| {
         let Some(seed) = seed.take() else {
-            return Err(serde::de::Error::custom("the value was taken before"));
+            return Err(serde_core::de::Error::custom("the value was taken before"));
         };
         value = Some(seed.deserialize(Limited::new(deserializer, budget))?);
         Ok(())

@@ -1,7 +1,7 @@
 //! JSON, as serde_json reads and writes it, except that the limits are ours.
 
-use serde::Serialize;
-use serde::de::DeserializeSeed;
+use serde_core::Serialize;
+use serde_core::de::DeserializeSeed;
 
 use super::CodecError;
 use super::limits::{Budget, Limited};

@@ -10,7 +10,7 @@ mod limited;
 
 use std::cell::Cell;
 
-use serde::de::Error;
+use serde_core::de::Error;
 
 use super::CodecError;
 

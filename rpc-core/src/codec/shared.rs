@@ -5,7 +5,7 @@ use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
+use serde_core::{Serialize, Serializer};
 
 use crate::wire::Parts;
 

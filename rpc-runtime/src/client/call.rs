@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rpc_core::codec::{CodecError, sharing};
 use rpc_core::connection::RequestHead;
 use rpc_core::{Deadline, DecodeLimits, Metadata, MethodDescriptor, MethodId, Status, split_path};
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use super::resend::ResendPolicy;
 use super::slot::{Answer, RawReply, ReplyBody};

@@ -8,7 +8,7 @@ use rpc_core::codec::{CodecError, leaving_out};
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::Encoded;
 use rpc_core::{Code, Codec, Status};
-use serde::Serialize;
+use serde_core::Serialize;
 
 use super::{Collection, Respond};
 use crate::__private::Outcome;

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use rpc_core::Status;
 use rpc_core::codec::CodecError;
 use rpc_core::wire::{Batch, ItemError};
-use serde::Serialize;
+use serde_core::Serialize;
 
 use super::Terms;
 use super::source::Filled;

@@ -9,7 +9,7 @@ use rpc_core::codec::CodecError;
 use rpc_core::connection::CallId;
 use rpc_core::wire::Batch;
 use rpc_core::{Code, Codec, Status};
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 use tokio::task::coop;
 
 use super::source::{Filled, fill_contained};

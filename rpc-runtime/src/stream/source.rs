@@ -8,8 +8,8 @@ use std::task::Context;
 
 use rpc_core::wire::Batch;
 use rpc_core::{Codec, Deadline, Status};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 use tokio::time::{Sleep, sleep_until};
 
 use super::local::fill;

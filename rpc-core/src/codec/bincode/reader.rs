@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de;
+use serde_core::de;
 
 use super::super::limits::Budget;
 use super::short::{Ahead, Short};

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::ser::{
+use serde_core::ser::{
     self, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant,
 };

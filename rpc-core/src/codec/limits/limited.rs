@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{
+use serde_core::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
