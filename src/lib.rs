@@ -28,7 +28,8 @@ pub use rpc_runtime::{ConnectionPool, IntoPolicy, Resilience, balance, discovery
 /// Encoded bodies, in [`Invoke`] and [`Channel::call_raw`].
 pub use bytes::Bytes;
 
-/// Lets a type implement [`Invoke`] and the transport traits.
+/// Lets a type implement [`Invoke`] and the transport traits. Feature `async-trait`.
+#[cfg(feature = "async-trait")]
 pub use async_trait::async_trait;
 
 #[doc(hidden)]

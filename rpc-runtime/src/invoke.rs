@@ -6,21 +6,24 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use rpc_core::{Codec, Metadata, Status};
 
+use crate::boxed::Boxed;
 use crate::stream::Items;
 
-/// Answers calls. Implement it to record or to fake what a client does.
-#[async_trait]
+/// Answers calls. Implement it to record or to fake what a client does, with `#[rpc::async_trait]` and
+/// `async fn`.
 pub trait Invoke: fmt::Debug + Send + Sync + 'static {
     /// Answers one call. The caller may drop the future: it has lost interest then.
     ///
     /// # Errors
     /// Whatever the caller is to see. A typed error travels as [`Status::with_error_body`], encoded
     /// with [`codec`](Self::codec).
-    async fn invoke(&self, request: Request) -> Result<Response, Status>;
+    fn invoke<'i, 'f>(&'i self, request: Request) -> Boxed<'f, Result<Response, Status>>
+    where
+        'i: 'f,
+        Self: 'f;
 
     /// The codec of all bodies.
     fn codec(&self) -> Codec {

@@ -25,32 +25,36 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::boxed::Boxed;
 use crate::error::{Error, Kind};
 
-/// Opens byte streams to one place.
-#[async_trait]
+/// Opens byte streams to one place; implemented with `#[rpc::async_trait]` and `async fn`.
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Opens one more stream. Dropping the future gives up the attempt.
     ///
     /// # Errors
     /// Nobody listens there, or the place cannot be reached.
-    async fn connect(&self) -> io::Result<Duplex>;
+    fn connect<'c, 'f>(&'c self) -> Boxed<'f, io::Result<Duplex>>
+    where
+        'c: 'f,
+        Self: 'f;
 
     /// The place, as a target URI; for error messages.
     fn target(&self) -> String;
 }
 
-/// Accepts byte streams.
-#[async_trait]
+/// Accepts byte streams; implemented with `#[rpc::async_trait]` and `async fn`.
 pub trait Listener: Send + 'static {
     /// Waits for the next stream. Dropping the future loses no stream.
     ///
     /// # Errors
     /// The server waits a little and accepts again, whatever the error.
-    async fn accept(&mut self) -> io::Result<Duplex>;
+    fn accept<'l, 'f>(&'l mut self) -> Boxed<'f, io::Result<Duplex>>
+    where
+        'l: 'f,
+        Self: 'f;
 
     /// Where clients reach this listener, as a target URI with the real port.
     fn target(&self) -> String;

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
 use super::{CallStart, Respond, Router, Running, Shift, Started, Surroundings};
+use crate::boxed::{Boxed, boxed};
 use crate::clock;
 use crate::context::Frame;
 use crate::invoke::{Invoke, Request, Response};
@@ -29,12 +29,8 @@ impl InProcess {
             message_bytes_max,
         }
     }
-}
 
-#[async_trait]
-impl Invoke for InProcess {
-    #[inline]
-    async fn invoke(&self, request: Request) -> Result<Response, Status> {
+    async fn answer(&self, request: Request) -> Result<Response, Status> {
         let (service, method) = (&*request.service, &*request.method);
         let id = MethodId::of(service, method);
         let Some(method) = self.router.find(id) else {
@@ -70,6 +66,13 @@ impl Invoke for InProcess {
             running.await;
         }
         answer.take()
+    }
+}
+
+impl Invoke for InProcess {
+    #[inline]
+    fn invoke<'i: 'f, 'f>(&'i self, request: Request) -> Boxed<'f, Result<Response, Status>> {
+        boxed(self.answer(request))
     }
 
     fn codec(&self) -> Codec {

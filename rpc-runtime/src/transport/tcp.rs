@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use async_trait::async_trait;
 use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs};
 
 use super::{Connector, Duplex, Listener, Peer, Place};
+use crate::boxed::{Boxed, boxed};
 
 /// Connects to `host:port`; a name is resolved at each attempt.
 #[derive(Clone, Debug)]
@@ -24,11 +24,12 @@ impl TcpConnector {
     }
 }
 
-#[async_trait]
 impl Connector for TcpConnector {
-    async fn connect(&self) -> io::Result<Duplex> {
-        let stream = TcpStream::connect(&self.address).await?;
-        duplex(stream)
+    fn connect<'c: 'f, 'f>(&'c self) -> Boxed<'f, io::Result<Duplex>> {
+        boxed(async {
+            let stream = TcpStream::connect(&self.address).await?;
+            duplex(stream)
+        })
     }
 
     fn target(&self) -> String {
@@ -80,16 +81,17 @@ fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     socket.listen(BACKLOG)
 }
 
-#[async_trait]
 impl Listener for TcpListener {
-    async fn accept(&mut self) -> io::Result<Duplex> {
-        loop {
-            let (stream, _) = self.inner.accept().await?;
-            // A visitor that has vanished already: no reason for the server to pause.
-            if let Ok(duplex) = duplex(stream) {
-                return Ok(duplex);
+    fn accept<'l: 'f, 'f>(&'l mut self) -> Boxed<'f, io::Result<Duplex>> {
+        boxed(async {
+            loop {
+                let (stream, _) = self.inner.accept().await?;
+                // A visitor that has vanished already: no reason for the server to pause.
+                if let Ok(duplex) = duplex(stream) {
+                    return Ok(duplex);
+                }
             }
-        }
+        })
     }
 
     fn target(&self) -> String {
