@@ -43,7 +43,7 @@ impl<C: Client> Caller<C> {
         }
     }
 
-    #[expect(clippy::manual_async_fn, reason = "smaller: it would keep `self` twice")]
+    #[expect(clippy::manual_async_fn, reason = "it would keep `self` twice")]
     pub(super) fn echo(&self) -> impl Future<Output = Result<u64>> + Send {
         async move {
             let reply = self.client.echo(&self.payload).await?;

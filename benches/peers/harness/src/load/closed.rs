@@ -62,9 +62,7 @@ fn spawn<C: Client>(caller: Arc<Caller<C>>, pace: Pace) -> JoinHandle<Tally> {
             let call = async move |caller: &Caller<C>| caller.work(work).await;
             tokio::spawn(pace.repeat(caller, call))
         }
-        Operation::Items(_) | Operation::Nothing => {
-            tokio::spawn(pace.repeat(caller, Caller::call))
-        }
+        Operation::Items(_) | Operation::Nothing => tokio::spawn(pace.repeat(caller, Caller::call)),
     }
 }
 
