@@ -84,6 +84,29 @@ impl Decoder {
         Some((header, body, rest))
     }
 
+    /// As [`peek`](Self::peek), of a frame of this kind without flags; `None` if it is another.
+    #[inline]
+    pub(crate) fn peek_plain<'a>(
+        &self,
+        kind: Kind,
+        input: &'a [u8],
+    ) -> Option<(Header, &'a [u8], &'a [u8])> {
+        if !self.is_at_boundary() {
+            return None;
+        }
+        let (raw, rest) = input.split_first_chunk()?;
+        let header = Header::parse(raw);
+        if header.kind != kind || header.flags != Flags::NONE {
+            return None;
+        }
+        let length = header.length as usize;
+        if length > self.limit(&header) {
+            return None;
+        }
+        let (body, rest) = rest.split_at_checked(length)?;
+        Some((header, body, rest))
+    }
+
     /// The piece of which more is to come, and that much.
     pub(crate) fn piece(&self) -> Option<(u32, usize)> {
         let piece = self.piece.filter(|_| self.landed == 0)?;

@@ -199,7 +199,8 @@ impl Client {
     const OUTGOING_BYTES_MAX: usize = 4 * 1024 * 1024;
 
     /// True if one more call fits.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     pub(super) fn has_room(&mut self) -> bool {
         self.core.in_flight() < self.core.calls_max()
             && self.core.outgoing().backlog() < Self::OUTGOING_BYTES_MAX
@@ -208,6 +209,14 @@ impl Client {
     /// The caller to wake because there is room.
     #[inline]
     pub(super) fn next_waiter(&mut self) -> Option<Waker> {
+        if self.waiters.is_next(None) {
+            return None;
+        }
+        self.first_waiter()
+    }
+
+    #[cold]
+    fn first_waiter(&mut self) -> Option<Waker> {
         let front = self.waiters.front()?;
         self.has_room().then_some(front)
     }

@@ -79,11 +79,13 @@ impl Hearing {
     }
 
     /// The driver of a connection has read something.
+    #[cold]
     fn note(&self, now: Instant) {
         self.heard_at.store(self.glance.nanos(now), Relaxed);
     }
 
     /// A driver has woken callers. It has to [end](Self::end_turn) this turn with what is given here.
+    #[cold]
     fn begin_turn(&self, now: Instant) -> u64 {
         let seen = self.glance.nanos(now);
         self.glance.seen.store(seen, Relaxed);
@@ -91,6 +93,7 @@ impl Hearing {
     }
 
     /// That driver flushes. What another one saw meanwhile stays.
+    #[cold]
     fn end_turn(&self, seen: u64) {
         if self.glance.seen.load(Relaxed) == seen {
             self.glance.seen.store(0, Relaxed);

@@ -84,7 +84,7 @@ impl Entry {
     #[inline]
     pub(super) fn reply(&mut self, message: &[u8], lender: &Lender, woken: &mut Woken) -> bool {
         if self.streams.is_some() {
-            woken.others.extend(self.end(Ok(())));
+            self.end_well(woken);
         }
         let Some(caller) = self.caller.take() else {
             return false;
@@ -92,12 +92,24 @@ impl Entry {
         woken.push_caller(self.letterbox, caller);
         let is_put = lender.put(self.letterbox, message);
         if !is_put {
-            self.slot = Slot::Replied(LongReply {
-                metadata: Metadata::new(),
-                body: Bytes::copy_from_slice(message),
-            });
+            self.keep(message);
         }
         is_put
+    }
+
+    /// Ends the streams of a call whose reply has none; adds whom to wake to `woken`.
+    #[cold]
+    fn end_well(&mut self, woken: &mut Woken) {
+        woken.others.extend(self.end(Ok(())));
+    }
+
+    /// Keeps a reply that has no letterbox, or is too long for one.
+    #[inline(never)]
+    fn keep(&mut self, message: &[u8]) {
+        self.slot = Slot::Replied(LongReply {
+            metadata: Metadata::new(),
+            body: Bytes::copy_from_slice(message),
+        });
     }
 
     /// Puts the answer in, and gives the caller to wake.
@@ -112,7 +124,6 @@ impl Entry {
     }
 
     /// Ends the call and its streams; gives whom to wake.
-    #[inline]
     pub(super) fn end(&mut self, end: Result<(), Status>) -> Option<Waker> {
         let streams = self.streams.as_mut()?;
         streams.upload = None;

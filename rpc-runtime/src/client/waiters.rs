@@ -94,7 +94,6 @@ impl Waiters {
     }
 
     /// The caller to wake when there is room.
-    #[inline]
     pub(super) fn front(&self) -> Option<Waker> {
         self.queue.front().map(|place| place.waker.clone())
     }

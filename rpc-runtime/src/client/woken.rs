@@ -29,7 +29,7 @@ impl Woken {
     }
 
     /// Wakes all of them.
-    #[inline]
+    #[inline(never)]
     pub(super) fn wake(&mut self) {
         match self.len() {
             0 => {}
@@ -38,7 +38,6 @@ impl Woken {
         }
     }
 
-    #[inline]
     fn wake_one(&mut self) {
         let caller = self.callers.pop().and_then(|(_, caller)| caller);
         if let Some(one) = caller.or_else(|| self.others.pop()) {
@@ -58,6 +57,13 @@ impl Woken {
             .iter()
             .filter_map(|(_, caller)| caller.as_ref());
         callers.for_each(Waker::wake_by_ref);
+        if !self.others.is_empty() {
+            self.wake_others();
+        }
+    }
+
+    #[cold]
+    fn wake_others(&mut self) {
         self.others.drain(..).for_each(Waker::wake);
     }
 
@@ -81,12 +87,18 @@ impl Spares {
         for (index, caller) in &mut woken.callers {
             let index = *index as usize;
             if self.0.len() <= index && index < Self::LETTERBOXES_MAX {
-                self.0.resize_with(index + 1, || None);
+                self.reach(index);
             }
             if let Some(place) = self.0.get_mut(index) {
                 std::mem::swap(place, caller);
             }
         }
+    }
+
+    /// Makes a place for the letterbox with this index.
+    #[cold]
+    fn reach(&mut self, index: usize) {
+        self.0.resize_with(index + 1, || None);
     }
 
     /// The waker of a caller, for a call with this letterbox.

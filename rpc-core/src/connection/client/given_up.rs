@@ -47,6 +47,7 @@ impl<T> ClientConnection<T> {
     }
 
     /// Sends as many cancels as the pace allows.
+    #[cold]
     pub(super) fn send_cancels(&mut self) {
         while let Some(call) = self.cancels.next(self.now) {
             self.outgoing.control(Header::new(Kind::Cancel, call), &[]);

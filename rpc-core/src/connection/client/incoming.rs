@@ -16,29 +16,27 @@ impl<T> ClientConnection<T> {
     /// it and come with neither metadata nor items. Each is passed to `each`, with what is kept for
     /// its call: until [`release`](Self::release), unless `each` says that the call is over.
     ///
-    /// They are most of what a client hears, and no event is made of them.
-    /// [`handle_input`](Self::handle_input) takes whatever comes next.
+    /// They are most of what a client hears, and no event is made of them. True if that was all of the
+    /// input; else [`handle_input`](Self::handle_input) takes whatever comes next.
     #[inline]
     pub fn handle_plain_replies<'a>(
         &mut self,
         input: &mut &'a [u8],
         mut each: impl FnMut(&mut T, &'a [u8]) -> bool,
-    ) {
+    ) -> bool {
         if !matches!(self.state, State::Open(_) | State::Draining(_)) || self.has_parts() {
-            return;
+            return false;
         }
-        while let Some((header, body, rest)) = self.decoder.peek(input) {
-            if header.kind != Kind::Response || header.flags != Flags::NONE {
-                return;
-            }
+        while let Some((header, body, rest)) = self.decoder.peek_plain(Kind::Response, input) {
             let Some((call, data)) = self.calls.answer(header.call) else {
-                return;
+                return false;
             };
             *input = rest;
             if each(data, body) {
                 self.calls.discard(call);
             }
         }
+        input.is_empty() && self.decoder.is_at_boundary()
     }
 
     #[inline]

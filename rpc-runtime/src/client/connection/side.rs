@@ -34,6 +34,82 @@ impl ClientSide {
         shared.lock().protocol.fail_all(status, woken);
         self.woken.wake();
     }
+
+    /// What comes next in the input and is more than a plain reply; true if a call was answered. `None`
+    /// if there is nothing left.
+    ///
+    /// Not inlined: most reads do without it.
+    #[inline(never)]
+    fn process_event(
+        &mut self,
+        client: &mut Client,
+        input: &mut &[u8],
+    ) -> Result<Option<bool>, ConnectionError> {
+        let Some(event) = client.core.handle_input(input)? else {
+            return Ok(None);
+        };
+        let (call, answer) = match event {
+            ClientEvent::Replied(call, reply) => {
+                client.answered = true;
+                if reply.items {
+                    open_inbox(&mut client.core, call);
+                }
+                (call, Ok(reply.into()))
+            }
+            ClientEvent::Failed {
+                call,
+                status,
+                unknown_method,
+            } => {
+                client.answered |= !status.is_not_processed();
+                let failure = Failure {
+                    status,
+                    unknown_method,
+                };
+                (call, Err(failure))
+            }
+            ClientEvent::Opened => {
+                client.opened = true;
+                start_uploads(client, &mut self.woken.others);
+                if let Some(opened) = self.opened.take() {
+                    // Nobody may be waiting.
+                    let _ = opened.send(Ok(()));
+                }
+                return Ok(Some(false));
+            }
+            ClientEvent::GoAway { last, reason } => {
+                let status =
+                    Status::unavailable(format!("{} takes no new calls: {reason}", self.peer));
+                let status = status.with_not_processed();
+                let woken = &mut self.woken.others;
+                woken.extend(client.watcher.take());
+                client
+                    .core
+                    .close_above(last, |entry| fail(entry, status.clone(), woken));
+                client.closed.get_or_insert(status);
+                woken.extend(client.waiters.drain());
+                return Ok(Some(false));
+            }
+            other => {
+                let woken = &mut self.woken.others;
+                woken.extend(handle_stream_event(&mut client.core, other));
+                return Ok(Some(false));
+            }
+        };
+        let mut answered = false;
+        if let Some(entry) = client.core.data(call) {
+            if entry.streams.is_some() {
+                self.woken.others.extend(entry.note_answer(&answer));
+            }
+            let caller = entry.answer(answer);
+            // Whoever consumes a stream comes with the next of its items.
+            let items_follow = |streams: &CallStreams| streams.reader.is_some();
+            let is_whole = !entry.streams.as_deref().is_some_and(items_follow);
+            answered = caller.is_some() && is_whole;
+            self.woken.others.extend(caller);
+        }
+        Ok(Some(answered))
+    }
 }
 
 impl Side for ClientSide {
@@ -55,75 +131,22 @@ impl Side for ClientSide {
         let mut answered = false;
         loop {
             let before = self.woken.len();
-            client.core.handle_plain_replies(input, |entry, message| {
+            let was_all = client.core.handle_plain_replies(input, |entry, message| {
                 client.answered = true;
                 entry.reply(message, &client.lender, &mut self.woken)
             });
             answered |= self.woken.len() > before;
-            let Some(event) = client.core.handle_input(input)? else {
+            if was_all {
+                break;
+            }
+            let Some(has_answered) = self.process_event(client, input)? else {
                 break;
             };
-            let (call, answer) = match event {
-                ClientEvent::Replied(call, reply) => {
-                    client.answered = true;
-                    if reply.items {
-                        open_inbox(&mut client.core, call);
-                    }
-                    (call, Ok(reply.into()))
-                }
-                ClientEvent::Failed {
-                    call,
-                    status,
-                    unknown_method,
-                } => {
-                    client.answered |= !status.is_not_processed();
-                    let failure = Failure {
-                        status,
-                        unknown_method,
-                    };
-                    (call, Err(failure))
-                }
-                ClientEvent::Opened => {
-                    client.opened = true;
-                    start_uploads(client, &mut self.woken.others);
-                    if let Some(opened) = self.opened.take() {
-                        // Nobody may be waiting.
-                        let _ = opened.send(Ok(()));
-                    }
-                    continue;
-                }
-                ClientEvent::GoAway { last, reason } => {
-                    let status =
-                        Status::unavailable(format!("{} takes no new calls: {reason}", self.peer));
-                    let status = status.with_not_processed();
-                    let woken = &mut self.woken.others;
-                    woken.extend(client.watcher.take());
-                    client
-                        .core
-                        .close_above(last, |entry| fail(entry, status.clone(), woken));
-                    client.closed.get_or_insert(status);
-                    woken.extend(client.waiters.drain());
-                    continue;
-                }
-                other => {
-                    let woken = &mut self.woken.others;
-                    woken.extend(handle_stream_event(&mut client.core, other));
-                    continue;
-                }
-            };
-            if let Some(entry) = client.core.data(call) {
-                if entry.streams.is_some() {
-                    self.woken.others.extend(entry.note_answer(&answer));
-                }
-                let caller = entry.answer(answer);
-                // Whoever consumes a stream comes with the next of its items.
-                let items_follow = |streams: &CallStreams| streams.reader.is_some();
-                let is_whole = !entry.streams.as_deref().is_some_and(items_follow);
-                answered |= caller.is_some() && is_whole;
-                self.woken.others.extend(caller);
-            }
+            answered |= has_answered;
         }
-        self.woken.others.extend(client.next_waiter());
+        if let Some(next) = client.next_waiter() {
+            self.woken.others.push(next);
+        }
         let (woke, woke_many) = (self.woken.len() > 0, self.woken.len() > 1);
         if woke_many {
             // The driver flushes after them, so they need not wake it.
