@@ -86,10 +86,15 @@ pub fn leaving_out<R>(encode: impl FnOnce() -> R) -> (R, Parts) {
     let _leaving = Leaving(OUT.replace(Out::Strings));
     let result = encode();
     let parts = match OUT.get() {
-        Out::Met => LEFT_OUT.take(),
+        Out::Met => take_left_out(),
         Out::Nothing | Out::Strings => Parts::new(),
     };
     (result, parts)
+}
+
+#[cold]
+fn take_left_out() -> Parts {
+    LEFT_OUT.take()
 }
 
 /// True if something can be left out of such a value.
@@ -105,10 +110,15 @@ impl Drop for Leaving {
     #[inline]
     fn drop(&mut self) {
         if OUT.replace(self.0) == Out::Met {
-            CANDIDATE.set(None);
-            LEFT_OUT.set(Parts::new());
+            forget_left_out();
         }
     }
+}
+
+#[cold]
+fn forget_left_out() {
+    CANDIDATE.set(None);
+    LEFT_OUT.set(Parts::new());
 }
 
 /// A [`Bytes`] on its way out.
@@ -120,11 +130,19 @@ impl Serialize for SharedString<'_> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.len() >= SHARED_BYTES_MIN && OUT.get() != Out::Nothing {
-            OUT.set(Out::Met);
-            CANDIDATE.set(Some(self.0.clone()));
+        if self.0.len() >= SHARED_BYTES_MIN {
+            offer(self.0);
         }
         serializer.serialize_bytes(self.0)
+    }
+}
+
+/// Lets what encodes this leave it out.
+#[cold]
+fn offer(bytes: &Bytes) {
+    if OUT.get() != Out::Nothing {
+        OUT.set(Out::Met);
+        CANDIDATE.set(Some(bytes.clone()));
     }
 }
 

@@ -203,8 +203,7 @@ impl<T> ClientConnection<T> {
         }
         // The slot is taken only once the arguments are encoded: encoding may fail or panic.
         let id = self.calls.next_id().ok_or(StartError::Full)?;
-        let follows = self.request(id, Flags::NONE, head, body)?;
-        if follows == Follows::Items {
+        if self.request(id, Flags::NONE, head, body)? == Follows::Items {
             self.streams.open_sending(id.wire());
         }
         let terms = Terms {
@@ -215,9 +214,10 @@ impl<T> ClientConnection<T> {
             self.liveness.call_began(self.now);
         }
         self.calls.insert(id, terms, data);
-        if head.anchored_later {
-            self.unanchored
-                .extend(head.timeout.map(|timeout| (id, timeout)));
+        if head.anchored_later
+            && let Some(timeout) = head.timeout
+        {
+            self.unanchored.push((id, timeout));
         }
         Ok(id)
     }

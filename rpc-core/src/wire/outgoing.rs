@@ -336,23 +336,30 @@ impl Outgoing {
             put_metadata(metadata, frame.buffer());
         }
         let message = frame.buffer().len();
-        let encoded = body(frame.buffer()).map_err(FrameError::Body)?.into();
-        let Encoded { follows, parts } = encoded;
-        let length = frame.buffer().len() - message + parts.len();
-        if length > message_bytes_max {
-            return Err(FrameError::TooLarge(length));
-        }
-        if follows == Follows::Items {
-            frame.announce_items();
-        }
-        if (length > CHUNK_BYTES || !parts.is_empty()) && header.kind != Kind::Error {
-            let large = frame.move_out(header.call, message, length, parts);
-            self.large.push_back(large);
-            return Ok(follows);
+        let encoded: Encoded = body(frame.buffer()).map_err(FrameError::Body)?.into();
+        let length = frame.buffer().len() - message;
+        let is_small = length <= CHUNK_BYTES.min(message_bytes_max);
+        let Header { kind, call, .. } = header;
+        if encoded.follows != Follows::Nothing || !encoded.parts.is_empty() || !is_small {
+            let finished = frame.finish_other(kind, call, message, message_bytes_max, encoded);
+            return self.append_other(finished);
         }
         frame.finish().map_err(FrameError::TooLarge)?;
-        if follows != Follows::Items {
-            self.ahead.note_small();
+        self.ahead.note_small();
+        Ok(Follows::Nothing)
+    }
+
+    /// Takes what follows a frame in pieces.
+    #[inline(never)]
+    fn append_other<E>(
+        &mut self,
+        finished: Result<(Follows, Option<Large>), usize>,
+    ) -> Result<Follows, FrameError<E>> {
+        let (follows, large) = finished.map_err(FrameError::TooLarge)?;
+        match large {
+            Some(large) => self.large.push_back(large),
+            None if follows == Follows::Nothing => self.ahead.note_small(),
+            None => {}
         }
         Ok(follows)
     }

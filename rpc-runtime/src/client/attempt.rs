@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rpc_core::codec::{CodecError, leaving_out};
 use rpc_core::connection::{RequestHead, StartError};
-use rpc_core::wire::Encoded;
+use rpc_core::wire::{Encoded, Parts};
 use rpc_core::{Deadline, MethodId, Status};
 
 use super::call::{Encode, Outbound};
@@ -21,7 +21,7 @@ use super::waiters::Ticket;
 use crate::clock;
 use crate::connection::{MutexGuard, State};
 use crate::contain::catch;
-use crate::stream::{capturing, follows};
+use crate::stream::{Source, capturing, follows};
 
 /// An attempt that did not succeed.
 pub(super) struct Failed {
@@ -247,7 +247,7 @@ pub(super) struct Started {
 }
 
 /// Appends a request, on a connection that has room for it.
-#[inline]
+#[inline(never)]
 pub(super) fn start(
     connection: &Arc<Connection>,
     client: &mut Client,
@@ -259,7 +259,9 @@ pub(super) fn start(
     let encode = |out: &mut Vec<u8>| {
         let encode = || capturing(|| guard(out, encode));
         let ((encoded, captured), parts) = leaving_out(encode);
-        encoded?;
+        if let Err(error) = encoded {
+            return Err(undo(error, captured, parts));
+        }
         source = captured;
         Ok(Encoded::new(follows(source.is_some()), parts))
     };
@@ -277,16 +279,27 @@ pub(super) fn start(
     Ok(Started { pending, has_items })
 }
 
+/// Lets go of what the arguments have left that could not be encoded.
+#[cold]
+fn undo(error: CodecError, _: Option<Box<dyn Source>>, _: Parts) -> CodecError {
+    error
+}
+
 /// Sees to it that what was appended is written.
 #[inline]
-pub(super) fn flush(
+pub(super) fn flush(connection: &Connection, state: MutexGuard<'_, State<Client>>, timed: bool) {
+    if !state.is_attended() {
+        flush_unattended(connection, state, timed);
+    }
+}
+
+/// As [`flush`], where the driver is not about to do it.
+#[inline(never)]
+fn flush_unattended(
     connection: &Connection,
     mut state: MutexGuard<'_, State<Client>>,
     timed: bool,
 ) {
-    if state.is_attended() {
-        return;
-    }
     state.anchor_soon();
     let alone = state.protocol.core.open_calls() <= 1;
     if alone || timed {

@@ -79,7 +79,7 @@ impl Letterboxes {
         let words = letterbox.words.each_ref().map(|word| word.load(Relaxed));
         // Release: they were read before they are written again.
         letterbox.state.store(EMPTIED, Release);
-        LAST.set((self.address(), index));
+        LAST.with(|last| last.set((self.address(), index)));
         Some(ShortReply::new(length as usize, words))
     }
 
@@ -113,6 +113,12 @@ impl Lender {
             letterbox.state.store(LENT, Relaxed);
             return last;
         }
+        self.lend_other()
+    }
+
+    /// A letterbox that nobody has emptied just now.
+    #[inline(never)]
+    fn lend_other(&mut self) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| self.collect());
         self.set(index, LENT);
         index

@@ -32,10 +32,16 @@ pub(crate) fn capturing<R>(encode: impl FnOnce() -> R) -> (R, Option<Box<dyn Sou
     let outer = GATE.replace(Gate::Open);
     let result = encode();
     let source = match GATE.replace(outer) {
-        Gate::Passed => SOURCE.take(),
+        Gate::Passed => left(),
         Gate::Open | Gate::Closed => None,
     };
     (result, source)
+}
+
+/// What the stream in a message has left.
+#[cold]
+fn left() -> Option<Box<dyn Source>> {
+    SOURCE.take()
 }
 
 /// A stream is being serialized.

@@ -109,6 +109,7 @@ pub enum StartError {
 }
 
 impl FrameError<CodecError> {
+    #[cold]
     pub(super) fn into_start_error(self, limit: usize) -> StartError {
         match self {
             Self::Body(error) => StartError::Encode(error),

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Large, Outgoing, Parts};
-use crate::wire::header::{FLAGS_OFFSET, Flags, HEADER_BYTES, Header};
+use super::{Encoded, Large, Outgoing, Parts};
+use crate::wire::header::{FLAGS_OFFSET, Flags, HEADER_BYTES, Header, Kind};
+use crate::wire::{CHUNK_BYTES, Follows};
 
 /// A frame whose length is not known yet; removed again unless it is finished.
 pub(super) struct Unfinished<'a> {
@@ -29,9 +30,34 @@ impl<'a> Unfinished<'a> {
         self.buffer
     }
 
-    /// Says that items will follow.
-    pub(super) fn announce_items(&mut self) {
-        self.add_flag(Flags::ITEMS);
+    /// As [`finish`](Self::finish), of a frame whose message, which begins at `message`, is too long
+    /// for one frame or for the peer, has been left out in part, or is followed by items. Gives the
+    /// body that is to follow in pieces, if there is one.
+    ///
+    /// Not inlined: most frames are small.
+    #[inline(never)]
+    pub(super) fn finish_other(
+        mut self,
+        kind: Kind,
+        call: u32,
+        message: usize,
+        message_bytes_max: usize,
+        encoded: Encoded,
+    ) -> Result<(Follows, Option<Large>), usize> {
+        let Encoded { follows, parts } = encoded;
+        let length = self.buffer.len() - message + parts.len();
+        if length > message_bytes_max {
+            return Err(length);
+        }
+        if follows == Follows::Items {
+            self.add_flag(Flags::ITEMS);
+        }
+        if (length > CHUNK_BYTES || !parts.is_empty()) && kind != Kind::Error {
+            let large = self.move_out(call, message, length, parts);
+            return Ok((follows, Some(large)));
+        }
+        self.finish()?;
+        Ok((follows, None))
     }
 
     #[inline]
@@ -44,14 +70,7 @@ impl<'a> Unfinished<'a> {
     }
 
     /// Takes the body out, which begins at `message`, and leaves its length in its place.
-    #[cold]
-    pub(super) fn move_out(
-        mut self,
-        call: u32,
-        message: usize,
-        length: usize,
-        parts: Parts,
-    ) -> Large {
+    fn move_out(mut self, call: u32, message: usize, length: usize, parts: Parts) -> Large {
         self.add_flag(Flags::MORE);
         let segments = if self.start == 0 {
             // Nothing else waits: the buffer itself becomes the body.
@@ -73,6 +92,13 @@ impl<'a> Unfinished<'a> {
         large
     }
 
+    #[cold]
+    fn remove(&mut self) {
+        self.buffer.truncate(self.start);
+        // The body may have been huge; that is why it was dropped.
+        self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
+    }
+
     fn add_flag(&mut self, flag: Flags) {
         let flags = &mut self.buffer[self.start + FLAGS_OFFSET];
         *flags |= flag.bits();
@@ -83,9 +109,7 @@ impl Drop for Unfinished<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.finished {
-            self.buffer.truncate(self.start);
-            // The body may have been huge; that is why it was dropped.
-            self.buffer.shrink_to(Outgoing::KEPT_BYTES_MAX);
+            self.remove();
         }
     }
 }
