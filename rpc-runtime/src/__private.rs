@@ -12,7 +12,7 @@ pub use rpc_core::codec::{
     Argument, AsBytes, AsValue, ByteString, DecodeArguments, EncodeArguments,
 };
 
-use crate::client::{Arrived, UnaryCall, exchange};
+use crate::client::{Answer, Decode, UnaryCall, exchange};
 pub use crate::dispatch::{Incoming, Service};
 pub use crate::{CallOptions, Channel, Error};
 
@@ -131,22 +131,32 @@ pub fn unary<'a, A: EncodeArguments + Sync, R: Outcome>(
     method: &'static MethodDescriptor,
     arguments: &'a A,
 ) -> impl Future<Output = R> + Send + 'a {
-    UnaryCall::new(channel, method, arguments, decode)
+    UnaryCall::<A, Returns<R>>::new(channel, method, arguments)
 }
 
 /// What the caller of a method gets.
-#[inline]
-fn decode<R: Outcome>(
-    channel: &Channel,
-    method: &'static MethodDescriptor,
-    arrived: Arrived<'_>,
-) -> R {
-    let decoded = match arrived {
-        Arrived::Short(body) => channel.decode_short(method.service, method.name, body),
-        Arrived::Answer(Ok(reply)) => channel.decode_reply(method.service, method.name, reply),
-        Arrived::Answer(Err(failure)) => Err(failure.status),
-    };
-    R::from_result(decoded.map_err(|status| channel.decode_error(status)))
+struct Returns<R>(PhantomData<fn() -> R>);
+
+impl<R: Outcome> Decode for Returns<R> {
+    type Output = R;
+
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
+    fn short(channel: &Channel, method: &'static MethodDescriptor, body: &[u8]) -> R {
+        let decoded = channel.decode_short(method.service, method.name, body);
+        R::from_result(decoded.map_err(|status| channel.decode_error(status)))
+    }
+
+    fn answer(channel: &Channel, method: &'static MethodDescriptor, answer: Answer) -> R {
+        let decoded = match answer {
+            Ok(reply) => channel.decode_reply(method.service, method.name, reply),
+            Err(failure) => Err(failure.status),
+        };
+        R::from_result(decoded.map_err(|status| channel.decode_error(status)))
+    }
 }
 
 /// A call that nobody answers: done when the request is handed to the connection.

@@ -43,10 +43,10 @@ pub(crate) use general::exchange;
 pub use options::{CallOptions, ChannelBuilder};
 #[cfg(feature = "fleet")]
 pub use pool::ConnectionPool;
-pub(crate) use slot::Arrived;
+pub(crate) use slot::Answer;
 pub use stats::{ChannelStats, ConnectionStats, EndpointStats};
 use unary::Tried;
-pub(crate) use unary::UnaryCall;
+pub(crate) use unary::{Decode, UnaryCall};
 
 use std::fmt;
 use std::sync::Arc;

@@ -185,7 +185,7 @@ impl Channel {
         encode: &Encode<'_>,
     ) -> Answer {
         let mut call = self.outbound(method, oneway);
-        let intercepted = !self.inner.settings.interceptors.is_empty();
+        let intercepted = self.has_interceptors();
         let direct = !intercepted && !call.is_overdue();
         let answer = match &self.inner.route {
             // As `send` does, but not by way of it: each layer copies the reply.
@@ -311,9 +311,12 @@ impl Channel {
         mut reply: RawReply,
     ) -> Result<T, Status> {
         let limits = DecodeLimits::for_message(reply.body.len());
-        let decode = || match &reply.body {
-            ReplyBody::Short(body) => self.codec().decode(body, &limits),
-            ReplyBody::Shared(body) => sharing(body, || self.codec().decode(body, &limits)),
+        let decode = || {
+            let decode = || self.codec().decode(&reply.body, &limits);
+            match &reply.body {
+                ReplyBody::Shared(body) => sharing(body, decode),
+                ReplyBody::Short(_) => decode(),
+            }
         };
         let decoded = match reply.items.take() {
             None => decode(),
@@ -323,8 +326,26 @@ impl Channel {
     }
 
     /// As [`decode_reply`](Self::decode_reply), of a short message with nothing beside it.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the value costs more than reading it"
+    )]
     pub(crate) fn decode_short<T: DeserializeOwned + 'static>(
+        &self,
+        service: &str,
+        name: &str,
+        body: &[u8],
+    ) -> Result<T, Status> {
+        match self.codec().decode_short(body) {
+            Some(value) => Ok(value),
+            None => self.decode_plain(service, name, body),
+        }
+    }
+
+    /// The same in another codec than the usual one, or of a message that is not what it should be.
+    #[inline(never)]
+    fn decode_plain<T: DeserializeOwned + 'static>(
         &self,
         service: &str,
         name: &str,

@@ -182,6 +182,12 @@ impl Channel {
         answer
     }
 
+    /// True if interceptors see its calls.
+    #[inline]
+    pub(super) fn has_interceptors(&self) -> bool {
+        !self.inner.settings.interceptors.is_empty()
+    }
+
     /// Tells the interceptors how a call ended that they have let through.
     pub(super) fn tell(
         &self,

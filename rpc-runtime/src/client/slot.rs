@@ -188,12 +188,6 @@ impl Deref for ShortReply {
     }
 }
 
-/// What a caller finds in its slot.
-pub(crate) enum Arrived<'a> {
-    Short(&'a ShortReply),
-    Answer(Answer),
-}
-
 /// The answer to a call, not yet decoded.
 pub(crate) type Answer = Result<RawReply, Failure>;
 

@@ -10,14 +10,15 @@ use rpc_core::{Deadline, Metadata, MethodDescriptor};
 use super::super::attempt::{Failed, Started, flush, start, start_status};
 use super::super::balanced::{Balanced, Tracked};
 use super::super::call::Encode;
-use super::super::connection::Connection;
+use super::super::connection::{Client, Connection};
 use super::super::intercepted::{self, Asked, Said};
 use super::super::near::Held;
 use super::super::remote::Remote;
 use super::super::slot::Failure;
 use super::super::{Channel, Route};
-use super::{After, HowFar, Sent, Stage, Tried};
+use super::progress::{HowFar, Progress, Stage, Tried};
 use crate::clock;
+use crate::connection::{MutexGuard, State};
 use crate::context;
 
 /// Where a call goes, and what it asks for.
@@ -25,6 +26,7 @@ pub(super) type Call<'a> = (&'a Channel, &'static MethodDescriptor);
 
 /// Sends a request on the connection there is, and leaves it in its `stage`; `None`, without having
 /// done anything, if there is more to be thought of.
+#[inline]
 pub(super) fn send<'a>(
     call @ (channel, _): Call<'a>,
     encode: &Encode<'_>,
@@ -55,35 +57,52 @@ fn send_head<'a>(
     stage: &mut Stage<'a>,
     cx: &Context<'_>,
 ) -> Option<Result<(), StartError>> {
-    let mut connection = Held::Near(near);
-    loop {
-        let mut state = connection.shared.lock();
-        let client = &mut state.protocol;
-        if client.closed.is_some() {
-            drop(state);
-            match connection {
-                Held::Near(_) => connection = Held::Own(remote.current()?),
-                Held::Own(_) => return None,
-            }
-            continue;
-        }
-        if !client.waiters.is_next(None) || !client.has_room() {
-            return None;
-        }
-        let started = start(&connection, client, head, encode, cx);
-        flush(&connection, state, head.timeout.is_some());
-        return match started {
-            Ok(Started { pending, has_items }) => {
-                *stage = Stage::Sent(Sent {
-                    connection,
-                    call: Some(pending),
-                    has_items,
-                });
-                Some(Ok(()))
-            }
-            Err(StartError::Closed) => None,
-            Err(error) => Some(Err(error)),
-        };
+    let state = near.shared.lock();
+    if state.protocol.closed.is_some() {
+        drop(state);
+        return send_on_current(remote, head, encode, stage, cx);
+    }
+    let started = append(near, state, head, encode, cx)?;
+    Some(started.map(|started| stage.note_sent(Held::Near(near), started)))
+}
+
+/// The same, where the connection that is near is closed.
+#[cold]
+fn send_on_current(
+    remote: &Remote,
+    head: &RequestHead<'_>,
+    encode: &Encode<'_>,
+    stage: &mut Stage<'_>,
+    cx: &Context<'_>,
+) -> Option<Result<(), StartError>> {
+    let current = remote.current()?;
+    let state = current.shared.lock();
+    if state.protocol.closed.is_some() {
+        return None;
+    }
+    let started = append(&current, state, head, encode, cx)?;
+    Some(started.map(|started| stage.note_sent(Held::Own(current), started)))
+}
+
+/// Appends a request on a connection that is open; `None`, without having done anything, if it has no
+/// room.
+#[inline(always)]
+fn append(
+    connection: &Arc<Connection>,
+    mut state: MutexGuard<'_, State<Client>>,
+    head: &RequestHead<'_>,
+    encode: &Encode<'_>,
+    cx: &Context<'_>,
+) -> Option<Result<Started, StartError>> {
+    let client = &mut state.protocol;
+    if !client.waiters.is_next(None) || !client.has_room() {
+        return None;
+    }
+    let started = start(connection, client, head, encode, cx);
+    flush(connection, state, head.timeout.is_some());
+    match started {
+        Err(StartError::Closed) => None,
+        started => Some(started),
     }
 }
 
@@ -94,8 +113,7 @@ fn send_head<'a>(
 pub(super) fn send_to_one<'a>(
     call @ (channel, _): Call<'a>,
     encode: &Encode<'_>,
-    stage: &mut Stage<'a>,
-    tracked: &mut Option<Tracked<'a>>,
+    progress: &mut Progress<'a>,
     cx: &Context<'_>,
 ) -> Result<(), Option<Box<HowFar>>> {
     if !cfg!(feature = "fleet") {
@@ -111,16 +129,9 @@ pub(super) fn send_to_one<'a>(
     if !hold(&mut head) {
         return Err(None);
     }
-    let metadata = channel.options.metadata();
-    send_head_to_one(
-        call,
-        balanced,
-        (&head, metadata),
-        encode,
-        stage,
-        tracked,
-        cx,
-    )
+    let head = (&head, channel.options.metadata());
+    let Progress { stage, tracked, .. } = progress;
+    send_head_to_one(call, balanced, head, encode, stage, tracked, cx)
 }
 
 /// Picks one of a fleet, and sends a request on the connection to it.
@@ -146,13 +157,9 @@ fn send_head_to_one<'a>(
     let started = start(&connection, client, head, encode, cx);
     flush(&connection, state, head.timeout.is_some());
     match started {
-        Ok(Started { pending, has_items }) => {
+        Ok(started) => {
             *tracked = Some(trip.sent());
-            *stage = Stage::Sent(Sent {
-                connection: Held::Own(connection),
-                call: Some(pending),
-                has_items,
-            });
+            stage.note_sent(Held::Own(connection), started);
             Ok(())
         }
         Err(StartError::Closed) => Err(on_the_way(trip.interrupted(connection))),
@@ -178,8 +185,7 @@ pub(super) enum Sending {
 pub(super) fn send_intercepted<'a>(
     call @ (channel, method): Call<'a>,
     encode: &Encode<'_>,
-    stage: &mut Stage<'a>,
-    after: After<'_, 'a>,
+    progress: &mut Progress<'a>,
     cx: &mut Context<'_>,
 ) -> Sending {
     let (kept, held) = match channel.ask(method, cx) {
@@ -191,10 +197,12 @@ pub(super) fn send_intercepted<'a>(
         }
         None => return Sending::Elsewhere(None),
     };
-    let After {
+    let Progress {
+        stage,
         tracked,
         kept: place,
-    } = after;
+        ..
+    } = progress;
     let info = &*place.insert(kept);
     let head = intercepted::head(info, method, &held);
     let sent = match &channel.inner.route {

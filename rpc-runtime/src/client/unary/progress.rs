@@ -1,0 +1,306 @@
+//! How far a call has come, whatever its types.
+//!
+//! It is compiled once, with this crate, and not again for each method of a program.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use rpc_core::connection::StartError;
+use rpc_core::{Metadata, MethodDescriptor};
+
+use super::sending::{Call, Sending, send, send_intercepted, send_to_one};
+use crate::boxed::Boxed;
+use crate::client::attempt::{Failed, Started, give_up, name_missing_service, start_status};
+use crate::client::balanced::{Begun, Tracked};
+use crate::client::call::{Encode, capture};
+use crate::client::connection::Connection;
+use crate::client::general::{Arguments, general};
+use crate::client::intercepted::Asked;
+use crate::client::near::Held;
+use crate::client::pickup::{Pending, Picked, poll_answer};
+use crate::client::slot::{Answer, Failure, ShortReply};
+use crate::context;
+use crate::middleware::Kept;
+
+/// How far a call has come.
+pub(super) struct Progress<'a> {
+    pub(super) stage: Stage<'a>,
+    /// What its fleet knows of it, once it was sent.
+    pub(super) tracked: Option<Tracked<'a>>,
+    /// What interceptors are told of with the answer.
+    pub(super) kept: Option<Kept>,
+    /// The other way. Apart, because it is large and rarely needed: a caller's task is small without
+    /// it, and few cache lines are touched for a call.
+    other: Option<Boxed<'a, Answer>>,
+}
+
+pub(super) enum Stage<'a> {
+    New,
+    Sent(Sent<'a>),
+    /// On the other way.
+    Other,
+}
+
+impl<'a> Stage<'a> {
+    /// Notes that the request of a new call was sent.
+    #[inline]
+    pub(super) fn note_sent(&mut self, connection: Held<'a>, started: Started) {
+        debug_assert!(matches!(self, Self::New), "it is sent once");
+        // Without this the compiler drops what was there before.
+        if matches!(self, Self::New) {
+            let Started { pending, has_items } = started;
+            *self = Self::Sent(Sent {
+                connection,
+                call: Some(pending),
+                has_items,
+            });
+        }
+    }
+}
+
+/// A request that was sent. Dropping it is giving it up.
+pub(super) struct Sent<'a> {
+    connection: Held<'a>,
+    /// Absent once it is answered.
+    call: Option<Pending>,
+    has_items: bool,
+}
+
+impl Drop for Sent<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.call.is_some() {
+            give_up(&self.connection, self.call, None);
+        }
+    }
+}
+
+/// A call that has left the short way.
+pub(crate) struct Tried {
+    /// The interceptors that know of it.
+    pub(in crate::client) asked: Option<Asked>,
+    pub(in crate::client) how_far: Box<HowFar>,
+}
+
+/// Where a call has left the short way.
+pub(in crate::client) enum HowFar {
+    /// It was not sent yet.
+    Unsent,
+    One(LostCall),
+    Fleet(Begun),
+}
+
+impl HowFar {
+    #[cold]
+    pub(super) fn boxed(self) -> Box<Self> {
+        Box::new(self)
+    }
+}
+
+/// A first attempt that failed with its connection.
+pub(in crate::client) struct LostCall {
+    pub(in crate::client) connection: Arc<Connection>,
+    pub(in crate::client) failed: Failed,
+}
+
+impl<'a> Progress<'a> {
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self {
+            stage: Stage::New,
+            tracked: None,
+            kept: None,
+            other: None,
+        }
+    }
+
+    /// Takes the reply, which is the end of the call, if it is a short one and has come.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing over the reply costs as much as taking it"
+    )]
+    pub(super) fn take_short(&mut self, call: Call<'_>) -> Option<ShortReply> {
+        let Stage::Sent(sent) = &mut self.stage else {
+            return None;
+        };
+        let short = sent.call?.take_short(&sent.connection)?;
+        sent.call = None;
+        if self.tracked.is_some() || self.kept.is_some() {
+            self.note_short(call);
+        }
+        context::capture(&Metadata::new());
+        Some(short)
+    }
+
+    /// Gets on with a call whose reply [is not there](Self::take_short): sends it, if it is new.
+    #[inline(never)]
+    pub(super) fn poll(
+        &mut self,
+        call: Call<'a>,
+        encode: &Encode<'_>,
+        arguments: &'a dyn Arguments,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer> {
+        if !matches!(self.stage, Stage::New) || call.0.has_interceptors() {
+            return self.poll_on(call, encode, arguments, cx);
+        }
+        match send(call, encode, &mut self.stage, cx) {
+            Some(Ok(())) => Poll::Pending,
+            Some(Err(error)) => Poll::Ready(self.refuse(error)),
+            None => self.poll_on(call, encode, arguments, cx),
+        }
+    }
+
+    /// Tells the fleet and the interceptors of a call that it was answered.
+    #[inline(never)]
+    fn note_short(&mut self, (channel, method): Call<'_>) {
+        if let Some(tracked) = self.tracked.take() {
+            tracked.replied();
+        }
+        if let Some(kept) = self.kept.take() {
+            channel.tell(kept, method, &Ok(()));
+        }
+    }
+
+    /// The end of a call that could not be sent.
+    #[cold]
+    fn refuse(&mut self, error: StartError) -> Answer {
+        self.fail(start_status(error).into())
+    }
+
+    #[cold]
+    fn fail(&mut self, failure: Failure) -> Answer {
+        self.stage = Stage::Other;
+        let answer = Err(failure);
+        capture(&answer);
+        answer
+    }
+
+    /// Gets on with a call that is not on the shortest way.
+    #[inline(never)]
+    fn poll_on(
+        &mut self,
+        call: Call<'a>,
+        encode: &Encode<'_>,
+        arguments: &'a dyn Arguments,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer> {
+        let tried = match self.stage {
+            Stage::New => match self.begin(call, encode, cx) {
+                Sending::Sent => return Poll::Pending,
+                Sending::Ended(failure) => return Poll::Ready(self.fail(failure)),
+                Sending::Elsewhere(tried) => tried,
+            },
+            Stage::Sent(_) => match ready!(self.poll_answer(call, cx)) {
+                Ok(answer) => return Poll::Ready(answer),
+                Err(tried) => Some(tried),
+            },
+            Stage::Other => return self.poll_other(cx),
+        };
+        self.stage = Stage::Other;
+        self.other = Some(general(call.0, call.1, arguments, tried));
+        self.poll_other(cx)
+    }
+
+    /// Sends a call that interceptors see, or one of a fleet answers.
+    fn begin(&mut self, call: Call<'a>, encode: &Encode<'_>, cx: &mut Context<'_>) -> Sending {
+        if call.0.has_interceptors() {
+            return send_intercepted(call, encode, self, cx);
+        }
+        match send_to_one(call, encode, self, cx) {
+            Ok(()) => Sending::Sent,
+            Err(how_far) => Sending::Elsewhere(how_far.map(|how_far| Tried {
+                asked: None,
+                how_far,
+            })),
+        }
+    }
+
+    /// Waits for the answer to a call that was sent; gives how far it came if it was lost.
+    fn poll_answer(
+        &mut self,
+        call @ (channel, method): Call<'_>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Answer, Tried>> {
+        let Stage::Sent(sent) = &mut self.stage else {
+            return Poll::Pending;
+        };
+        let Some(pending) = sent.call else {
+            return Poll::Pending;
+        };
+        let picked = ready!(poll_answer(&sent.connection, pending, cx));
+        sent.call = None;
+        let answer = match picked {
+            Picked::Short(short) => {
+                self.note_short(call);
+                Ok(short.into())
+            }
+            Picked::Reply(mut reply) => {
+                if let Some(tracked) = self.tracked.take() {
+                    tracked.answered(&sent.connection, &mut reply);
+                }
+                if let Some(kept) = self.kept.take() {
+                    channel.tell(kept, method, &Ok(()));
+                }
+                Ok(reply)
+            }
+            Picked::Failure(failure, deadline) => {
+                let kept = self.kept.take();
+                match sent.fail(method, failure, deadline, self.tracked.take()) {
+                    Ok(failure) => {
+                        if let Some(kept) = kept {
+                            channel.tell(kept, method, &Err(&failure));
+                        }
+                        Err(failure)
+                    }
+                    Err(how_far) => {
+                        let asked = kept.map(|kept| Asked::let_through(kept, method));
+                        return Poll::Ready(Err(Tried { asked, how_far }));
+                    }
+                }
+            }
+        };
+        capture(&answer);
+        Poll::Ready(Ok(answer))
+    }
+
+    /// Polls the other way, which sees to the metadata of the response by itself.
+    fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(other) = &mut self.other else {
+            return Poll::Pending;
+        };
+        let answer = ready!(other.as_mut().poll(cx));
+        self.other = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Sent<'_> {
+    /// Why the call failed, if that is the end of it; else how far it came.
+    #[cold]
+    fn fail(
+        &self,
+        method: &MethodDescriptor,
+        failure: Failure,
+        deadline: Option<Instant>,
+        tracked: Option<Tracked<'_>>,
+    ) -> Result<Failure, Box<HowFar>> {
+        let connection = Arc::clone(&self.connection);
+        if let Some(tracked) = tracked {
+            let failed = Failed::sent(failure, deadline, self.has_items);
+            let begun = tracked.lost(connection, method.service, failed);
+            return Err(HowFar::Fleet(begun).boxed());
+        }
+        if self.has_items || self.connection.accepts_calls() {
+            return Ok(name_missing_service(
+                &self.connection,
+                method.service,
+                failure,
+            ));
+        }
+        let failed = Failed::sent(failure, deadline, false);
+        Err(HowFar::One(LostCall { connection, failed }).boxed())
+    }
+}
