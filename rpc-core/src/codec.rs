@@ -43,7 +43,9 @@ pub use error::CodecError;
 pub use limits::DecodeLimits;
 pub use shared::{SharedString, leaving_out, sharing};
 
-use arguments::{ArgumentOut, ArgumentsOut, ArgumentsSeed};
+#[cfg(feature = "codecs")]
+use arguments::ArgumentsOut;
+use arguments::{ArgumentOut, ArgumentsSeed, InOrder};
 use bytes::{Whole, WholeSeed};
 use limits::Budget;
 
@@ -290,8 +292,25 @@ impl Codec {
         arguments: &A,
         out: &mut Vec<u8>,
     ) -> Result<(), CodecError> {
-        self.append(&ArgumentsOut { names, arguments }, out)
-            .map_err(|error| error.about("the arguments"))
+        let length = out.len();
+        let encoded = match self {
+            Self::Bincode if names.is_empty() || names.len() == A::COUNT => {
+                bincode::encode(&InOrder(arguments), out)
+            }
+            Self::Bincode => Err(CodecError::encode(format_args!(
+                "{} names for {} arguments",
+                names.len(),
+                A::COUNT
+            ))),
+            #[cfg(feature = "codecs")]
+            Self::Json => json::encode(&ArgumentsOut { names, arguments }, out),
+            #[cfg(feature = "codecs")]
+            Self::Custom(codec) => codec.encode(&ArgumentsOut { names, arguments }, out),
+        };
+        encoded.map_err(|error| {
+            out.truncate(length);
+            error.about("the arguments")
+        })
     }
 
     /// Reads the arguments of a call, a tuple of owned values, from the whole of `body`.

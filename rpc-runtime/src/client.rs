@@ -86,6 +86,8 @@ pub struct Channel {
 #[derive(Debug)]
 struct Inner {
     route: Route,
+    /// That of the route, at hand for each call.
+    codec: Codec,
     settings: Settings,
 }
 
@@ -117,6 +119,17 @@ enum Route {
     Invoked(Box<dyn Answers>),
 }
 
+impl Route {
+    fn codec(&self) -> &Codec {
+        match self {
+            Self::Remote(remote) => remote.codec(),
+            Self::Pooled(pooled) => pooled.codec(),
+            Self::Balanced(balanced) | Self::One(balanced, _) => balanced.codec(),
+            Self::Invoked(invoked) => invoked.codec(),
+        }
+    }
+}
+
 impl Channel {
     /// A channel with settings of its own.
     #[must_use]
@@ -131,8 +144,14 @@ impl Channel {
     }
 
     fn new(route: Route, settings: Settings, options: CallOptions) -> Self {
+        let codec = route.codec().clone();
+        let inner = Inner {
+            route,
+            codec,
+            settings,
+        };
         Self {
-            inner: Arc::new(Inner { route, settings }),
+            inner: Arc::new(inner),
             options: Arc::new(options),
             near: Near::default(),
         }
@@ -190,6 +209,7 @@ impl Channel {
         let one = |endpoint| Self {
             inner: Arc::new(Inner {
                 route: Route::One(balanced.clone(), endpoint),
+                codec: self.inner.codec.clone(),
                 settings: self.inner.settings.clone(),
             }),
             options: self.options.clone(),
@@ -249,12 +269,7 @@ impl Channel {
     #[inline]
     #[must_use]
     pub fn codec(&self) -> &Codec {
-        match &self.inner.route {
-            Route::Remote(remote) => remote.codec(),
-            Route::Pooled(pooled) => pooled.codec(),
-            Route::Balanced(balanced) | Route::One(balanced, _) => balanced.codec(),
-            Route::Invoked(invoked) => invoked.codec(),
-        }
+        &self.inner.codec
     }
 
     /// Calls `Service.method` with arguments that are encoded already, and gives the encoded reply.

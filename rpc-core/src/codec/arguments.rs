@@ -94,11 +94,15 @@ mod sealed {
     use super::*;
 
     pub trait Out {
+        const COUNT: usize;
         fn serialize<S: Serializer>(
             &self,
             names: &'static [&'static str],
             serializer: S,
         ) -> Result<S::Ok, S::Error>;
+
+        /// Without names, one after the other.
+        fn serialize_in_order<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
         /// One of them alone.
         fn serialize_one<S: Serializer>(
@@ -192,16 +196,28 @@ impl Visitor<'_> for Names {
     }
 }
 
-/// Arguments on their way out.
+/// Arguments on their way out, by name if there are names.
+#[cfg(feature = "codecs")]
 pub(super) struct ArgumentsOut<'a, A: ?Sized> {
     pub(super) names: &'static [&'static str],
     pub(super) arguments: &'a A,
 }
 
+#[cfg(feature = "codecs")]
 impl<A: EncodeArguments + ?Sized> Serialize for ArgumentsOut<'_, A> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.arguments.serialize(self.names, serializer)
+    }
+}
+
+/// Arguments on their way out, one after the other.
+pub(super) struct InOrder<'a, A: ?Sized>(pub(super) &'a A);
+
+impl<A: EncodeArguments + ?Sized> Serialize for InOrder<'_, A> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_in_order(serializer)
     }
 }
 
@@ -284,6 +300,8 @@ macro_rules! tuples {
     ($($count:literal: $(($index:tt $type:ident))*;)*) => {$(
         #[allow(non_snake_case, unused_variables, unused_mut, clippy::unused_unit)]
         impl<$($type: Serialize),*> sealed::Out for ($($type,)*) {
+            const COUNT: usize = $count;
+
             #[inline]
             fn serialize<Z: Serializer>(
                 &self,
@@ -291,9 +309,7 @@ macro_rules! tuples {
                 serializer: Z,
             ) -> Result<Z::Ok, Z::Error> {
                 if names.is_empty() && $count > 0 {
-                    let mut elements = serializer.serialize_tuple($count)?;
-                    $(elements.serialize_element(&self.$index)?;)*
-                    return elements.end();
+                    return self.serialize_in_order(serializer);
                 }
                 let &[$($type),*] = names else {
                     return Err(serde_core::ser::Error::custom(format_args!(
@@ -303,6 +319,13 @@ macro_rules! tuples {
                 let mut fields = serializer.serialize_struct("Arguments", $count)?;
                 $(fields.serialize_field($type, &self.$index)?;)*
                 fields.end()
+            }
+
+            #[inline]
+            fn serialize_in_order<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+                let mut elements = serializer.serialize_tuple($count)?;
+                $(elements.serialize_element(&self.$index)?;)*
+                elements.end()
             }
 
             fn serialize_one<Z: Serializer>(

@@ -27,7 +27,11 @@ pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), C
     written.map_err(CodecError::encode)
 }
 
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "handing over the value costs more than reading it"
+)]
 pub(super) fn decode<S, T>(seed: S, body: &[u8], budget: &Budget) -> Result<T, CodecError>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
@@ -35,11 +39,15 @@ where
     let mut reader = Reader::new(body, budget);
     seed.deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
-        .map_err(|failure| {
-            let (at, length) = (body.len() - reader.left(), body.len());
-            let reason = format!("{failure}, at byte {at} of {length}");
-            budget.explain(CodecError::decode(reason))
-        })
+        .map_err(|failure| explain(&failure, body, &reader))
+}
+
+/// Says what is wrong with a body, and where.
+#[cold]
+fn explain(failure: &Failure, body: &[u8], reader: &Reader<'_>) -> CodecError {
+    let (at, length) = (body.len() - reader.left(), body.len());
+    let reason = format!("{failure}, at byte {at} of {length}");
+    reader.budget.explain(CodecError::decode(reason))
 }
 
 macro_rules! integers {

@@ -76,6 +76,8 @@ pub trait CustomCodec: fmt::Debug + Send + Sync + 'static {
 /// Takes the value out of the deserializer that a [`CustomCodec`] has made.
 pub type Visit<'a> = &'a mut dyn FnMut(&mut dyn ErasedDeserializer<'_>) -> Result<(), ErasedError>;
 
+/// Not inlined: calls in bincode, which are told apart at run time, do without it.
+#[inline(never)]
 pub(super) fn decode<S, T>(
     codec: &dyn CustomCodec,
     seed: S,

@@ -6,12 +6,14 @@ use serde_core::de::DeserializeSeed;
 use super::CodecError;
 use super::limits::{Budget, Limited};
 
-#[inline]
+/// Not inlined: calls in bincode, which are told apart at run time, do without it.
+#[inline(never)]
 pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     serde_json::to_writer(out, value).map_err(CodecError::encode)
 }
 
-#[inline]
+/// Not inlined, as [`encode`].
+#[inline(never)]
 pub(super) fn decode<S, T>(seed: S, body: &[u8], budget: &Budget) -> Result<T, CodecError>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,

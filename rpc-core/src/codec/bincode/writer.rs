@@ -248,11 +248,30 @@ macro_rules! compounds {
 
 compounds! {
     SerializeSeq serialize_element();
-    SerializeTuple serialize_element();
     SerializeTupleStruct serialize_field();
     SerializeTupleVariant serialize_field();
     SerializeStruct serialize_field(&'static str);
     SerializeStructVariant serialize_field(&'static str);
+}
+
+/// The arguments of a call are one.
+impl SerializeTuple for Writer<'_> {
+    type Ok = ();
+    type Error = Refusal;
+
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most calls have one argument, and to call this costs as much as it does"
+    )]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        value.serialize(Writer(self.0))
+    }
+
+    #[inline]
+    fn end(self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl SerializeMap for Writer<'_> {
