@@ -220,6 +220,11 @@ impl Context {
         response.unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cold]
+    fn take_response(&self) -> Metadata {
+        std::mem::take(&mut *self.response())
+    }
+
     fn changed(&self, change: impl FnOnce(&mut Inner)) -> Self {
         // The span of the call is chosen once.
         let _ = self.trace_parent();

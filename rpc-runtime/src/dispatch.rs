@@ -87,6 +87,13 @@ impl Collection<'_> {
             .collect(call, &mut self.replies.borrow_mut());
         self.is_passed.set(true);
     }
+
+    /// Goes on with a call whose reply has not ended it.
+    #[cold]
+    fn end_reply(&self, call: CallId, unended: Unended) -> Answered {
+        self.pass(call);
+        self.connection.end_reply(call, unended)
+    }
 }
 
 /// A connection whose replies may be collected apart.

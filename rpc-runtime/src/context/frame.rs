@@ -260,15 +260,12 @@ pub(crate) fn replace_metadata(metadata: Metadata) {
     });
 }
 
-/// Takes the metadata that the current handler set for its response.
-#[inline]
+/// Takes the metadata that the current handler set for its response. Not inlined: in the crate of a
+/// user, the frame is found by way of another call.
+#[inline(never)]
 pub(crate) fn take_response_metadata() -> Metadata {
-    CURRENT.with_borrow_mut(|current| {
-        current
-            .context
-            .as_ref()
-            .map_or_else(Metadata::new, |context| {
-                std::mem::take(&mut *context.response())
-            })
+    CURRENT.with_borrow(|current| match &current.context {
+        Some(context) => context.take_response(),
+        None => Metadata::new(),
     })
 }

@@ -11,7 +11,7 @@ use rpc_core::{Code, Codec, Status};
 use serde_core::Serialize;
 
 use super::{Collection, Respond};
-use crate::__private::Outcome;
+use crate::__private::{CallError, Outcome};
 use crate::boxed::Boxed;
 use crate::contain::catch;
 use crate::context;
@@ -88,13 +88,7 @@ impl Responder<'_> {
     ) -> Answered {
         match outcome.into_result() {
             Ok(reply) => self.reply(&reply, source),
-            Err(error) => {
-                let status = match (&error as &dyn Any).downcast_ref::<Status>() {
-                    Some(status) => from_handler(status),
-                    None => self.typed(&error, code(&error), error.to_string()),
-                };
-                self.fail(&status)
-            }
+            Err(error) => self.fail_with(error, code),
         }
     }
 
@@ -104,31 +98,43 @@ impl Responder<'_> {
         reply: &T,
         source: &mut Option<Box<dyn Source>>,
     ) -> Answered {
+        let Some(collection) = self.collection else {
+            return self.reply_apart(&mut |out| encode_reply(self.codec, reply, source, out));
+        };
+        let metadata = context::take_response_metadata();
+        let body = |out: &mut Vec<u8>| encode_reply(self.codec, reply, source, out);
+        let collected = collection
+            .replies
+            .borrow_mut()
+            .reply(self.call, &metadata, body);
+        match collected {
+            Ok(answered) => answered,
+            Err(unended) => collection.end_reply(self.call, unended),
+        }
+    }
+
+    /// Replies to a call that is not answered together with others.
+    #[inline(never)]
+    fn reply_apart(
+        &self,
+        body: &mut dyn FnMut(&mut Vec<u8>) -> Result<Encoded, CodecError>,
+    ) -> Answered {
         if self.oneway {
             self.respond.finish_oneway(self.call);
             return Answered::Reply;
         }
         let metadata = context::take_response_metadata();
-        let mut body = |out: &mut Vec<u8>| {
-            let encode = || capturing(|| encode(self.codec, reply, out));
-            let ((encoded, captured), parts) = leaving_out(encode);
-            let has_items = captured.is_some();
-            if has_items {
-                *source = captured;
-            }
-            encoded.map(|()| Encoded::new(follows(has_items), parts))
+        self.respond.reply(self.call, &metadata, body)
+    }
+
+    /// Answers with the error that the handler returned.
+    #[cold]
+    fn fail_with<E: CallError>(&self, error: E, code: fn(&E) -> Code) -> Answered {
+        let status = match (&error as &dyn Any).downcast_ref::<Status>() {
+            Some(status) => from_handler(status),
+            None => self.typed(&error, code(&error), error.to_string()),
         };
-        match self.collection {
-            Some(collection) => {
-                let replies = || collection.replies.borrow_mut();
-                let collected = replies().reply(self.call, &metadata, body);
-                collected.unwrap_or_else(|unended| {
-                    collection.pass(self.call);
-                    collection.connection.end_reply(self.call, unended)
-                })
-            }
-            None => self.respond.reply(self.call, &metadata, &mut body),
-        }
+        self.fail(&status)
     }
 
     /// What cannot be collected is for the connection, behind what was collected.
@@ -159,7 +165,25 @@ impl Responder<'_> {
     }
 }
 
+/// Encodes a reply behind what is in `out`; leaves the source of the stream in it.
+#[inline]
+fn encode_reply<T: Serialize + 'static>(
+    codec: &Codec,
+    reply: &T,
+    source: &mut Option<Box<dyn Source>>,
+    out: &mut Vec<u8>,
+) -> Result<Encoded, CodecError> {
+    let encode = || capturing(|| encode(codec, reply, out));
+    let ((encoded, captured), parts) = leaving_out(encode);
+    let has_items = captured.is_some();
+    if has_items {
+        *source = captured;
+    }
+    encoded.map(|()| Encoded::new(follows(has_items), parts))
+}
+
 /// A panic of the user's `Serialize` is an error of this call, and of nothing else.
+#[inline]
 fn encode<T: Serialize + 'static>(
     codec: &Codec,
     value: &T,

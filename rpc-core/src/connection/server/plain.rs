@@ -110,7 +110,7 @@ impl Replies {
                 Ok(Answered::Reply)
             }
             Ok(Follows::Items) => Err(Unended(None)),
-            Err(error) => Err(Unended(Some(Box::new(error.into_reply_status(limit))))),
+            Err(error) => Err(Unended::failed(error, limit)),
         }
     }
 }
@@ -118,6 +118,13 @@ impl Replies {
 /// What becomes of a call that its reply has not ended: it fails, or items follow.
 #[derive(Debug)]
 pub struct Unended(Option<Box<Status>>);
+
+impl Unended {
+    #[cold]
+    fn failed(error: FrameError<CodecError>, limit: usize) -> Self {
+        Self(Some(Box::new(error.into_reply_status(limit))))
+    }
+}
 
 #[inline]
 pub(super) fn reply_header(call: CallId, metadata: &Metadata) -> Header {
