@@ -15,7 +15,7 @@ mod source;
 
 pub use channel::{SendError, Sender};
 pub(crate) use inbox::{Inbox, InboxWriter};
-pub(crate) use passage::{capturing, delivering};
+pub(crate) use passage::{Delivery, capturing, delivering};
 pub(crate) use pump::{Pump, PumpEnd, Uplink};
 #[cfg(feature = "fleet")]
 pub(crate) use receiver::Follower;

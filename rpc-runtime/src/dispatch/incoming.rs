@@ -17,7 +17,7 @@ use rpc_core::{Code, Codec, DecodeLimits, MethodDescriptor, MethodId, Status};
 use super::responder::Responder;
 use crate::__private::Outcome;
 use crate::boxed::Boxed;
-use crate::stream::{Receiver, Source, delivering};
+use crate::stream::{Delivery, Receiver, Source};
 
 /// A handler at work.
 pub(super) type Task = Pin<Box<dyn Handling>>;
@@ -71,6 +71,20 @@ pin_project! {
         make: M,
         code: fn(&E) -> Code,
         arguments: PhantomData<fn(A)>,
+    }
+}
+
+impl<S, A, F, M, E> Handler<S, A, F, M, E> {
+    /// In memory of its own.
+    #[inline(never)]
+    fn new(service: &Arc<S>, make: M, code: fn(&E) -> Code) -> Pin<Box<Self>> {
+        Box::pin(Self {
+            future: None,
+            service: Some(service.clone()),
+            make,
+            code,
+            arguments: PhantomData,
+        })
     }
 }
 
@@ -194,6 +208,7 @@ impl Incoming<'_> {
     /// the service back beside its outcome, for the next call.
     ///
     /// Undecodable arguments are answered with `InvalidArgument` and the handler does not run.
+    #[inline]
     pub fn unary<A, S, R, F>(
         self,
         method: &'static MethodDescriptor,
@@ -221,18 +236,10 @@ impl Incoming<'_> {
             names: method.argument_names,
             body,
         };
-        let make = || make(task, service, &next, handler, code);
-        let made = match items.take() {
-            None => make(),
-            Some(items) => delivering(items.of_request(), make),
-        };
-        **dispatched = match made {
+        let _delivery = items.take().map(|items| Delivery::begin(items.of_request()));
+        **dispatched = match make(task, service, &next, handler, code) {
             Ok(()) => Dispatched::Made,
-            Err(error) => {
-                let text = format!("the arguments of {method} could not be decoded: {error}");
-                let status = Status::invalid_argument(text).with_not_processed();
-                Dispatched::Answered(responder.fail(&status))
-            }
+            Err(error) => Dispatched::Answered(refuse(method, responder, &error)),
         };
     }
 
@@ -250,6 +257,17 @@ impl fmt::Debug for Incoming<'_> {
             .field("method", &self.0.method)
             .finish_non_exhaustive()
     }
+}
+
+/// Answers a call whose arguments are none of its method.
+#[cold]
+fn refuse(
+    method: &'static MethodDescriptor,
+    responder: &Responder<'_>,
+    error: &CodecError,
+) -> Answered {
+    let text = format!("the arguments of {method} could not be decoded: {error}");
+    responder.fail(&Status::invalid_argument(text).with_not_processed())
 }
 
 /// Makes a handler in the place of the last, or in new memory.
@@ -273,12 +291,6 @@ where
     {
         return Ok(());
     }
-    let task = place.insert(Box::pin(Handler {
-        future: None,
-        service: Some(service.clone()),
-        make,
-        code,
-        arguments: PhantomData,
-    }));
+    let task = place.insert(Handler::new(service, make, code));
     task.as_mut().take_on(next).map(|_| ())
 }

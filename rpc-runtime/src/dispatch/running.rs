@@ -103,6 +103,7 @@ pub(crate) enum Started {
 impl Running {
     /// Decodes the arguments and makes the handler's future. With a task at hand, the handler is
     /// polled at once, unless it is known to compute for long before it first waits.
+    #[inline(never)]
     pub(crate) fn start<'a>(
         router: &Router,
         method: &'a Arc<Method>,
@@ -196,23 +197,40 @@ impl Running {
                     timing.observe_first_poll(method, clock::now());
                 }
                 timing.polled |= polled;
-                method.counters.start(1);
-                let task = shift.hand_over();
-                Started::Waits(Self {
-                    method: method.clone(),
-                    responder: responder.keep(),
-                    frame: surroundings.take(),
-                    task,
+                Started::Waits(Self::wait(
+                    method,
+                    &responder,
+                    surroundings,
+                    shift,
                     timing,
                     queued,
-                })
+                ))
             }
             Err(panic) => {
-                let answered = fail_panicked(method, &responder, &panic);
-                let task = shift.place().take();
-                log_drop(method, surroundings.contain(|| drop(task)));
+                let answered = end_panicked(method, &responder, surroundings, shift, &panic);
                 over(method, shift, timed, answered)
             }
+        }
+    }
+
+    /// A handler goes on by itself.
+    #[inline(never)]
+    fn wait<'a>(
+        method: &'a Arc<Method>,
+        responder: &Responder<'_>,
+        mut surroundings: Surroundings<'_>,
+        shift: &mut Shift<'a>,
+        timing: Timing,
+        queued: bool,
+    ) -> Self {
+        method.counters.start(1);
+        Self {
+            method: method.clone(),
+            responder: responder.keep(),
+            frame: surroundings.take(),
+            task: shift.hand_over(),
+            timing,
+            queued,
         }
     }
 }
@@ -360,6 +378,21 @@ fn fail_panicked(method: &Method, responder: &Responder<'_>, panic: &str) -> Ans
 #[inline]
 fn contained<R>(frame: &mut Frame, f: impl FnOnce() -> R) -> Result<R, String> {
     frame.enter(|| catch(f))
+}
+
+/// Answers a call whose handler panicked where it was made, and drops what is left of it.
+#[cold]
+fn end_panicked(
+    method: &Method,
+    responder: &Responder<'_>,
+    mut surroundings: Surroundings<'_>,
+    shift: &mut Shift<'_>,
+    panic: &str,
+) -> Answered {
+    let answered = fail_panicked(method, responder, panic);
+    let task = shift.place().take();
+    log_drop(method, surroundings.contain(|| drop(task)));
+    answered
 }
 
 #[cold]

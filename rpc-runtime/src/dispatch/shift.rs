@@ -122,7 +122,7 @@ impl<'a> Shift<'a> {
 
     /// When it began: when its calls were read.
     #[inline]
-    pub(super) const fn began(&self) -> Instant {
+    pub(crate) const fn began(&self) -> Instant {
         self.began
     }
 

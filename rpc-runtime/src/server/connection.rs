@@ -10,7 +10,7 @@ use std::time::Instant;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{
     Answered, Arriving, CallId, ConnectionError, Replies, ServerConfig, ServerConnection,
-    ServerEvent, Streams, Unended,
+    Streams, Unended,
 };
 use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Metadata, Status};
@@ -297,7 +297,6 @@ impl Side for ServerSide {
         let work = Work::begin(self.client);
         let mut shift = Shift::new(&self.router, now, work.may_leave_a_processor());
         let mut progress = Progress::default();
-        let mut over = false;
         let mut state = shared.lock();
         state.protocol.core.handle_receipt(now, input.len());
         loop {
@@ -316,48 +315,28 @@ impl Side for ServerSide {
             let conversation = &mut self.conversation;
             let replies = conversation.replies.get_mut();
             let mut requests = serving.core.admit_plain(input, Self::TOGETHER_MAX, replies);
-            if !requests.is_empty() {
-                drop(state);
-                let (calls, shift) = (&mut requests, &mut shift);
-                if self.router.intercepts() {
-                    conversation.start_intercepted(shared, calls, room, shift, now, cx);
-                } else {
-                    conversation.start_plain::<false>(shared, calls, room, shift, now, cx);
-                }
+            if requests.is_empty() {
+                let Some(woke) = conversation.hear(shared, state, input, &mut shift, cx)? else {
+                    return Ok(progress);
+                };
+                progress.woke |= woke;
                 state = shared.lock();
-                let replies = conversation.replies.get_mut();
-                state.protocol.core.settle(requests, replies, input);
-                if !input.is_empty() {
-                    continue;
-                }
-                // It ended with a frame: there is nothing to be kept of the next.
-                over = true;
+                continue;
             }
-            let serving = &mut state.protocol;
-            let event = match over {
-                true => None,
-                false => serving.core.handle_input(input)?,
-            };
-            let request = match event {
-                Some(ServerEvent::Request(request)) => request,
-                event => {
-                    let refused = serving.core.take_refused();
-                    drop(state);
-                    self.router.admission().note_refused(refused);
-                    let Some(event) = event else {
-                        return Ok(progress);
-                    };
-                    progress.woke |= self.conversation.act(shared, event, cx);
-                    shift.pause();
-                    state = shared.lock();
-                    continue;
-                }
-            };
-            serving.inline = Some(request.id);
             drop(state);
-            self.conversation
-                .start(shared, request, &mut shift, now, cx);
+            let (calls, shift) = (&mut requests, &mut shift);
+            if self.router.intercepts() {
+                conversation.start_intercepted(shared, calls, room, shift, now, cx);
+            } else {
+                conversation.start_plain::<false>(shared, calls, room, shift, now, cx);
+            }
             state = shared.lock();
+            let replies = conversation.replies.get_mut();
+            state.protocol.core.settle(requests, replies, input);
+            if input.is_empty() {
+                // It ended with a frame: there is nothing to be kept of the next.
+                return Ok(progress);
+            }
         }
     }
 

@@ -8,13 +8,14 @@ use std::task::Context;
 use std::time::Instant;
 
 use bytes::Bytes;
-use rpc_core::connection::{CallId, PlainRequests, Replies, ServerEvent, ServerRequest};
+use rpc_core::connection::{CallId, ConnectionError, PlainRequests, Replies, ServerEvent, ServerRequest};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Deadline, Deadlines, MethodId, Status};
 
-use super::connection::ServerShared;
+use super::connection::{ServerShared, Serving};
 use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
+use crate::connection::{MutexGuard, State};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{CallStart, Collection, Respond, Running, Shift, Started, Surroundings};
 
@@ -33,6 +34,39 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
+    /// Acts on what comes next and is no plain request; nothing if `input` is used up, else whether a
+    /// task was woken. Apart, because most of what comes is plain.
+    #[inline(never)]
+    pub(super) fn hear(
+        &mut self,
+        shared: &Arc<ServerShared>,
+        mut state: MutexGuard<'_, State<Serving>>,
+        input: &mut &[u8],
+        shift: &mut Shift<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<bool>, ConnectionError> {
+        let serving = &mut state.protocol;
+        let event = serving.core.handle_input(input)?;
+        let refused = serving.core.take_refused();
+        if let Some(ServerEvent::Request(request)) = &event {
+            serving.inline = Some(request.id);
+        }
+        drop(state);
+        shift.router().admission().note_refused(refused);
+        let woke = match event {
+            Some(ServerEvent::Request(request)) => {
+                self.start(shared, request, shift, cx);
+                false
+            }
+            Some(event) => {
+                shift.pause();
+                self.act(shared, event, cx)
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(woke))
+    }
+
     /// Acts on whatever else than a request has come; true if a task was woken.
     #[cold]
     pub(super) fn act(
@@ -62,7 +96,6 @@ impl Conversation {
         shared: &Arc<ServerShared>,
         request: ServerRequest<'_>,
         shift: &mut Shift<'_>,
-        received: Instant,
         cx: &mut Context<'_>,
     ) {
         let call = request.id;
@@ -74,7 +107,7 @@ impl Conversation {
             return unknown_method(shared, call, request.method);
         };
         // From the moment it was read: the time it took to get here is the caller's.
-        let deadline = request.timeout.map(|t| Deadline::after(received, t));
+        let deadline = request.timeout.map(|t| Deadline::after(shift.began(), t));
         let park = || Parked::new(request.oneway, deadline.map(Deadline::instant));
         let mut parked = None;
         self.frame.renew(&self.origin, deadline, request.metadata);
@@ -186,13 +219,23 @@ impl Conversation {
                 match Running::start_inlined::<INTERCEPTED>(router, method, start, shift, cx) {
                     Started::Over => Frame::clear_current(),
                     Started::Waits(running) => {
-                        let parked = Parked::new(false, deadline.map(Deadline::instant));
-                        park(shared, call, parked, running);
+                        park_plain(shared, call, deadline, running);
                     }
                 }
             }
         });
     }
+}
+
+#[inline(never)]
+fn park_plain(
+    shared: &Arc<ServerShared>,
+    call: CallId,
+    deadline: Option<Deadline>,
+    running: Running,
+) {
+    let parked = Parked::new(false, deadline.map(Deadline::instant));
+    park(shared, call, parked, running);
 }
 
 /// Gives a handler that has to wait a task of its own.

@@ -60,13 +60,21 @@ pub(super) fn leave(source: Box<dyn Source>) -> Result<(), &'static str> {
 /// Decodes a message of a call that came with items.
 #[inline]
 pub(crate) fn delivering<R>(receiver: Receiver, decode: impl FnOnce() -> R) -> R {
-    let _delivery = Delivery(RECEIVER.replace(Some(receiver)));
+    let _delivery = Delivery::begin(receiver);
     decode()
 }
 
 /// Puts back what was delivered before, also if decoding panics: items must not get to the next
 /// message that is decoded on this thread.
-struct Delivery(Option<Receiver>);
+pub(crate) struct Delivery(Option<Receiver>);
+
+impl Delivery {
+    /// What is decoded until this is dropped came with these items.
+    #[cold]
+    pub(crate) fn begin(receiver: Receiver) -> Self {
+        Self(RECEIVER.replace(Some(receiver)))
+    }
+}
 
 impl Drop for Delivery {
     fn drop(&mut self) {
