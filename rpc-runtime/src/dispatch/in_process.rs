@@ -7,7 +7,7 @@ use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
-use super::{CallStart, Respond, Router, Running, Shift, Started, Surroundings};
+use super::{Apart, CallStart, Respond, Router, Running, Shift, Started};
 use crate::boxed::{Boxed, boxed};
 use crate::clock;
 use crate::context::Frame;
@@ -54,7 +54,7 @@ impl InProcess {
             codec: &self.codec(),
             respond: &respond,
             collection: None,
-            surroundings: Surroundings::Apart(&mut frame),
+            surroundings: Apart(&mut frame),
             body: &Body::Owned(request.body),
             later: None,
             items: source.map(items),

@@ -236,7 +236,9 @@ impl Incoming<'_> {
             names: method.argument_names,
             body,
         };
-        let _delivery = items.take().map(|items| Delivery::begin(items.of_request()));
+        let _delivery = items
+            .take()
+            .map(|items| Delivery::begin(items.of_request()));
         **dispatched = match make(task, service, &next, handler, code) {
             Ok(()) => Dispatched::Made,
             Err(error) => Dispatched::Answered(refuse(method, responder, &error)),

@@ -3,6 +3,7 @@
 mod deferred;
 mod handler;
 mod intercepted;
+mod surroundings;
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 
 use self::handler::{Arrived, poll_task, prepare};
 pub(super) use self::intercepted::Intercepted;
+pub(crate) use self::surroundings::{Apart, Current, Surroundings};
 use super::incoming::Task;
 use super::responder::{OwnedResponder, Responder};
 use super::router::{Method, Router};
@@ -30,11 +32,11 @@ use crate::log;
 use crate::stream::Receiver;
 
 /// What a call starts with.
-pub(crate) struct CallStart<'a> {
+pub(crate) struct CallStart<'a, S> {
     pub(crate) call: CallId,
     pub(crate) oneway: bool,
     pub(crate) codec: &'a Codec,
-    pub(crate) surroundings: Surroundings<'a>,
+    pub(crate) surroundings: S,
     /// The encoded arguments, unless they come `later`.
     pub(crate) body: &'a Body<'a>,
     pub(crate) later: Option<oneshot::Receiver<Bytes>>,
@@ -43,40 +45,6 @@ pub(crate) struct CallStart<'a> {
     pub(crate) respond: &'a Arc<dyn Respond>,
     /// Where its reply goes if it is ready at once; else it is for `respond`.
     pub(crate) collection: Option<&'a Collection<'a>>,
-}
-
-/// The frame of a call, which is moved out if the handler has to wait.
-pub(crate) enum Surroundings<'a> {
-    /// To be put in place while the handler runs.
-    Apart(&'a mut Frame),
-    /// In place already: that of a call with this deadline.
-    Current(Option<Deadline>),
-}
-
-impl Surroundings<'_> {
-    #[inline]
-    const fn deadline(&self) -> Option<Deadline> {
-        match self {
-            Self::Apart(frame) => frame.deadline(),
-            Self::Current(deadline) => *deadline,
-        }
-    }
-
-    /// Runs code of the user's there; a panic in it is a value.
-    #[inline]
-    fn contain<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String> {
-        match self {
-            Self::Apart(frame) => contained(frame, f),
-            Self::Current(_) => catch(f),
-        }
-    }
-
-    fn take(&mut self) -> Frame {
-        match self {
-            Self::Apart(frame) => std::mem::take(*frame),
-            Self::Current(_) => Frame::take_current(),
-        }
-    }
 }
 
 /// The future of a call that could not be answered at once. Dropping it stops the handler; somebody
@@ -107,23 +75,23 @@ impl Running {
     pub(crate) fn start<'a>(
         router: &Router,
         method: &'a Arc<Method>,
-        start: CallStart<'_>,
+        start: CallStart<'_, Apart<'_>>,
         shift: &mut Shift<'a>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Started {
         match router.intercepts() {
-            true => Self::start_inlined::<true>(router, method, start, shift, cx),
-            false => Self::start_inlined::<false>(router, method, start, shift, cx),
+            true => Self::start_inlined::<_, true>(router, method, start, shift, cx),
+            false => Self::start_inlined::<_, false>(router, method, start, shift, cx),
         }
     }
 
     /// As [`start`](Self::start), compiled for what the caller knows of most calls, and for servers with
     /// interceptors or without.
     #[inline(always)]
-    pub(crate) fn start_inlined<'a, const INTERCEPTED: bool>(
+    pub(crate) fn start_inlined<'a, S: Surroundings, const INTERCEPTED: bool>(
         router: &Router,
         method: &'a Arc<Method>,
-        start: CallStart<'_>,
+        start: CallStart<'_, S>,
         shift: &mut Shift<'a>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Started {
@@ -218,7 +186,7 @@ impl Running {
     fn wait<'a>(
         method: &'a Arc<Method>,
         responder: &Responder<'_>,
-        mut surroundings: Surroundings<'_>,
+        mut surroundings: impl Surroundings,
         shift: &mut Shift<'a>,
         timing: Timing,
         queued: bool,
@@ -385,7 +353,7 @@ fn contained<R>(frame: &mut Frame, f: impl FnOnce() -> R) -> Result<R, String> {
 fn end_panicked(
     method: &Method,
     responder: &Responder<'_>,
-    mut surroundings: Surroundings<'_>,
+    mut surroundings: impl Surroundings,
     shift: &mut Shift<'_>,
     panic: &str,
 ) -> Answered {

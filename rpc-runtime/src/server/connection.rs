@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use rpc_core::codec::CodecError;
 use rpc_core::connection::{
-    Answered, Arriving, CallId, ConnectionError, Replies, ServerConfig, ServerConnection,
-    Streams, Unended,
+    Answered, Arriving, CallId, ConnectionError, Replies, ServerConfig, ServerConnection, Streams,
+    Unended,
 };
 use rpc_core::wire::{Encoded, Outgoing};
 use rpc_core::{Codec, Metadata, Status};

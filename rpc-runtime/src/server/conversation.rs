@@ -8,7 +8,9 @@ use std::task::Context;
 use std::time::Instant;
 
 use bytes::Bytes;
-use rpc_core::connection::{CallId, ConnectionError, PlainRequests, Replies, ServerEvent, ServerRequest};
+use rpc_core::connection::{
+    CallId, ConnectionError, PlainRequests, Replies, ServerEvent, ServerRequest,
+};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Deadline, Deadlines, MethodId, Status};
 
@@ -17,7 +19,7 @@ use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
 use crate::connection::{MutexGuard, State};
 use crate::context::{Frame, Origin};
-use crate::dispatch::{CallStart, Collection, Respond, Running, Shift, Started, Surroundings};
+use crate::dispatch::{Apart, CallStart, Collection, Current, Respond, Running, Shift, Started};
 
 /// What the driver keeps beside the services.
 pub(super) struct Conversation {
@@ -115,7 +117,7 @@ impl Conversation {
             call,
             oneway: request.oneway,
             codec: &self.codec,
-            surroundings: Surroundings::Apart(&mut self.frame),
+            surroundings: Apart(&mut self.frame),
             items: request.items.then(|| {
                 let parked = parked.get_or_insert_with(park);
                 parked.receive_items(shared, call, &self.codec)
@@ -208,7 +210,7 @@ impl Conversation {
                     call,
                     oneway: false,
                     codec,
-                    surroundings: Surroundings::Current(deadline),
+                    surroundings: Current(deadline),
                     items: None,
                     body: &Body::Borrowed(request.body),
                     later: None,
@@ -216,7 +218,7 @@ impl Conversation {
                     collection: Some(&collection),
                 };
                 let cx = Some(&mut *cx);
-                match Running::start_inlined::<INTERCEPTED>(router, method, start, shift, cx) {
+                match Running::start_inlined::<_, INTERCEPTED>(router, method, start, shift, cx) {
                     Started::Over => Frame::clear_current(),
                     Started::Waits(running) => {
                         park_plain(shared, call, deadline, running);

@@ -37,7 +37,7 @@ pub(in crate::dispatch) struct Intercepted {
 
 /// Starts a call that interceptors see; a panic that is not its handler's is a value.
 pub(super) fn start(
-    surroundings: &mut Surroundings<'_>,
+    surroundings: &mut impl Surroundings,
     router: &Router,
     method: &Arc<Method>,
     shift: &mut Shift<'_>,
