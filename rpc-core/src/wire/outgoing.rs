@@ -395,8 +395,13 @@ impl Outgoing {
         if other.large.is_empty() {
             self.ahead.note_small();
         } else {
-            self.large.append(&mut other.large);
+            self.append_large(other);
         }
+    }
+
+    #[cold]
+    fn append_large(&mut self, other: &mut Self) {
+        self.large.append(&mut other.large);
     }
 
     fn reset(&mut self) {

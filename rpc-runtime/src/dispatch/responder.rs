@@ -79,7 +79,7 @@ impl Responder<'_> {
     }
 
     /// Answers with what the handler returned; leaves the source of the stream in its reply.
-    #[inline]
+    #[inline(always)]
     pub(super) fn finish<R: Outcome>(
         &self,
         outcome: R,
@@ -92,7 +92,7 @@ impl Responder<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply<T: Serialize + 'static>(
         &self,
         reply: &T,

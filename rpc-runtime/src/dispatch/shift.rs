@@ -180,6 +180,12 @@ impl<'a> Shift<'a> {
             self.is_now = false;
             return None;
         }
+        Some(self.end_timed(method, failed))
+    }
+
+    /// The first of those that it stands for.
+    #[inline(never)]
+    fn end_timed(&mut self, method: &'a Method, failed: bool) -> Duration {
         let before = std::mem::replace(&mut self.now, clock::now());
         self.is_now = true;
         let each = self.now.saturating_duration_since(before);
@@ -192,7 +198,7 @@ impl<'a> Shift<'a> {
             errors: u64::from(failed),
             each,
         });
-        Some(each)
+        each
     }
 
     /// A call goes on by itself, and keeps its place among the running ones.

@@ -20,7 +20,9 @@ use super::conversation::Conversation;
 use super::parked::Parked;
 use super::work::Work;
 use crate::clock;
-use crate::connection::{Carrier, Closed, Driver, Flush, Progress, Protocol, Shared, Side, Turns};
+use crate::connection::{
+    Carrier, Closed, Driver, Flush, MutexGuard, Progress, Protocol, Shared, Side, State, Turns,
+};
 use crate::context::{Frame, Origin};
 use crate::dispatch::{Collect, Respond, Router, Shift};
 use crate::log;
@@ -301,10 +303,7 @@ impl Side for ServerSide {
         state.protocol.core.handle_receipt(now, input.len());
         loop {
             if shift.is_send_due() && !input.is_empty() {
-                if work.leaves_a_processor() {
-                    state = shared.write_between(state, cx);
-                }
-                shift.note_sent();
+                state = send(shared, state, &work, &mut shift, cx);
             }
             let serving = &mut state.protocol;
             // What has landed is not in the input: nobody would come back for it.
@@ -372,6 +371,23 @@ impl Side for ServerSide {
         };
         self.conversation.ticket.orphans().take_over(parked);
     }
+}
+
+/// Sends replies with more input to come, if the client can go on with them. Not inlined: few are due
+/// before the end of a read.
+#[inline(never)]
+fn send<'a>(
+    shared: &'a ServerShared,
+    mut state: MutexGuard<'a, State<Serving>>,
+    work: &Work,
+    shift: &mut Shift<'_>,
+    cx: &mut Context<'_>,
+) -> MutexGuard<'a, State<Serving>> {
+    if work.leaves_a_processor() {
+        state = shared.write_between(state, cx);
+    }
+    shift.note_sent();
+    state
 }
 
 impl fmt::Debug for Serving {

@@ -14,7 +14,7 @@ use super::deferred::{self, Arguments};
 use crate::dispatch::incoming::{Answering, Arriving, Dispatched, Incoming, Task};
 use crate::dispatch::responder::Responder;
 use crate::dispatch::router::Method;
-use crate::stream::Receiver;
+use crate::stream::{Receiver, Source};
 
 pub(super) const NOT_DISPATCHED: &str = "the service did not dispatch the call";
 
@@ -47,9 +47,7 @@ pub(super) fn prepare(
 ) -> Result<(), Answered> {
     let Arrived { body, later, items } = arrived;
     let dispatched = if later.is_some() {
-        let arguments = Arguments::new(body, later, items);
-        let deferred = deferred::run(method.clone(), responder.keep(), arguments);
-        *task = Some(Answering::task(deferred));
+        *task = Some(defer(method, responder, body, later, items));
         Dispatched::Made
     } else if let Body::Owned(bytes) = body {
         sharing(bytes, || dispatch(method, responder, body, items, task))
@@ -59,8 +57,26 @@ pub(super) fn prepare(
     match dispatched {
         Dispatched::Made => Ok(()),
         Dispatched::Answered(answered) => Err(answered),
-        Dispatched::Not => Err(responder.fail(&Status::internal(NOT_DISPATCHED))),
+        Dispatched::Not => Err(fail_undispatched(responder)),
     }
+}
+
+/// The handler of a call whose arguments are not here.
+#[cold]
+fn defer(
+    method: &Arc<Method>,
+    responder: &Responder<'_>,
+    body: &Body<'_>,
+    later: &mut Option<oneshot::Receiver<Bytes>>,
+    items: &mut Option<Box<Receiver>>,
+) -> Task {
+    let arguments = Arguments::new(body, later, items);
+    Answering::task(deferred::run(method.clone(), responder.keep(), arguments))
+}
+
+#[cold]
+fn fail_undispatched(responder: &Responder<'_>) -> Answered {
+    responder.fail(&Status::internal(NOT_DISPATCHED))
 }
 
 #[inline]
@@ -96,9 +112,24 @@ pub(super) fn poll_task(
 ) -> Poll<Answered> {
     let mut source = None;
     let answered = ready!(task.as_mut().poll_answered(responder, &mut source, cx));
-    let (Answered::Items, Some(source)) = (answered, source) else {
+    match source {
+        None => Poll::Ready(answered),
+        Some(source) => poll_items(task, responder, answered, source, cx),
+    }
+}
+
+/// Polls whoever sends the stream in a reply.
+#[cold]
+fn poll_items(
+    task: &mut Task,
+    responder: &Responder<'_>,
+    answered: Answered,
+    source: Box<dyn Source>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Answered> {
+    if answered != Answered::Items {
         return Poll::Ready(answered);
-    };
+    }
     *task = Answering::task(responder.keep().send_items(source));
     task.as_mut().poll_answered(responder, &mut None, cx)
 }
