@@ -45,7 +45,7 @@ pub use shared::{SharedString, leaving_out, sharing};
 
 #[cfg(feature = "codecs")]
 use arguments::ArgumentsOut;
-use arguments::{ArgumentOut, ArgumentsSeed, InOrder};
+use arguments::{ArgumentOut, ArgumentsSeed, InOrderOut, InOrderSeed};
 use bytes::{Whole, WholeSeed};
 use limits::Budget;
 
@@ -295,7 +295,7 @@ impl Codec {
         let length = out.len();
         let encoded = match self {
             Self::Bincode if names.is_empty() || names.len() == A::COUNT => {
-                bincode::encode(&InOrder(arguments), out)
+                bincode::encode(&InOrderOut(arguments), out)
             }
             Self::Bincode => Err(CodecError::encode(format_args!(
                 "{} names for {} arguments",
@@ -330,13 +330,17 @@ impl Codec {
         limits: &DecodeLimits,
     ) -> Result<A, CodecError> {
         let budget = Budget::new(limits).with_free_levels(1);
-        let body = match self {
+        let seed = ArgumentsSeed::<A>::new(names);
+        let decoded = match self {
+            Self::Bincode => bincode::decode(InOrderSeed(seed), body, &budget),
             #[cfg(feature = "codecs")]
-            Self::Json if names.is_empty() && body.is_empty() => b"{}",
-            _ => body,
+            Self::Json if names.is_empty() && body.is_empty() => json::decode(seed, b"{}", &budget),
+            #[cfg(feature = "codecs")]
+            Self::Json => json::decode(seed, body, &budget),
+            #[cfg(feature = "codecs")]
+            Self::Custom(codec) => custom::decode(&**codec, seed, body, &budget),
         };
-        self.parse(ArgumentsSeed::<A>::new(names), body, &budget)
-            .map_err(|error| error.about("the arguments"))
+        decoded.map_err(|error| error.about("the arguments"))
     }
 
     #[inline]

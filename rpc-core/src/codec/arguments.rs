@@ -212,9 +212,9 @@ impl<A: EncodeArguments + ?Sized> Serialize for ArgumentsOut<'_, A> {
 }
 
 /// Arguments on their way out, one after the other.
-pub(super) struct InOrder<'a, A: ?Sized>(pub(super) &'a A);
+pub(super) struct InOrderOut<'a, A: ?Sized>(pub(super) &'a A);
 
-impl<A: EncodeArguments + ?Sized> Serialize for InOrder<'_, A> {
+impl<A: EncodeArguments + ?Sized> Serialize for InOrderOut<'_, A> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize_in_order(serializer)
@@ -261,6 +261,22 @@ impl<'de, A: DecodeArguments> DeserializeSeed<'de> for ArgumentsSeed<A> {
             return Err(count_mismatch(names.len(), A::COUNT));
         }
         deserializer.deserialize_struct("Arguments", names, self)
+    }
+}
+
+/// Arguments in a codec that has one value after the other, and no names: what they are called is for
+/// its errors.
+pub(super) struct InOrderSeed<A>(pub(super) ArgumentsSeed<A>);
+
+impl<'de, A: DecodeArguments> DeserializeSeed<'de> for InOrderSeed<A> {
+    type Value = A;
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<A, D::Error> {
+        let names = self.0.names.0.len();
+        if names > 0 && names != A::COUNT {
+            return Err(count_mismatch(names, A::COUNT));
+        }
+        deserializer.deserialize_tuple(A::COUNT, self.0)
     }
 }
 

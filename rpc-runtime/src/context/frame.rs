@@ -68,8 +68,8 @@ impl Frame {
         self.present = true;
     }
 
-    /// Makes the frame that is in place that of the next call of a connection.
-    #[inline]
+    /// Makes the frame that is in place that of the next calls of a connection.
+    #[inline(never)]
     pub(crate) fn renew_current(origin: &Arc<Origin>, deadline: Option<Deadline>) {
         CURRENT.with_borrow_mut(|current| {
             current.origin.get_or_insert_with(|| origin.clone());
@@ -78,19 +78,24 @@ impl Frame {
         });
     }
 
-    /// Forgets the call whose frame is in place, but not where it came from.
+    /// Forgets the call whose frame is in place; true if it is as it was [made](Self::renew_current).
     #[inline]
-    pub(crate) fn clear_current() {
-        // Outside of the borrow: dropping them may run code of the user's.
+    pub(crate) fn clear_current() -> bool {
+        let is_used = CURRENT
+            .with_borrow(|current| current.context.is_some() || !current.metadata.is_empty());
+        if is_used {
+            Self::clear_used();
+        }
+        !is_used
+    }
+
+    #[cold]
+    fn clear_used() {
         let used = CURRENT.with_borrow_mut(|current| {
-            let is_used = current.context.is_some() || !current.metadata.is_empty();
-            is_used.then(|| {
-                (
-                    std::mem::take(&mut current.metadata),
-                    current.context.take(),
-                )
-            })
+            let metadata = std::mem::take(&mut current.metadata);
+            (metadata, current.context.take())
         });
+        // Outside of the borrow: dropping them may run code of the user's.
         drop(used);
     }
 

@@ -18,7 +18,7 @@ use rpc_core::wire::Body;
 use rpc_core::{Codec, Deadline, Status};
 use tokio::sync::oneshot;
 
-use self::handler::{Arrived, poll_task, prepare};
+use self::handler::{Arrived, poll_task, prepare, prepare_plain};
 pub(super) use self::intercepted::Intercepted;
 pub(crate) use self::surroundings::{Apart, Current, Surroundings};
 use super::incoming::Task;
@@ -124,7 +124,7 @@ impl Running {
             return Started::Over;
         }
         // Without its arguments, a handler has nothing to do.
-        let is_early = later.is_some() && !INTERCEPTED;
+        let is_early = !S::IS_PLAIN && !INTERCEPTED && later.is_some();
         let queued = cx.is_some() && (is_early || method.counters.first_poll_is_slow());
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
@@ -148,7 +148,11 @@ impl Running {
         } else {
             let task = &mut shift.place().handler;
             surroundings.contain(|| {
-                if let Err(answered) = prepare(method, &responder, arrived, task) {
+                let prepared = match S::IS_PLAIN {
+                    true => prepare_plain(method, &responder, arrived, task),
+                    false => prepare(method, &responder, arrived, task),
+                };
+                if let Err(answered) = prepared {
                     return Poll::Ready(answered);
                 }
                 match (task, cx) {
@@ -181,7 +185,7 @@ impl Running {
         }
     }
 
-    /// A handler goes on by itself.
+    /// A handler goes on by itself. Not inlined: most are over when they were polled.
     #[inline(never)]
     fn wait<'a>(
         method: &'a Arc<Method>,

@@ -181,6 +181,8 @@ impl Conversation {
         let mut deadlines = Deadlines::from(received);
         // Most of them ask for the method of the one before.
         let mut last = None;
+        // The deadline of the frame that is in place, if that is made already.
+        let mut framed = None;
         let collection = Collection {
             replies,
             connection: &**shared,
@@ -205,7 +207,10 @@ impl Conversation {
                 last = Some((request.method, method));
                 let timeout = request.timeout;
                 let deadline = timeout.map(|timeout| deadlines.after(timeout));
-                Frame::renew_current(origin, deadline);
+                if framed != Some(deadline) {
+                    Frame::renew_current(origin, deadline);
+                    framed = Some(deadline);
+                }
                 let start = CallStart {
                     call,
                     oneway: false,
@@ -219,9 +224,11 @@ impl Conversation {
                 };
                 let cx = Some(&mut *cx);
                 match Running::start_inlined::<_, INTERCEPTED>(router, method, start, shift, cx) {
-                    Started::Over => Frame::clear_current(),
+                    Started::Over if Frame::clear_current() => {}
+                    Started::Over => framed = None,
                     Started::Waits(running) => {
                         park_plain(shared, call, deadline, running);
+                        framed = None;
                     }
                 }
             }

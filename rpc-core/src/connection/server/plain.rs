@@ -95,7 +95,11 @@ impl Replies {
     /// The call has not ended: what there is has to be handed over with
     /// [`ServerConnection::collect`], and then the call goes on with
     /// [`ServerConnection::end_reply`].
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a method replies in one place, which knows most of the header"
+    )]
     pub fn reply<F: Into<Encoded>>(
         &mut self,
         call: CallId,
@@ -120,6 +124,7 @@ impl Replies {
 pub struct Unended(Option<Box<Status>>);
 
 impl Unended {
+    /// The reply could not be encoded, or is too long.
     #[cold]
     fn failed(error: FrameError<CodecError>, limit: usize) -> Self {
         Self(Some(Box::new(error.into_reply_status(limit))))

@@ -54,6 +54,23 @@ pub(super) fn prepare(
     } else {
         dispatch(method, responder, body, items, task)
     };
+    made(dispatched, responder)
+}
+
+/// As [`prepare`], for a call that came whole and whose bytes are not its own.
+#[inline(always)]
+pub(super) fn prepare_plain(
+    method: &Arc<Method>,
+    responder: &Responder<'_>,
+    arrived: Arrived<'_>,
+    task: &mut Option<Task>,
+) -> Result<(), Answered> {
+    let Arrived { body, items, .. } = arrived;
+    made(dispatch(method, responder, body, items, task), responder)
+}
+
+#[inline(always)]
+fn made(dispatched: Dispatched, responder: &Responder<'_>) -> Result<(), Answered> {
     match dispatched {
         Dispatched::Made => Ok(()),
         Dispatched::Answered(answered) => Err(answered),

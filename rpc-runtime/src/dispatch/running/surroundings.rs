@@ -11,6 +11,9 @@ use crate::context::Frame;
 
 /// The frame of a call, which is moved out if the handler has to wait.
 pub(crate) trait Surroundings {
+    /// The call came whole, and among others: nothing follows it, and its bytes are theirs.
+    const IS_PLAIN: bool;
+
     fn deadline(&self) -> Option<Deadline>;
 
     /// Runs code of the user's there; a panic in it is a value.
@@ -26,6 +29,8 @@ pub(crate) struct Apart<'a>(pub(crate) &'a mut Frame);
 pub(crate) struct Current(pub(crate) Option<Deadline>);
 
 impl Surroundings for Apart<'_> {
+    const IS_PLAIN: bool = false;
+
     #[inline]
     fn deadline(&self) -> Option<Deadline> {
         self.0.deadline()
@@ -42,6 +47,8 @@ impl Surroundings for Apart<'_> {
 }
 
 impl Surroundings for Current {
+    const IS_PLAIN: bool = true;
+
     #[inline]
     fn deadline(&self) -> Option<Deadline> {
         self.0
