@@ -69,7 +69,7 @@ impl Frame {
     }
 
     /// Makes the frame that is in place that of the next calls of a connection.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn renew_current(origin: &Arc<Origin>, deadline: Option<Deadline>) {
         CURRENT.with_borrow_mut(|current| {
             current.origin.get_or_insert_with(|| origin.clone());

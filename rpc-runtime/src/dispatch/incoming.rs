@@ -36,29 +36,12 @@ pub(super) trait Handling: Send {
         cx: &mut task::Context<'_>,
     ) -> Poll<Answered>;
 
-    /// Takes a call on, if it is one of its own method and service: the memory of a handler that was
-    /// ready serves the next call. False if it is not.
-    fn take_on(self: Pin<&mut Self>, next: &Next<'_>) -> Result<bool, CodecError>;
-}
+    /// True if it is one of the method that `make` makes handlers of, of the service at this address.
+    fn is_of(&self, make: TypeId, service: *const ()) -> bool;
 
-/// A call that looks for its handler.
-pub(super) struct Next<'a> {
-    /// What makes handlers of its method is of this type, and of no other method's.
-    make: TypeId,
-    /// The address of the service that is called.
-    service: *const (),
-    codec: &'a Codec,
-    /// Of the arguments.
-    names: &'static [&'static str],
-    body: &'a Body<'a>,
-}
-
-impl Next<'_> {
-    #[inline]
-    fn arguments<A: DecodeArguments>(&self) -> Result<A, CodecError> {
-        let limits = DecodeLimits::for_message(self.body.len());
-        self.codec.decode_arguments(self.names, self.body, &limits)
-    }
+    /// Takes on a call of its own method and service: the memory of a handler that was ready serves the
+    /// next call. False if it cannot.
+    fn take_on(self: Pin<&mut Self>, codec: &Codec, arguments: &[u8]) -> Result<bool, CodecError>;
 }
 
 pin_project! {
@@ -70,6 +53,8 @@ pin_project! {
         service: Option<Arc<S>>,
         make: M,
         code: fn(&E) -> Code,
+        // Of the arguments.
+        names: &'static [&'static str],
         arguments: PhantomData<fn(A)>,
     }
 }
@@ -77,12 +62,18 @@ pin_project! {
 impl<S, A, F, M, E> Handler<S, A, F, M, E> {
     /// In memory of its own.
     #[inline(never)]
-    fn new(service: &Arc<S>, make: M, code: fn(&E) -> Code) -> Pin<Box<Self>> {
+    fn new(
+        service: &Arc<S>,
+        make: M,
+        code: fn(&E) -> Code,
+        names: &'static [&'static str],
+    ) -> Pin<Box<Self>> {
         Box::pin(Self {
             future: None,
             service: Some(service.clone()),
             make,
             code,
+            names,
             arguments: PhantomData,
         })
     }
@@ -114,15 +105,21 @@ where
         Poll::Ready(responder.finish(outcome, *this.code, source))
     }
 
+    fn is_of(&self, make: TypeId, service: *const ()) -> bool {
+        let is_own = |own: &Arc<S>| service == address_of(own);
+        // What makes handlers of a method is of this type, and of no other method's.
+        make == TypeId::of::<M>() && self.service.as_ref().is_some_and(is_own)
+    }
+
     #[inline]
-    fn take_on(self: Pin<&mut Self>, next: &Next<'_>) -> Result<bool, CodecError> {
+    fn take_on(self: Pin<&mut Self>, codec: &Codec, arguments: &[u8]) -> Result<bool, CodecError> {
         let mut this = self.project();
-        let is_own = |own: &mut Arc<S>| next.service == address_of(own);
-        if next.make != TypeId::of::<M>() || !this.service.as_mut().is_some_and(is_own) {
+        if this.service.is_none() {
             return Ok(false);
         }
         // Here, and not by whoever asks, so that the arguments are moved once.
-        let arguments = next.arguments()?;
+        let limits = DecodeLimits::for_message(arguments.len());
+        let arguments = codec.decode_arguments(this.names, arguments, &limits)?;
         let Some(service) = this.service.take() else {
             return Ok(false);
         };
@@ -165,7 +162,11 @@ impl Handling for Answering {
         Poll::Ready(answered)
     }
 
-    fn take_on(self: Pin<&mut Self>, _: &Next<'_>) -> Result<bool, CodecError> {
+    fn is_of(&self, _: TypeId, _: *const ()) -> bool {
+        false
+    }
+
+    fn take_on(self: Pin<&mut Self>, _: &Codec, _: &[u8]) -> Result<bool, CodecError> {
         Ok(false)
     }
 }
@@ -229,18 +230,17 @@ impl Incoming<'_> {
             dispatched,
             ..
         } = self.0;
-        let next = Next {
-            make: type_of(&handler),
-            service: address_of(service),
-            codec: responder.codec,
-            names: method.argument_names,
-            body,
-        };
         let _delivery = items
             .take()
             .map(|items| Delivery::begin(items.of_request()));
-        **dispatched = match make(task, service, &next, handler, code) {
-            Ok(()) => Dispatched::Made,
+        let is_of = |task: &&mut Task| task.is_of(type_of(&handler), address_of(service));
+        let task = match task.as_mut().filter(is_of) {
+            Some(task) => task,
+            None => task.insert(Handler::new(service, handler, code, method.argument_names)),
+        };
+        **dispatched = match task.as_mut().take_on(responder.codec, body) {
+            Ok(true) => Dispatched::Made,
+            Ok(false) => Dispatched::Not,
             Err(error) => Dispatched::Answered(refuse(method, responder, &error)),
         };
     }
@@ -263,36 +263,11 @@ impl fmt::Debug for Incoming<'_> {
 
 /// Answers a call whose arguments are none of its method.
 #[cold]
-fn refuse(
+pub(super) fn refuse(
     method: &'static MethodDescriptor,
     responder: &Responder<'_>,
     error: &CodecError,
 ) -> Answered {
     let text = format!("the arguments of {method} could not be decoded: {error}");
     responder.fail(&Status::invalid_argument(text).with_not_processed())
-}
-
-/// Makes a handler in the place of the last, or in new memory.
-#[inline]
-fn make<S, A, R, F, M>(
-    place: &mut Option<Task>,
-    service: &Arc<S>,
-    next: &Next<'_>,
-    make: M,
-    code: fn(&R::Error) -> Code,
-) -> Result<(), CodecError>
-where
-    A: DecodeArguments + 'static,
-    S: Send + Sync + 'static,
-    R: Outcome,
-    F: Future<Output = (R, Arc<S>)> + Send + 'static,
-    M: Fn(Arc<S>, A) -> F + Send + 'static,
-{
-    if let Some(task) = place
-        && task.as_mut().take_on(next)?
-    {
-        return Ok(());
-    }
-    let task = place.insert(Handler::new(service, make, code));
-    task.as_mut().take_on(next).map(|_| ())
 }

@@ -146,16 +146,16 @@ impl Running {
                 cx,
             )
         } else {
-            let task = &mut shift.place().handler;
+            let place = shift.place();
             surroundings.contain(|| {
                 let prepared = match S::IS_PLAIN {
-                    true => prepare_plain(method, &responder, arrived, task),
-                    false => prepare(method, &responder, arrived, task),
+                    true => prepare_plain(method, &responder, arrived, place),
+                    false => prepare(method, &responder, arrived, place.renew()),
                 };
                 if let Err(answered) = prepared {
                     return Poll::Ready(answered);
                 }
-                match (task, cx) {
+                match (&mut place.handler, cx) {
                     (Some(task), Some(cx)) => poll_task(task, &responder, cx),
                     _ => Poll::Pending,
                 }

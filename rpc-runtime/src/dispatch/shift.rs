@@ -36,7 +36,7 @@ pub(crate) struct Shift<'a> {
     /// Nothing has run since.
     is_now: bool,
     ended: Option<Ended<'a>>,
-    place: Place,
+    place: Place<'a>,
     /// When it began, or its replies were last sent.
     sent: Instant,
     /// So long after that they are to be sent; unless that is left to its end.
@@ -46,15 +46,32 @@ pub(crate) struct Shift<'a> {
 
 /// Where the handler of a call is made and polled. One that is over stays there, for the next.
 #[derive(Default)]
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     pub(super) handler: Option<Task>,
+    /// The method that the handler there was made for, if that is known.
+    pub(super) method: Option<&'a Method>,
     /// With the handler in it, if there are interceptors.
     pub(super) intercepted: Option<Box<Intercepted>>,
 }
 
-impl Place {
+impl Place<'_> {
+    /// A handler of this method.
+    #[inline]
+    pub(super) fn handler_of(&mut self, method: &Method) -> Option<&mut Task> {
+        let is_there = self.method.is_some_and(|own| std::ptr::eq(own, method));
+        self.handler.as_mut().filter(|_| is_there)
+    }
+
+    /// Where the handler of a call of any method is made.
+    #[inline]
+    pub(super) fn renew(&mut self) -> &mut Option<Task> {
+        self.method = None;
+        &mut self.handler
+    }
+
     /// Takes out what is there.
     pub(super) fn take(&mut self) -> Option<Task> {
+        self.method = None;
         match self.intercepted.take() {
             Some(intercepted) => Some(Box::into_pin(intercepted)),
             None => self.handler.take(),
@@ -140,7 +157,7 @@ impl<'a> Shift<'a> {
     }
 
     #[inline]
-    pub(super) const fn place(&mut self) -> &mut Place {
+    pub(super) const fn place(&mut self) -> &mut Place<'a> {
         &mut self.place
     }
 
@@ -183,7 +200,7 @@ impl<'a> Shift<'a> {
         Some(self.end_timed(method, failed))
     }
 
-    /// The first of those that it stands for.
+    /// A call is over that was to be timed, and stands for those behind it. Not inlined: few are.
     #[inline(never)]
     fn end_timed(&mut self, method: &'a Method, failed: bool) -> Duration {
         let before = std::mem::replace(&mut self.now, clock::now());

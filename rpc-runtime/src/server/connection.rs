@@ -325,9 +325,9 @@ impl Side for ServerSide {
             drop(state);
             let (calls, shift) = (&mut requests, &mut shift);
             if self.router.intercepts() {
-                conversation.start_intercepted(shared, calls, room, shift, now, cx);
+                conversation.start_intercepted(shared, calls, room, shift, cx);
             } else {
-                conversation.start_plain::<false>(shared, calls, room, shift, now, cx);
+                conversation.start_plain::<false>(shared, calls, room, shift, cx);
             }
             state = shared.lock();
             let replies = conversation.replies.get_mut();

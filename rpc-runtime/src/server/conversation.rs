@@ -12,7 +12,7 @@ use rpc_core::connection::{
     CallId, ConnectionError, PlainRequests, Replies, ServerEvent, ServerRequest,
 };
 use rpc_core::wire::Body;
-use rpc_core::{Codec, Deadline, Deadlines, MethodId, Status};
+use rpc_core::{Codec, Deadline, MethodId, Status, WireTimeout};
 
 use super::connection::{ServerShared, Serving};
 use super::connections::Ticket;
@@ -151,10 +151,9 @@ impl Conversation {
         requests: &mut PlainRequests<'_>,
         room: usize,
         shift: &mut Shift<'_>,
-        received: Instant,
         cx: &mut Context<'_>,
     ) {
-        self.start_plain::<true>(shared, requests, room, shift, received, cx);
+        self.start_plain::<true>(shared, requests, room, shift, cx);
     }
 
     /// Runs plain calls until their replies have `room` bytes or are to be sent, or one of them went
@@ -166,7 +165,6 @@ impl Conversation {
         requests: &mut PlainRequests<'_>,
         room: usize,
         shift: &mut Shift<'_>,
-        received: Instant,
         cx: &mut Context<'_>,
     ) {
         let Self {
@@ -178,10 +176,9 @@ impl Conversation {
             ..
         } = self;
         let router = shift.router();
-        let mut deadlines = Deadlines::from(received);
         // Most of them ask for the method of the one before.
         let mut last = None;
-        // The deadline of the frame that is in place, if that is made already.
+        // And most have its timeout: that of the frame which is in place, and the deadline.
         let mut framed = None;
         let collection = Collection {
             replies,
@@ -205,12 +202,14 @@ impl Conversation {
                     continue;
                 };
                 last = Some((request.method, method));
-                let timeout = request.timeout;
-                let deadline = timeout.map(|timeout| deadlines.after(timeout));
-                if framed != Some(deadline) {
-                    Frame::renew_current(origin, deadline);
-                    framed = Some(deadline);
-                }
+                let deadline = match framed {
+                    Some((timeout, deadline)) if timeout == request.timeout => deadline,
+                    _ => {
+                        let deadline = frame_calls(origin, shift.began(), request.timeout);
+                        framed = Some((request.timeout, deadline));
+                        deadline
+                    }
+                };
                 let start = CallStart {
                     call,
                     oneway: false,
@@ -224,8 +223,11 @@ impl Conversation {
                 };
                 let cx = Some(&mut *cx);
                 match Running::start_inlined::<_, INTERCEPTED>(router, method, start, shift, cx) {
-                    Started::Over if Frame::clear_current() => {}
-                    Started::Over => framed = None,
+                    Started::Over => {
+                        if !Frame::clear_current() {
+                            framed = None;
+                        }
+                    }
                     Started::Waits(running) => {
                         park_plain(shared, call, deadline, running);
                         framed = None;
@@ -236,6 +238,17 @@ impl Conversation {
     }
 }
 
+/// Makes the frame in place that of calls with this timeout, and gives their deadline. Not inlined: most
+/// calls have the timeout of the one before.
+#[inline(never)]
+fn frame_calls(origin: &Arc<Origin>, received: Instant, timeout: WireTimeout) -> Option<Deadline> {
+    let timeout = timeout.unpack();
+    let deadline = timeout.map(|timeout| Deadline::after(received, timeout));
+    Frame::renew_current(origin, deadline);
+    deadline
+}
+
+/// Parks a plain call. Not inlined: most are over when they were polled.
 #[inline(never)]
 fn park_plain(
     shared: &Arc<ServerShared>,

@@ -4,8 +4,6 @@
 //! written. So all that lie in one read are admitted together, and their replies are collected apart
 //! and handed over together.
 
-use std::time::Duration;
-
 use super::{Answered, ServerConnection, State};
 use crate::codec::CodecError;
 use crate::connection::CallId;
@@ -23,7 +21,7 @@ pub struct PlainRequest<'a> {
     /// Which method.
     pub method: MethodId,
     /// The time the caller gives.
-    pub timeout: Option<Duration>,
+    pub timeout: WireTimeout,
     /// The encoded arguments.
     pub body: &'a [u8],
 }
@@ -60,7 +58,7 @@ impl<'a> Iterator for PlainRequests<'a> {
         Some(PlainRequest {
             id: self.ids.next(header.call).ok()?,
             method: MethodId::from_number(header.method),
-            timeout: WireTimeout::from_bits(header.extra).unpack(),
+            timeout: WireTimeout::from_bits(header.extra),
             body,
         })
     }

@@ -11,9 +11,10 @@ use rpc_core::wire::Body;
 use tokio::sync::oneshot;
 
 use super::deferred::{self, Arguments};
-use crate::dispatch::incoming::{Answering, Arriving, Dispatched, Incoming, Task};
+use crate::dispatch::incoming::{Answering, Arriving, Dispatched, Incoming, Task, refuse};
 use crate::dispatch::responder::Responder;
 use crate::dispatch::router::Method;
+use crate::dispatch::shift::Place;
 use crate::stream::{Receiver, Source};
 
 pub(super) const NOT_DISPATCHED: &str = "the service did not dispatch the call";
@@ -57,16 +58,38 @@ pub(super) fn prepare(
     made(dispatched, responder)
 }
 
-/// As [`prepare`], for a call that came whole and whose bytes are not its own.
+/// As [`prepare`], for a call that came whole and whose bytes are not its own. The handler of the call
+/// before takes it on, without a question to the service, if it is of the same method.
 #[inline(always)]
-pub(super) fn prepare_plain(
-    method: &Arc<Method>,
+pub(super) fn prepare_plain<'a>(
+    method: &'a Method,
     responder: &Responder<'_>,
     arrived: Arrived<'_>,
-    task: &mut Option<Task>,
+    place: &mut Place<'a>,
+) -> Result<(), Answered> {
+    if let Some(task) = place.handler_of(method) {
+        match task.as_mut().take_on(responder.codec, arrived.body) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => return Err(refuse(method.descriptor, responder, &error)),
+        }
+    }
+    prepare_first(method, responder, arrived, place)
+}
+
+/// As [`prepare_plain`], for the first of calls of the same method. Not inlined: few are.
+#[inline(never)]
+fn prepare_first<'a>(
+    method: &'a Method,
+    responder: &Responder<'_>,
+    arrived: Arrived<'_>,
+    place: &mut Place<'a>,
 ) -> Result<(), Answered> {
     let Arrived { body, items, .. } = arrived;
-    made(dispatch(method, responder, body, items, task), responder)
+    let dispatched = dispatch(method, responder, body, items, place.renew());
+    made(dispatched, responder)?;
+    place.method = Some(method);
+    Ok(())
 }
 
 #[inline(always)]

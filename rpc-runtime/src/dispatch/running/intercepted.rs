@@ -4,14 +4,15 @@
 //! request was read, has a task of its own if it waits, is dropped when it is given up, and its memory
 //! serves the next call. An interceptor that waits is polled on as it is: nobody is asked twice.
 
+use std::any::TypeId;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Instant;
 
-use rpc_core::Status;
 use rpc_core::codec::CodecError;
 use rpc_core::connection::Answered;
+use rpc_core::{Codec, Status};
 
 use super::deferred::{self, Arguments};
 use super::handler::{Arrived, poll_task, prepare};
@@ -19,7 +20,7 @@ use super::{Surroundings, fail_panicked, log_drop};
 use crate::contain::catch;
 use crate::context;
 use crate::dispatch::Shift;
-use crate::dispatch::incoming::{Answering, Handling, Next, Task};
+use crate::dispatch::incoming::{Answering, Handling, Task};
 use crate::dispatch::responder::Responder;
 use crate::dispatch::router::{Method, Router};
 use crate::middleware::{CallInfo, Inquiry};
@@ -196,7 +197,11 @@ impl Handling for Intercepted {
         self.poll_handler(responder, cx)
     }
 
-    fn take_on(self: Pin<&mut Self>, _: &Next<'_>) -> Result<bool, CodecError> {
+    fn is_of(&self, _: TypeId, _: *const ()) -> bool {
+        false
+    }
+
+    fn take_on(self: Pin<&mut Self>, _: &Codec, _: &[u8]) -> Result<bool, CodecError> {
         Ok(false)
     }
 }
