@@ -323,7 +323,11 @@ impl Outgoing {
     ///
     /// If `body` fails or panics, or writes more than `message_bytes_max`, nothing is appended.
     /// Metadata has a limit of its own and does not count.
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most of what the header says is known where it is called"
+    )]
     pub(crate) fn frame<F: Into<Encoded>, E>(
         &mut self,
         header: Header,

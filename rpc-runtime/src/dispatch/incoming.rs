@@ -47,6 +47,7 @@ pub(super) trait Handling: Send {
 pin_project! {
     /// The call of a method of `S`; `M` makes the future of it, which gives the service back.
     struct Handler<S, A, F, M, E> {
+        // Over, if the service was given back.
         #[pin]
         future: Option<F>,
         // Given back by the last call: to count who holds it costs a tenth of a short call.
@@ -60,7 +61,7 @@ pin_project! {
 }
 
 impl<S, A, F, M, E> Handler<S, A, F, M, E> {
-    /// In memory of its own.
+    /// In memory of its own. Not inlined: most calls have that of the one before.
     #[inline(never)]
     fn new(
         service: &Arc<S>,
@@ -94,14 +95,13 @@ where
         source: &mut Option<Box<dyn Source>>,
         cx: &mut task::Context<'_>,
     ) -> Poll<Answered> {
-        let mut this = self.project();
-        let Some(future) = this.future.as_mut().as_pin_mut() else {
+        let this = self.project();
+        let (Some(future), None) = (this.future.as_pin_mut(), &this.service) else {
             return Poll::Pending;
         };
         let (outcome, service) = ready!(future.poll(cx));
+        // The future stays, as it is an `async` block: nothing is left in it.
         *this.service = Some(service);
-        // Before the answer: dropping it may panic.
-        this.future.set(None);
         Poll::Ready(responder.finish(outcome, *this.code, source))
     }
 
@@ -205,8 +205,8 @@ impl Incoming<'_> {
         self.0.method
     }
 
-    /// Decodes the arguments and makes the future of the handler, which will answer. The future gives
-    /// the service back beside its outcome, for the next call.
+    /// Decodes the arguments and makes the future of the handler, which will answer. The future, an
+    /// `async` block, gives the service back beside its outcome, for the next call.
     ///
     /// Undecodable arguments are answered with `InvalidArgument` and the handler does not run.
     #[inline]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rpc_core::codec::{CodecError, leaving_out};
 use rpc_core::connection::{Answered, CallId};
-use rpc_core::wire::Encoded;
+use rpc_core::wire::{Encoded, Follows};
 use rpc_core::{Code, Codec, Status};
 use serde_core::Serialize;
 
@@ -15,7 +15,7 @@ use crate::__private::{CallError, Outcome};
 use crate::boxed::Boxed;
 use crate::contain::catch;
 use crate::context;
-use crate::stream::{PumpEnd, Source, capturing, follows};
+use crate::stream::{PumpEnd, Source, capturing};
 
 /// The right to answer one call, lent for as long as it is polled.
 #[derive(Clone, Copy)]
@@ -175,11 +175,18 @@ fn encode_reply<T: Serialize + 'static>(
 ) -> Result<Encoded, CodecError> {
     let encode = || capturing(|| encode(codec, reply, out));
     let ((encoded, captured), parts) = leaving_out(encode);
-    let has_items = captured.is_some();
-    if has_items {
-        *source = captured;
-    }
-    encoded.map(|()| Encoded::new(follows(has_items), parts))
+    let follows = match captured {
+        None => Follows::Nothing,
+        Some(captured) => leave(captured, source),
+    };
+    encoded.map(|()| Encoded::new(follows, parts))
+}
+
+/// Leaves the source of a stream to whoever sends it.
+#[cold]
+fn leave(captured: Box<dyn Source>, source: &mut Option<Box<dyn Source>>) -> Follows {
+    *source = Some(captured);
+    Follows::Items
 }
 
 /// A panic of the user's `Serialize` is an error of this call, and of nothing else.

@@ -60,7 +60,8 @@ impl<'a> Unfinished<'a> {
         Ok((follows, None))
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     pub(super) fn finish(mut self) -> Result<(), usize> {
         let length = self.buffer.len() - self.start - HEADER_BYTES;
         let field = u32::try_from(length).map_err(|_| length)?;
