@@ -43,7 +43,7 @@ const ATTEMPTS: u32 = 3;
 /// waits it took, which is not the same each time: the figure of the client may be 1,000 higher than the
 /// last, that of the server 500.
 const BUDGETS: [Budget; 4] = [
-    Budget::new(End::Server, 64, 1_320),
+    Budget::new(End::Server, 64, 990),
     Budget::new(End::Client, 64, 1_940),
     Budget::new(End::Server, 1, 6_200),
     Budget::new(End::Client, 1, 6_400),
@@ -54,9 +54,9 @@ const BUDGETS: [Budget; 4] = [
 const OTHER_BUDGETS: [Budget; 6] = [
     Budget::new(End::Server, 64, 5_420).of(Call::Later),
     Budget::new(End::Client, 64, 1_600).of(Call::Later),
-    Budget::new(End::Server, 64, 14_800).of(Call::Copy),
+    Budget::new(End::Server, 64, 14_400).of(Call::Copy),
     Budget::new(End::Client, 64, 11_250).of(Call::Copy),
-    Budget::new(End::Server, 64, 1_610).of(Call::Seen),
+    Budget::new(End::Server, 64, 1_400).of(Call::Seen),
     Budget::new(End::Client, 64, 2_430).of(Call::Seen),
 ];
 
