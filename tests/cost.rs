@@ -383,6 +383,24 @@ fn serve_counted(
 const RECORD: f64 = 16.0;
 /// For buffers that grow now and then.
 const SPARE: f64 = 0.1;
+/// On a machine that is busy with something else, a handler may seem to compute for long, and gets a task
+/// of its own. What a call costs by itself is the least of some measurements.
+const ATTEMPTS: usize = 3;
+
+/// Measures what the client and the server allocate for each of such calls.
+fn assert_admitted(call: Call, [client_max, server_max]: [f64; 2], measure: impl Fn() -> [f64; 2]) {
+    let [mut client, mut server] = measure();
+    for _ in 1..ATTEMPTS {
+        if client <= client_max && server <= server_max {
+            break;
+        }
+        let again = measure();
+        (client, server) = (client.min(again[0]), server.min(again[1]));
+    }
+    println!("{call:?}: client {client:.3}, server {server:.3}");
+    assert!(client <= client_max, "{call:?}: client: {client}");
+    assert!(server <= server_max, "{call:?}: server: {server}");
+}
 
 /// Calls, how many are in flight, and what the client and the server may allocate for each: what was
 /// measured. The goal for small calls is 1 and 2.
@@ -401,11 +419,10 @@ const BUDGETS: [(Call, u64, [f64; 2]); 6] = [
 fn a_call_allocates_what_its_budget_admits() {
     const CALLS: u64 = 10_240;
     for (call, in_flight, budget) in BUDGETS {
-        let [client, server] = allocations(call, CALLS, in_flight, Around::Nothing);
-        println!("{call:?}, {in_flight} in flight: client {client:.3}, server {server:.3}");
-        let [client_max, server_max] = budget.map(|most| most + SPARE);
-        assert!(client <= client_max, "{call:?}: client: {client}");
-        assert!(server <= server_max, "{call:?}: server: {server}");
+        let most = budget.map(|most| most + SPARE);
+        assert_admitted(call, most, || {
+            allocations(call, CALLS, in_flight, Around::Nothing)
+        });
     }
 }
 
@@ -421,10 +438,9 @@ const INTERCEPTED: [(Call, u64, [f64; 2]); 3] = [
 fn interceptors_allocate_what_their_budget_admits() {
     const CALLS: u64 = 10_240;
     for (call, in_flight, budget) in INTERCEPTED {
-        let [client, server] = allocations(call, CALLS, in_flight, Around::Interceptors);
-        println!("{call:?}, {in_flight} in flight: client {client:.3}, server {server:.3}");
-        let [client_max, server_max] = budget.map(|most| most + SPARE);
-        assert!(client <= client_max, "{call:?}: client: {client}");
-        assert!(server <= server_max, "{call:?}: server: {server}");
+        let most = budget.map(|most| most + SPARE);
+        assert_admitted(call, most, || {
+            allocations(call, CALLS, in_flight, Around::Interceptors)
+        });
     }
 }

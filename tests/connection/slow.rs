@@ -33,13 +33,13 @@ async fn is_handled_in_place(caller: &Caller) -> bool {
     same
 }
 
-/// Calls that do not compute are handled in place soon; one that was interrupted may seem to.
+/// Calls that do not compute are handled in place soon; one that was interrupted may seem to, and on a busy
+/// machine many are.
 async fn until_handled_in_place(caller: &Caller) {
-    let mut calls = 0;
-    while !is_handled_in_place(caller).await {
-        calls += 3;
-        assert!(calls < 300, "it is taken for slow for ever");
-    }
+    let handled = async { while !is_handled_in_place(caller).await {} };
+    tokio::time::timeout(Duration::from_secs(60), handled)
+        .await
+        .expect("it is taken for slow for ever");
 }
 
 #[tokio::test]
