@@ -38,6 +38,10 @@ pub trait Service: Send + Sync + 'static {
     fn descriptor(&self) -> &'static ServiceDescriptor;
 
     /// Starts the handler of the method that is asked for.
+    ///
+    /// Of calls of one method that arrive together, only the first need come here: the handler that it
+    /// has made takes on the others. Who wants to see each of them is an
+    /// [`Interceptor`](crate::Interceptor).
     fn dispatch(&self, call: Incoming<'_>);
 }
 

@@ -343,7 +343,8 @@ impl Channel {
         }
     }
 
-    /// The same in another codec than the usual one, or of a message that is not what it should be.
+    /// The same in another codec than the usual one, or once more of a message that is not what it should
+    /// be, to say why.
     #[inline(never)]
     fn decode_plain<T: DeserializeOwned + 'static>(
         &self,

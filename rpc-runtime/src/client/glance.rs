@@ -79,13 +79,15 @@ impl Hearing {
     }
 
     /// The driver of a connection has read something.
-    #[cold]
+    ///
+    /// Not inlined, nor are the others: connections to one server have no hearing.
+    #[inline(never)]
     fn note(&self, now: Instant) {
         self.heard_at.store(self.glance.nanos(now), Relaxed);
     }
 
     /// A driver has woken callers. It has to [end](Self::end_turn) this turn with what is given here.
-    #[cold]
+    #[inline(never)]
     fn begin_turn(&self, now: Instant) -> u64 {
         let seen = self.glance.nanos(now);
         self.glance.seen.store(seen, Relaxed);
@@ -93,7 +95,7 @@ impl Hearing {
     }
 
     /// That driver flushes. What another one saw meanwhile stays.
-    #[cold]
+    #[inline(never)]
     fn end_turn(&self, seen: u64) {
         if self.glance.seen.load(Relaxed) == seen {
             self.glance.seen.store(0, Relaxed);

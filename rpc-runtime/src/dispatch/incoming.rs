@@ -205,8 +205,9 @@ impl Incoming<'_> {
         self.0.method
     }
 
-    /// Decodes the arguments and makes the future of the handler, which will answer. The future, an
-    /// `async` block, gives the service back beside its outcome, for the next call.
+    /// Decodes the arguments and makes the future of the handler, which will answer. The future has to be
+    /// an `async` block, so that nothing is left in it once it is ready: it stays until the next call. It
+    /// gives the service back beside its outcome, for that.
     ///
     /// Undecodable arguments are answered with `InvalidArgument` and the handler does not run.
     #[inline]
@@ -230,18 +231,21 @@ impl Incoming<'_> {
             dispatched,
             ..
         } = self.0;
-        let _delivery = items
-            .take()
-            .map(|items| Delivery::begin(items.of_request()));
         let is_of = |task: &&mut Task| task.is_of(type_of(&handler), address_of(service));
         let task = match task.as_mut().filter(is_of) {
             Some(task) => task,
             None => task.insert(Handler::new(service, handler, code, method.argument_names)),
         };
-        **dispatched = match task.as_mut().take_on(responder.codec, body) {
+        let taken = {
+            let items = items.take();
+            let _delivery = items.map(|items| Delivery::begin(items.of_request()));
+            task.as_mut().take_on(responder.codec, body)
+        };
+        // Items that nobody has taken are stopped before the answer.
+        **dispatched = match taken {
             Ok(true) => Dispatched::Made,
             Ok(false) => Dispatched::Not,
-            Err(error) => Dispatched::Answered(refuse(method, responder, &error)),
+            Err(error) => Dispatched::Answered(refuse_arguments(method, responder, &error)),
         };
     }
 
@@ -263,7 +267,7 @@ impl fmt::Debug for Incoming<'_> {
 
 /// Answers a call whose arguments are none of its method.
 #[cold]
-pub(super) fn refuse(
+pub(super) fn refuse_arguments(
     method: &'static MethodDescriptor,
     responder: &Responder<'_>,
     error: &CodecError,

@@ -80,6 +80,10 @@ impl Responder<'_> {
 
     /// Answers with what the handler returned; leaves the source of the stream in its reply.
     #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "all that appends a reply is one function then, which nothing is handed through"
+    )]
     pub(super) fn finish<R: Outcome>(
         &self,
         outcome: R,
@@ -93,6 +97,10 @@ impl Responder<'_> {
     }
 
     #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "all that appends a reply is one function then, which nothing is handed through"
+    )]
     fn reply<T: Serialize + 'static>(
         &self,
         reply: &T,
@@ -101,6 +109,7 @@ impl Responder<'_> {
         let Some(collection) = self.collection else {
             return self.reply_apart(&mut |out| encode_reply(self.codec, reply, source, out));
         };
+        debug_assert!(!self.oneway, "only plain calls are answered together");
         let metadata = context::take_response_metadata();
         let body = |out: &mut Vec<u8>| encode_reply(self.codec, reply, source, out);
         let collected = collection

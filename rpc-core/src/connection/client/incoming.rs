@@ -19,6 +19,7 @@ impl<T> ClientConnection<T> {
     /// They are most of what a client hears, and no event is made of them. True if that was all of the
     /// input; else [`handle_input`](Self::handle_input) takes whatever comes next.
     #[inline]
+    #[must_use = "there may be more in the input"]
     pub fn handle_plain_replies<'a>(
         &mut self,
         input: &mut &'a [u8],

@@ -20,7 +20,7 @@ pub struct PlainRequest<'a> {
     pub id: CallId,
     /// Which method.
     pub method: MethodId,
-    /// The time the caller gives.
+    /// The time the caller gives, as it travels; [`WireTimeout::NONE`] if it gives none.
     pub timeout: WireTimeout,
     /// The encoded arguments.
     pub body: &'a [u8],

@@ -11,7 +11,9 @@ use rpc_core::wire::Body;
 use tokio::sync::oneshot;
 
 use super::deferred::{self, Arguments};
-use crate::dispatch::incoming::{Answering, Arriving, Dispatched, Incoming, Task, refuse};
+use crate::dispatch::incoming::{
+    Answering, Arriving, Dispatched, Incoming, Task, refuse_arguments,
+};
 use crate::dispatch::responder::Responder;
 use crate::dispatch::router::Method;
 use crate::dispatch::shift::Place;
@@ -71,7 +73,7 @@ pub(super) fn prepare_plain<'a>(
         match task.as_mut().take_on(responder.codec, arrived.body) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(error) => return Err(refuse(method.descriptor, responder, &error)),
+            Err(error) => return Err(refuse_arguments(method.descriptor, responder, &error)),
         }
     }
     prepare_first(method, responder, arrived, place)
