@@ -1,0 +1,361 @@
+//! What calls that arrive in one read have to do with each other: nothing.
+//!
+//! Do they arrive in one read? A test and its server take turns on one thread: when the server reads, all
+//! calls are in the pipe. That it then runs them before any caller goes on is the first test.
+
+mod common;
+
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{self, Poll};
+use std::time::Duration;
+
+use futures_util::future::{LocalBoxFuture, join_all};
+use rpc::{Channel, Code, Context, Interceptor, Server, ServerBuilder, Status};
+use serde::{Deserialize, Serialize};
+
+use common::{Count, network, soon};
+
+#[rpc::service]
+trait Work {
+    async fn one(&self, number: u64) -> rpc::Result<String>;
+    async fn two(&self, number: u64) -> rpc::Result<String>;
+    async fn act(&self, number: u64, deed: Deed) -> rpc::Result<u64>;
+    /// The time left, of a handler that may not look, wait before it looks, or keep its context.
+    async fn left(&self, way: Way) -> rpc::Result<Option<Duration>>;
+    /// How many other handlers have something, of one that may panic with it.
+    async fn hold(&self, panics: bool) -> rpc::Result<usize>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Deed {
+    Answer,
+    Fail,
+    Panic,
+    Wait,
+    WaitAndPanic,
+    /// Not even decoded.
+    Garble,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Way {
+    Blind,
+    Look,
+    Wait,
+    Keep,
+}
+
+#[derive(Clone, Default)]
+struct Worker {
+    name: &'static str,
+    ran: Count,
+    kept: Arc<Mutex<Vec<Context>>>,
+    held: Held,
+}
+
+impl Work for Worker {
+    async fn one(&self, number: u64) -> rpc::Result<String> {
+        self.ran.add();
+        Ok(format!("{} one {number}", self.name))
+    }
+    async fn two(&self, number: u64) -> rpc::Result<String> {
+        self.ran.add();
+        Ok(format!("{} two {number}", self.name))
+    }
+    async fn act(&self, number: u64, deed: Deed) -> rpc::Result<u64> {
+        if matches!(deed, Deed::Wait | Deed::WaitAndPanic) {
+            tokio::task::yield_now().await;
+        }
+        match deed {
+            Deed::Answer | Deed::Wait => Ok(number),
+            Deed::Fail => Err(Status::aborted(number.to_string())),
+            Deed::Panic | Deed::WaitAndPanic => panic!("as asked"),
+            Deed::Garble => unreachable!("it is not decoded"),
+        }
+    }
+    async fn left(&self, way: Way) -> rpc::Result<Option<Duration>> {
+        match way {
+            Way::Blind => return Ok(None),
+            Way::Wait => tokio::task::yield_now().await,
+            Way::Look | Way::Keep => {}
+        }
+        let context = Context::current();
+        let left = context.remaining();
+        if way == Way::Keep {
+            self.kept.lock().unwrap().push(context);
+        }
+        Ok(left)
+    }
+    async fn hold(&self, panics: bool) -> rpc::Result<usize> {
+        let hold = self.held.take();
+        assert!(!panics, "as asked");
+        Ok(hold.others)
+    }
+}
+
+/// What handlers have at the moment.
+#[derive(Clone, Default)]
+struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    fn take(&self) -> Hold {
+        let others = self.0.fetch_add(1, SeqCst);
+        let held = self.clone();
+        Hold { others, held }
+    }
+}
+
+struct Hold {
+    others: usize,
+    held: Held,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Is ready at once, and has it still.
+impl Future for Hold {
+    type Output = rpc::Result<usize>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(self.others))
+    }
+}
+
+struct Idle;
+
+impl Interceptor for Idle {}
+
+/// A channel that is connected.
+async fn serve(builder: ServerBuilder, intercepted: bool) -> (Channel, Server) {
+    let builder = builder.add_function("Test.connect", |()| ready(Ok::<_, Status>(())));
+    let builder = match intercepted {
+        true => builder.interceptor(Idle),
+        false => builder,
+    };
+    let (wires, exchange) = network(|_, ends| ends);
+    let server = builder.serve(exchange).unwrap();
+    let channel = Channel::builder().with_connector(Arc::new(wires));
+    let () = channel.call("Test.connect", &()).await.unwrap();
+    (channel, server)
+}
+
+async fn serve_worker(worker: &Worker, intercepted: bool) -> (Channel, Server) {
+    let builder = Server::builder().add_service(WorkServer::new(worker.clone()));
+    serve(builder, intercepted).await
+}
+
+#[tokio::test]
+async fn they_are_run_before_any_caller_goes_on() {
+    for intercepted in [false, true] {
+        let worker = Worker::default();
+        let (channel, _server) = serve_worker(&worker, intercepted).await;
+        let client = WorkClient::new(channel);
+        let calls = (0..8).map(async |number| {
+            client.one(number).await.unwrap();
+            worker.ran.get()
+        });
+        assert_eq!(soon(join_all(calls)).await, [8; 8]);
+    }
+}
+
+/// A B A B B A.
+const TURNS: [usize; 6] = [0, 1, 0, 1, 1, 0];
+
+/// Calls two methods in turns, and finds each answer to be its own.
+async fn take_turns(channel: &Channel, methods: [&str; 2], names: [&str; 2]) {
+    let calls = (0_u64..).zip(TURNS).map(async |(number, turn)| {
+        let answer: String = channel.call(methods[turn], &(number,)).await.unwrap();
+        assert_eq!(answer, format!("{} {number}", names[turn]));
+    });
+    soon(join_all(calls)).await;
+}
+
+#[tokio::test]
+async fn each_method_answers_as_itself() {
+    for intercepted in [false, true] {
+        let name = "a";
+        let worker = |name| Worker {
+            name,
+            ..Worker::default()
+        };
+        let builder = Server::builder()
+            .add_service(WorkServer::new(worker(name)))
+            .add_service_as("Other", WorkServer::new(worker("b")));
+        let (channel, _server) = serve(builder, intercepted).await;
+        take_turns(&channel, ["Work.one", "Work.two"], ["a one", "a two"]).await;
+        take_turns(&channel, ["Work.one", "Other.one"], ["a one", "b one"]).await;
+        take_turns(&channel, ["Other.two", "Work.one"], ["b two", "a one"]).await;
+    }
+}
+
+type Function = fn((u64,)) -> Ready<rpc::Result<String>>;
+
+/// Whatever they are told apart by, it is not their types.
+#[tokio::test]
+async fn functions_of_one_type_answer_as_themselves() {
+    let one: Function = |(number,)| ready(Ok(format!("one {number}")));
+    let two: Function = |(number,)| ready(Ok(format!("two {number}")));
+    for intercepted in [false, true] {
+        let builder = Server::builder().add_function("Test.one", one);
+        let builder = builder.add_function("Test.two", two);
+        let (channel, _server) = serve(builder, intercepted).await;
+        take_turns(&channel, ["Test.one", "Test.two"], ["one", "two"]).await;
+    }
+}
+
+fn act(channel: &Channel, number: u64, deed: Deed) -> LocalBoxFuture<'_, rpc::Result<u64>> {
+    Box::pin(async move {
+        match deed {
+            Deed::Garble => channel.call("Work.act", &(number,)).await,
+            _ => channel.call("Work.act", &(number, deed)).await,
+        }
+    })
+}
+
+/// Finds the answer to be that of the deed.
+fn check(number: u64, deed: Deed, answer: rpc::Result<u64>) {
+    let code = match deed {
+        Deed::Answer | Deed::Wait => return assert_eq!(answer, Ok(number), "{deed:?}"),
+        Deed::Fail => Code::Aborted,
+        Deed::Panic | Deed::WaitAndPanic => Code::Internal,
+        Deed::Garble => Code::InvalidArgument,
+    };
+    let status = answer.expect_err("the deed is none that succeeds");
+    assert_eq!(status.code(), code, "{deed:?}: {status}");
+    if deed == Deed::Fail {
+        assert_eq!(status.message(), number.to_string());
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_of_one_is_nothing_to_the_next() {
+    use Deed::{Answer, Fail, Garble, Panic, Wait, WaitAndPanic};
+    let deeds = [
+        Answer,
+        Garble,
+        Answer,
+        Panic,
+        Answer,
+        Wait,
+        Answer,
+        Fail,
+        Garble,
+        Panic,
+        Wait,
+        WaitAndPanic,
+    ];
+    for intercepted in [false, true] {
+        let (channel, _server) = serve_worker(&Worker::default(), intercepted).await;
+        // Each is the first once.
+        for first in 0..deeds.len() {
+            let deeds = || (0_u64..).zip(deeds.into_iter().cycle().skip(first).take(deeds.len()));
+            let calls = deeds().map(|(number, deed)| act(&channel, number, deed));
+            let answers = soon(join_all(calls)).await;
+            for ((number, deed), answer) in deeds().zip(answers) {
+                check(number, deed, answer);
+            }
+        }
+    }
+}
+
+/// In seconds.
+const TIMEOUTS: [Option<u64>; 6] = [Some(50), Some(50), None, Some(50), Some(20), Some(50)];
+
+fn assert_near(left: Option<Duration>, timeout: Option<u64>) {
+    let timeout = timeout.map(Duration::from_secs);
+    assert_eq!(left.is_some(), timeout.is_some(), "{left:?}: {timeout:?}");
+    if let Some((left, timeout)) = left.zip(timeout) {
+        let passed = timeout.checked_sub(left);
+        let is_near = passed.is_some_and(|passed| passed < Duration::from_secs(10));
+        assert!(is_near, "{left:?} of {timeout:?}");
+    }
+}
+
+/// What the handler before made of the context, if it looked, is nothing to the next; and one that does
+/// not look leaves the next one its own.
+#[tokio::test]
+async fn each_has_its_own_deadline_also_if_contexts_are_kept() {
+    use Way::{Blind, Keep, Look, Wait};
+    let ways = [Blind, Look, Wait, Keep];
+    let pairs = ways
+        .into_iter()
+        .flat_map(|even| ways.map(|odd| [even, odd]));
+    for (pair, intercepted) in pairs.flat_map(|pair| [(pair, false), (pair, true)]) {
+        let worker = Worker::default();
+        let (channel, _server) = serve_worker(&worker, intercepted).await;
+        let client = WorkClient::new(channel);
+        let calls = || TIMEOUTS.into_iter().zip(pair.into_iter().cycle());
+        let made = calls().map(async |(timeout, way)| {
+            let client = match timeout {
+                Some(timeout) => client.clone().with_timeout(Duration::from_secs(timeout)),
+                None => client.clone(),
+            };
+            client.left(way).await.unwrap()
+        });
+        for ((timeout, way), left) in calls().zip(soon(join_all(made)).await) {
+            assert_near(left, timeout.filter(|_| way != Blind));
+        }
+        // Those that are kept are still their own.
+        let kept = worker.kept.lock().unwrap();
+        let keepers: Vec<_> = calls().filter(|&(_, way)| way == Keep).collect();
+        assert_eq!(kept.len(), keepers.len());
+        for (context, (timeout, _)) in kept.iter().zip(keepers) {
+            assert_near(context.remaining(), timeout);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_has_is_gone_before_the_next_runs() {
+    for intercepted in [false, true] {
+        let worker = Worker::default();
+        let (channel, _server) = serve_worker(&worker, intercepted).await;
+        let client = WorkClient::new(channel);
+        let calls = (0..9).map(|number| client.hold(number % 3 == 2));
+        for (number, others) in soon(join_all(calls)).await.into_iter().enumerate() {
+            let code = others.map_err(|status| status.code());
+            let expected = if number % 3 == 2 {
+                Err(Code::Internal)
+            } else {
+                Ok(0)
+            };
+            assert_eq!(code, expected, "{number}");
+        }
+        assert_eq!(worker.held.0.load(SeqCst), 0);
+    }
+}
+
+/// As above, of what is part of the future itself.
+#[tokio::test]
+async fn what_a_future_has_is_gone_before_the_next_is_made() {
+    for intercepted in [false, true] {
+        let held = Held::default();
+        let (part, captured) = (held.clone(), held.clone());
+        let builder = Server::builder()
+            .add_function("Test.part", move |()| part.take())
+            .add_function("Test.captured", move |()| {
+                let hold = captured.take();
+                async move {
+                    // The whole of it.
+                    let hold = &hold;
+                    Ok::<_, Status>(hold.others)
+                }
+            });
+        let (channel, _server) = serve(builder, intercepted).await;
+        let methods = ["Test.part", "Test.captured"];
+        let alone = methods.map(|method| [method; 6]);
+        for methods in [alone[0], alone[1], TURNS.map(|turn| methods[turn])] {
+            let calls = methods.map(|method| channel.call::<_, usize>(method, &()));
+            let others = soon(join_all(calls)).await;
+            assert_eq!(others, [const { Ok(0) }; 6], "{methods:?}");
+            assert_eq!(held.0.load(SeqCst), 0);
+        }
+    }
+}
