@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod connection;
 mod deadline;
+pub mod hint;
 mod limits;
 mod metadata;
 mod method;

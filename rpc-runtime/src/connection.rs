@@ -27,6 +27,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use rpc_core::connection::Arriving;
+use rpc_core::hint::cold_path;
 use rpc_core::wire::{Flat, Outgoing};
 use tokio::io::AsyncWrite;
 
@@ -229,6 +230,7 @@ impl<P: Protocol> Shared<P> {
         let taken = state.protocol.handle_taken();
         drop(state);
         if let Some(taken) = taken {
+            cold_path();
             taken.wake();
         }
         let written = poll_write_flat(&mut writer, &mut flat, cx);
@@ -355,9 +357,11 @@ impl<P> fmt::Debug for Shared<P> {
 #[inline]
 fn wake_both([one, other]: [Option<Waker>; 2]) {
     if let Some(waker) = one {
+        cold_path();
         waker.wake();
     }
     if let Some(waker) = other {
+        cold_path();
         waker.wake();
     }
 }

@@ -18,6 +18,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use rpc_core::connection::ConnectionError;
+use rpc_core::hint::cold_path;
 use tokio::io::AsyncRead;
 
 pub(crate) use self::closed::Closed;
@@ -138,16 +139,20 @@ impl<S: Side> Driver<S> {
 
     fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         if self.ending.is_some() {
+            cold_path();
             return self.poll_end(cx);
         }
         match self.poll_work(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(why @ (Closed::Protocol(_) | Closed::Finished)) => {
+            Poll::Ready(why) => {
+                cold_path();
+                if !matches!(why, Closed::Protocol(_) | Closed::Finished) {
+                    // There is nobody left to say anything to.
+                    return Poll::Ready(why);
+                }
                 self.side.ending(&self.shared, &why);
                 self.end(why, cx)
             }
-            // There is nobody left to say anything to.
-            Poll::Ready(why) => Poll::Ready(why),
         }
     }
 
@@ -168,14 +173,22 @@ impl<S: Side> Driver<S> {
                 self.poll_flush(cx)
             };
             let flushed = match flushed {
-                Poll::Ready(Ok(Flushed::Finished)) => return Poll::Ready(Closed::Finished),
+                Poll::Ready(Ok(Flushed::Finished)) => {
+                    cold_path();
+                    return Poll::Ready(Closed::Finished);
+                }
                 Poll::Ready(Ok(flushed)) => Some(flushed),
-                Poll::Ready(Err(error)) => return Poll::Ready(Closed::Io(error)),
+                Poll::Ready(Err(error)) => {
+                    cold_path();
+                    return Poll::Ready(Closed::Io(error));
+                }
                 Poll::Pending => None,
             };
-            let waits = matches!(flushed, None | Some(Flushed::Held));
-            if waits && self.poll_stall(cx).is_ready() {
-                return Poll::Ready(Closed::Io(io::ErrorKind::TimedOut.into()));
+            if matches!(flushed, None | Some(Flushed::Held)) {
+                cold_path();
+                if self.poll_stall(cx).is_ready() {
+                    return Poll::Ready(Closed::Io(io::ErrorKind::TimedOut.into()));
+                }
             }
             let more = flushed == Some(Flushed::Part);
             let reads = flushed.is_some() || !S::READS_ONLY_WHEN_FLUSHED;
@@ -192,13 +205,19 @@ impl<S: Side> Driver<S> {
                     Ok(false) if more => return self.yield_to_all(cx),
                     Ok(false) if flushed == Some(Flushed::More) => {}
                     Ok(false) => return Poll::Pending,
-                    Err(error) => return Poll::Ready(Closed::Protocol(error)),
+                    Err(error) => {
+                        cold_path();
+                        return Poll::Ready(Closed::Protocol(error));
+                    }
                 },
                 // Between two pieces, and two long reads, others have their turn.
                 Poll::Ready(Ok(_)) if more => return self.yield_to_all(cx),
                 Poll::Ready(Ok(true)) => return self.yield_now(cx),
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(why)) => return Poll::Ready(why),
+                Poll::Ready(Err(why)) => {
+                    cold_path();
+                    return Poll::Ready(why);
+                }
             }
         }
     }
@@ -210,6 +229,7 @@ impl<S: Side> Driver<S> {
         let task = self.task.as_ref();
         let is_same = task.is_some_and(|task| task.will_wake(cx.waker()));
         if !is_same {
+            cold_path();
             self.task = Some(cx.waker().clone());
             self.timer.forget_task();
         }
@@ -247,7 +267,8 @@ impl<S: Side> Driver<S> {
             if waits || state.writer.is_none() {
                 let nothing = waits && state.protocol.outgoing().is_empty();
                 let held = waits && !nothing;
-                if !held {
+                if !held && self.stall.is_some() {
+                    cold_path();
                     self.stall = None;
                 }
                 // Without a writer, the caller that has it writes the rest or wakes this task.
@@ -285,6 +306,7 @@ impl<S: Side> Driver<S> {
             };
             match written {
                 Poll::Ready(Ok(())) if state.protocol.is_abandoned() => {
+                    cold_path();
                     return Poll::Ready(Ok(Flushed::Finished));
                 }
                 Poll::Ready(Ok(())) => {
@@ -296,8 +318,12 @@ impl<S: Side> Driver<S> {
                         }));
                     }
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => {
+                    cold_path();
+                    return Poll::Ready(Err(error));
+                }
                 Poll::Pending => {
+                    cold_path();
                     // The stream wakes this task; appending alone is enough until then.
                     state.armed = true;
                     state.register(cx);
@@ -319,6 +345,7 @@ impl<S: Side> Driver<S> {
             let due = match self.due.take() {
                 Some(seen) => seen,
                 None => {
+                    cold_path();
                     let mut state = self.shared.lock();
                     acted |= !self.within_frame && state.protocol.outgoing().report_reading();
                     state.timer = state.protocol.poll_timeout();
@@ -335,6 +362,7 @@ impl<S: Side> Driver<S> {
             if self.timer.poll_until(due, cx).is_pending() {
                 return Ok(acted);
             }
+            cold_path();
             acted = true;
             self.side.handle_timeout(&self.shared, clock::now())?;
         }
@@ -359,7 +387,10 @@ impl<P> super::State<P> {
     fn register(&mut self, cx: &Context<'_>) {
         match &mut self.driver {
             Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+            none => {
+                cold_path();
+                *none = Some(cx.waker().clone());
+            }
         }
     }
 }

@@ -48,7 +48,17 @@ impl Turns {
     }
 
     /// The task whose turn it is, unless one that was called before has not come yet.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Waker> {
+        if self.order.is_empty() {
+            return None;
+        }
+        self.next_of_many()
+    }
+
+    /// The same, of connections that carry streams.
+    #[inline(never)]
+    fn next_of_many(&mut self) -> Option<Waker> {
         if self.called.is_some() {
             return None;
         }
