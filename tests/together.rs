@@ -46,6 +46,7 @@ enum Way {
     Look,
     Wait,
     Keep,
+    LookAndPanic,
 }
 
 #[derive(Clone, Default)]
@@ -80,10 +81,11 @@ impl Work for Worker {
         match way {
             Way::Blind => return Ok(None),
             Way::Wait => tokio::task::yield_now().await,
-            Way::Look | Way::Keep => {}
+            Way::Look | Way::Keep | Way::LookAndPanic => {}
         }
         let context = Context::current();
         let left = context.remaining();
+        assert_ne!(way, Way::LookAndPanic, "as asked");
         if way == Way::Keep {
             self.kept.lock().unwrap().push(context);
         }
@@ -168,13 +170,18 @@ async fn they_are_run_before_any_caller_goes_on() {
 /// A B A B B A.
 const TURNS: [usize; 6] = [0, 1, 0, 1, 1, 0];
 
-/// Calls two methods in turns, and finds each answer to be its own.
+/// Calls two methods in turns, all together and then one after the other, and finds each answer to be
+/// its own.
 async fn take_turns(channel: &Channel, methods: [&str; 2], names: [&str; 2]) {
-    let calls = (0_u64..).zip(TURNS).map(async |(number, turn)| {
+    let call = async |(number, turn): (u64, usize)| {
         let answer: String = channel.call(methods[turn], &(number,)).await.unwrap();
         assert_eq!(answer, format!("{} {number}", names[turn]));
-    });
-    soon(join_all(calls)).await;
+    };
+    let calls = || (0..).zip(TURNS).map(call);
+    soon(join_all(calls())).await;
+    for call in calls() {
+        soon(call).await;
+    }
 }
 
 #[tokio::test]
@@ -265,8 +272,18 @@ async fn what_becomes_of_one_is_nothing_to_the_next() {
     }
 }
 
-/// In seconds.
-const TIMEOUTS: [Option<u64>; 6] = [Some(50), Some(50), None, Some(50), Some(20), Some(50)];
+/// In seconds. The first call is read alone. Behind it, whichever of two ways comes first, the other follows
+/// with the same timeout and with another.
+const TIMEOUTS: [Option<u64>; 8] = [
+    Some(50),
+    Some(50),
+    Some(50),
+    Some(50),
+    None,
+    None,
+    Some(20),
+    Some(50),
+];
 
 fn assert_near(left: Option<Duration>, timeout: Option<u64>) {
     let timeout = timeout.map(Duration::from_secs);
@@ -282,8 +299,8 @@ fn assert_near(left: Option<Duration>, timeout: Option<u64>) {
 /// not look leaves the next one its own.
 #[tokio::test]
 async fn each_has_its_own_deadline_also_if_contexts_are_kept() {
-    use Way::{Blind, Keep, Look, Wait};
-    let ways = [Blind, Look, Wait, Keep];
+    use Way::{Blind, Keep, Look, LookAndPanic, Wait};
+    let ways = [Blind, Look, Wait, Keep, LookAndPanic];
     let pairs = ways
         .into_iter()
         .flat_map(|even| ways.map(|odd| [even, odd]));
@@ -297,10 +314,16 @@ async fn each_has_its_own_deadline_also_if_contexts_are_kept() {
                 Some(timeout) => client.clone().with_timeout(Duration::from_secs(timeout)),
                 None => client.clone(),
             };
-            client.left(way).await.unwrap()
+            client.left(way).await
         });
         for ((timeout, way), left) in calls().zip(soon(join_all(made)).await) {
-            assert_near(left, timeout.filter(|_| way != Blind));
+            match left {
+                Ok(left) => assert_near(left, timeout.filter(|_| way != Blind)),
+                Err(status) => {
+                    let told = (way, status.code());
+                    assert_eq!(told, (LookAndPanic, Code::Internal), "{status}");
+                }
+            }
         }
         // Those that are kept are still their own.
         let kept = worker.kept.lock().unwrap();

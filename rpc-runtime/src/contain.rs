@@ -24,7 +24,7 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, String> {
 
 /// What a panic says. Its value is of the user's as well, and may panic again when it is dropped.
 #[cold]
-fn into_text(panic: Box<dyn Any + Send>) -> String {
+pub(crate) fn into_text(panic: Box<dyn Any + Send>) -> String {
     let text = panic_text(&*panic).to_owned();
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         // It could go on like this for ever.

@@ -17,7 +17,7 @@ pub(crate) use admission::Admission;
 pub(crate) use function::Function;
 pub use in_process::InProcess;
 pub use incoming::Incoming;
-pub(crate) use router::{Router, RouterBuilder};
+pub(crate) use router::{Method, Router, RouterBuilder};
 pub(crate) use running::{Apart, CallStart, Current, Running, Started};
 pub(crate) use shift::Shift;
 pub use stats::{Latency, MethodStats};

@@ -12,6 +12,7 @@ mod registrations;
 #[cfg(not(feature = "fleet"))]
 #[path = "server/unregistered.rs"]
 mod registrations;
+mod together;
 mod work;
 
 pub use builder::ServerBuilder;

@@ -5,6 +5,7 @@ mod handler;
 mod intercepted;
 mod surroundings;
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,7 +27,7 @@ use super::responder::{OwnedResponder, Responder};
 use super::router::{Method, Router};
 use super::{Collection, Respond, Shift};
 use crate::clock;
-use crate::contain::catch;
+use crate::contain::{catch, into_text};
 use crate::context::Frame;
 use crate::log;
 use crate::stream::Receiver;
@@ -147,7 +148,7 @@ impl Running {
             )
         } else {
             let place = shift.place();
-            surroundings.contain(|| {
+            surroundings.run(|| {
                 let prepared = match S::IS_PLAIN {
                     true => prepare_plain(method, &responder, arrived, place),
                     false => prepare(method, &responder, arrived, place.renew()),
@@ -183,6 +184,27 @@ impl Running {
                 over(method, shift, timed, answered)
             }
         }
+    }
+
+    /// Ends a call that was started, in [surroundings](Current) whose panics others catch, and panicked.
+    #[cold]
+    pub(crate) fn end_panicked<'a>(
+        method: &'a Arc<Method>,
+        start: CallStart<'_, Current>,
+        shift: &mut Shift<'a>,
+        panic: Box<dyn Any + Send>,
+    ) {
+        let responder = Responder {
+            respond: start.respond,
+            collection: start.collection,
+            codec: start.codec,
+            call: start.call,
+            oneway: start.oneway,
+        };
+        let timed = !shift.stands_for(method);
+        let panic = into_text(panic);
+        let answered = end_panicked(method, &responder, start.surroundings, shift, &panic);
+        over(method, shift, timed, answered);
     }
 
     /// A handler goes on by itself. Not inlined: most are over when they were polled.

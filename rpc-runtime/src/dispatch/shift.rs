@@ -164,16 +164,22 @@ impl<'a> Shift<'a> {
     /// Turns to a call; true if it is to be timed.
     #[inline]
     pub(super) fn begin(&mut self, method: &'a Method) -> bool {
-        let stands = self.ended.as_ref().is_some_and(|ended| {
-            std::ptr::eq(ended.method, method)
-                && ended.calls < Self::CALLS_A_SAMPLE
-                && ended.each < Self::QUICK_MAX
-        });
+        let stands = self.stands_for(method);
         if !stands && !self.is_now {
             self.now = clock::now();
             self.is_now = true;
         }
         !stands
+    }
+
+    /// True if a call that was timed stands for the next of this method.
+    #[inline]
+    pub(super) fn stands_for(&self, method: &Method) -> bool {
+        self.ended.as_ref().is_some_and(|ended| {
+            std::ptr::eq(ended.method, method)
+                && ended.calls < Self::CALLS_A_SAMPLE
+                && ended.each < Self::QUICK_MAX
+        })
     }
 
     /// About when it turned to the call that runs.

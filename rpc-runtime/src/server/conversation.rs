@@ -1,25 +1,21 @@
 //! Starts the calls that come on a connection.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
-use std::time::Instant;
 
 use bytes::Bytes;
-use rpc_core::connection::{
-    CallId, ConnectionError, PlainRequests, Replies, ServerEvent, ServerRequest,
-};
-use rpc_core::wire::Body;
-use rpc_core::{Codec, Deadline, MethodId, Status, WireTimeout};
+use rpc_core::connection::{CallId, ConnectionError, Replies, ServerEvent, ServerRequest};
+use rpc_core::{Codec, Deadline, MethodId, Status};
 
 use super::connection::{ServerShared, Serving};
 use super::connections::Ticket;
 use super::parked::{Parked, handle_stream_event};
 use crate::connection::{MutexGuard, State};
 use crate::context::{Frame, Origin};
-use crate::dispatch::{Apart, CallStart, Collection, Current, Respond, Running, Shift, Started};
+use crate::dispatch::{Apart, CallStart, Respond, Running, Shift, Started};
 
 /// What the driver keeps beside the services.
 pub(super) struct Conversation {
@@ -142,126 +138,10 @@ impl Conversation {
             }
         }
     }
-
-    /// As [`start_plain`](Self::start_plain), on a server with interceptors; not in the way of others.
-    #[inline(never)]
-    pub(super) fn start_intercepted(
-        &mut self,
-        shared: &Arc<ServerShared>,
-        requests: &mut PlainRequests<'_>,
-        room: usize,
-        shift: &mut Shift<'_>,
-        cx: &mut Context<'_>,
-    ) {
-        self.start_plain::<true>(shared, requests, room, shift, cx);
-    }
-
-    /// Runs plain calls until their replies have `room` bytes or are to be sent, or one of them went
-    /// elsewhere.
-    #[inline]
-    pub(super) fn start_plain<const INTERCEPTED: bool>(
-        &mut self,
-        shared: &Arc<ServerShared>,
-        requests: &mut PlainRequests<'_>,
-        room: usize,
-        shift: &mut Shift<'_>,
-        cx: &mut Context<'_>,
-    ) {
-        let Self {
-            respond,
-            codec,
-            frame,
-            replies,
-            origin,
-            ..
-        } = self;
-        let router = shift.router();
-        // Most of them ask for the method of the one before.
-        let mut last = None;
-        // And most have its timeout: that of the frame which is in place, and the deadline.
-        let mut framed = None;
-        let collection = Collection {
-            replies,
-            connection: &**shared,
-            is_passed: Cell::new(false),
-        };
-        frame.enter(|| {
-            while replies.borrow().len() <= room
-                && !collection.is_passed.get()
-                && !shift.is_send_due()
-                && let Some(request) = requests.next()
-            {
-                let call = request.id;
-                let found = match last {
-                    Some((id, method)) if id == request.method => Some(method),
-                    _ => router.find(request.method),
-                };
-                let Some(method) = found else {
-                    collection.pass(call);
-                    unknown_method(shared, call, request.method);
-                    continue;
-                };
-                last = Some((request.method, method));
-                let deadline = match framed {
-                    Some((timeout, deadline)) if timeout == request.timeout => deadline,
-                    _ => {
-                        let deadline = frame_calls(origin, shift.began(), request.timeout);
-                        framed = Some((request.timeout, deadline));
-                        deadline
-                    }
-                };
-                let start = CallStart {
-                    call,
-                    oneway: false,
-                    codec,
-                    surroundings: Current(deadline),
-                    items: None,
-                    body: &Body::Borrowed(request.body),
-                    later: None,
-                    respond,
-                    collection: Some(&collection),
-                };
-                let cx = Some(&mut *cx);
-                match Running::start_inlined::<_, INTERCEPTED>(router, method, start, shift, cx) {
-                    Started::Over => {
-                        if !Frame::clear_current() {
-                            framed = None;
-                        }
-                    }
-                    Started::Waits(running) => {
-                        park_plain(shared, call, deadline, running);
-                        framed = None;
-                    }
-                }
-            }
-        });
-    }
-}
-
-/// Makes the frame in place that of calls with this timeout, and gives their deadline. Not inlined: most
-/// calls have the timeout of the one before.
-#[inline(never)]
-fn frame_calls(origin: &Arc<Origin>, received: Instant, timeout: WireTimeout) -> Option<Deadline> {
-    let timeout = timeout.unpack();
-    let deadline = timeout.map(|timeout| Deadline::after(received, timeout));
-    Frame::renew_current(origin, deadline);
-    deadline
-}
-
-/// Parks a plain call. Not inlined: most are over when they were polled.
-#[inline(never)]
-fn park_plain(
-    shared: &Arc<ServerShared>,
-    call: CallId,
-    deadline: Option<Deadline>,
-    running: Running,
-) {
-    let parked = Parked::new(false, deadline.map(Deadline::instant));
-    park(shared, call, parked, running);
 }
 
 /// Gives a handler that has to wait a task of its own.
-fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Running) {
+pub(super) fn park(shared: &Arc<ServerShared>, call: CallId, parked: Parked, running: Running) {
     keep(shared, call, parked);
     spawn(shared, call, running);
 }
@@ -305,7 +185,7 @@ fn spawn(shared: &ServerShared, call: CallId, running: Running) {
 }
 
 #[cold]
-fn unknown_method(shared: &ServerShared, call: CallId, method: MethodId) {
+pub(super) fn unknown_method(shared: &ServerShared, call: CallId, method: MethodId) {
     let text = format!("no service here has a method with the id {method}");
     let status = Status::unimplemented(text).with_not_processed();
     shared.fail_unknown_method(call, &status);

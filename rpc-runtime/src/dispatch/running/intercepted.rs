@@ -51,7 +51,7 @@ pub(super) fn start(
     let intercepted = shift.place().intercepted.get_or_insert_with(new);
     // Lent: read in words as wide as those that it is made of.
     let arrived = &mut arrived;
-    surroundings.contain(|| intercepted.start(method, began, responder, arrived, cx))
+    surroundings.run(|| intercepted.start(method, began, responder, arrived, cx))
 }
 
 impl Intercepted {

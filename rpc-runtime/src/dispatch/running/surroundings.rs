@@ -16,6 +16,10 @@ pub(crate) trait Surroundings {
 
     fn deadline(&self) -> Option<Deadline>;
 
+    /// Runs code of the user's there. A panic in it is a value, unless somebody around all of the calls
+    /// catches it.
+    fn run<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String>;
+
     /// Runs code of the user's there; a panic in it is a value.
     fn contain<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String>;
 
@@ -25,7 +29,8 @@ pub(crate) trait Surroundings {
 /// To be put in place while the handler runs.
 pub(crate) struct Apart<'a>(pub(crate) &'a mut Frame);
 
-/// In place already: that of a call with this deadline.
+/// In place already: that of a call with this deadline. Whoever has put it there catches panics, once for
+/// all calls that it runs.
 pub(crate) struct Current(pub(crate) Option<Deadline>);
 
 impl Surroundings for Apart<'_> {
@@ -37,6 +42,10 @@ impl Surroundings for Apart<'_> {
     }
 
     #[inline]
+    fn run<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String> {
+        contained(self.0, f)
+    }
+
     fn contain<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String> {
         contained(self.0, f)
     }
@@ -54,7 +63,11 @@ impl Surroundings for Current {
         self.0
     }
 
-    #[inline]
+    #[inline(always)]
+    fn run<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String> {
+        Ok(f())
+    }
+
     fn contain<R>(&mut self, f: impl FnOnce() -> R) -> Result<R, String> {
         catch(f)
     }
