@@ -29,6 +29,12 @@ pub(super) struct Arrived<'a> {
 }
 
 impl Arrived<'_> {
+    /// True if the call came whole, and its bytes are not its own.
+    #[inline]
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self.body, Body::Borrowed(_)) && self.later.is_none() && self.items.is_none()
+    }
+
     /// The same, lent on.
     #[inline]
     pub(super) const fn again(&mut self) -> Arrived<'_> {
@@ -69,14 +75,27 @@ pub(super) fn prepare_plain<'a>(
     arrived: Arrived<'_>,
     place: &mut Place<'a>,
 ) -> Result<(), Answered> {
-    if let Some(task) = place.handler_of(method) {
-        match task.as_mut().take_on(responder.codec, arrived.body) {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) => return Err(refuse_arguments(method.descriptor, responder, &error)),
-        }
+    if let Some(task) = place.handler_of(method)
+        && let Some(taken) = take_on(method, responder, arrived.body, task)
+    {
+        return taken;
     }
     prepare_first(method, responder, arrived, place)
+}
+
+/// Lets the handler of a call of the same method take on the next; nothing if it cannot.
+#[inline(always)]
+pub(super) fn take_on(
+    method: &Method,
+    responder: &Responder<'_>,
+    body: &Body<'_>,
+    task: &mut Task,
+) -> Option<Result<(), Answered>> {
+    match task.as_mut().take_on(responder.codec, body) {
+        Ok(true) => Some(Ok(())),
+        Ok(false) => None,
+        Err(error) => Some(Err(refuse_arguments(method.descriptor, responder, &error))),
+    }
 }
 
 /// As [`prepare_plain`], for the first of calls of the same method. Not inlined: few are.

@@ -15,7 +15,7 @@ use rpc_core::connection::Answered;
 use rpc_core::{Codec, Status};
 
 use super::deferred::{self, Arguments};
-use super::handler::{Arrived, poll_task, prepare};
+use super::handler::{Arrived, poll_task, prepare, take_on};
 use super::{Surroundings, fail_panicked, log_drop};
 use crate::contain::catch;
 use crate::context;
@@ -32,6 +32,8 @@ pub(in crate::dispatch) struct Intercepted {
     method: Arc<Method>,
     /// Where the handler is made; before, one may be there that is over.
     handler: Option<Task>,
+    /// That one is of the method.
+    is_own: bool,
     /// What the handler is made of, while the interceptors are being asked.
     arguments: Option<Box<Arguments>>,
 }
@@ -60,6 +62,7 @@ impl Intercepted {
             inquiry: router.interceptors.inquiry(false),
             method: method.clone(),
             handler: None,
+            is_own: false,
             arguments: None,
         }
     }
@@ -81,12 +84,11 @@ impl Intercepted {
         match self.inquiry.poll_before(cx) {
             Poll::Ready(Ok(())) => {
                 self.use_metadata();
-                let task = &mut self.handler;
                 let polled = catch(|| {
-                    if let Err(answered) = prepare(method, responder, arrived.again(), task) {
+                    if let Err(answered) = self.prepare(method, responder, arrived) {
                         return Poll::Ready(answered);
                     }
-                    match task {
+                    match &mut self.handler {
                         Some(task) => poll_task(task, responder, cx),
                         None => Poll::Pending,
                     }
@@ -98,9 +100,32 @@ impl Intercepted {
         }
     }
 
+    /// Makes the handler, or answers the call. The service is asked once for plain calls of one method that
+    /// follow one another.
+    #[inline]
+    fn prepare(
+        &mut self,
+        method: &Arc<Method>,
+        responder: &Responder<'_>,
+        arrived: &mut Arrived<'_>,
+    ) -> Result<(), Answered> {
+        if self.is_own
+            && arrived.is_plain()
+            && let Some(task) = &mut self.handler
+            && let Some(taken) = take_on(method, responder, arrived.body, task)
+        {
+            return taken;
+        }
+        self.is_own = false;
+        prepare(method, responder, arrived.again(), &mut self.handler)?;
+        self.is_own = true;
+        Ok(())
+    }
+
     fn turn_to(&mut self, method: &Arc<Method>, began: Instant) {
         if !Arc::ptr_eq(&self.method, method) {
             self.method = method.clone();
+            self.is_own = false;
         }
         let (metadata, deadline) = context::terms();
         let names = &method.names;
