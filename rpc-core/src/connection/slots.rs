@@ -153,20 +153,32 @@ impl<T> Slots<T> {
     /// Notes that the answer to an open call is here.
     #[inline]
     pub(super) fn close(&mut self, wire: u32) -> Option<CallId> {
-        self.answer(wire).map(|(id, _)| id)
+        self.answer(wire, |_| false)
     }
 
-    /// As [`close`](Self::close), and gives what is kept for the call.
+    /// As [`close`](Self::close), and passes what is kept for the call to `each`; frees the slot if that
+    /// says that there is nothing left in it, not even something to drop.
     #[inline]
-    pub(super) fn answer(&mut self, wire: u32) -> Option<(CallId, &mut T)> {
+    pub(super) fn answer(
+        &mut self,
+        wire: u32,
+        each: impl FnOnce(&mut T) -> bool,
+    ) -> Option<CallId> {
         let index = self.index(wire);
-        let entry = self.entries.get_mut(index)?.as_mut()?;
+        let slot = self.entries.get_mut(index)?;
+        let entry = slot.as_mut()?;
         if entry.id.wire() != wire || !entry.open {
             return None;
         }
         entry.open = false;
         self.open -= 1;
-        Some((entry.id, &mut entry.data))
+        let id = entry.id;
+        if each(&mut entry.data) {
+            // To look for what there is to drop takes longer than all the rest.
+            std::mem::forget(slot.take());
+            self.free.push(index as u32);
+        }
+        Some(id)
     }
 
     /// The id of the call that has these low bits and is open.
@@ -198,22 +210,6 @@ impl<T> Slots<T> {
         self.free.push(index as u32);
         self.open -= usize::from(entry.open);
         Some((entry.data, entry.open))
-    }
-
-    /// Frees the slot of a call that is not open any more, without moving what it holds.
-    #[inline]
-    pub(super) fn discard(&mut self, id: CallId) {
-        let index = self.index(id.wire());
-        let Some(slot) = self.entries.get_mut(index) else {
-            return;
-        };
-        if slot
-            .as_ref()
-            .is_some_and(|entry| entry.id == id && !entry.open)
-        {
-            *slot = None;
-            self.free.push(index as u32);
-        }
     }
 
     /// Closes every open call with an id above `last`, in order of slots.
@@ -294,6 +290,18 @@ mod tests {
         assert_eq!(slots.open(), 0);
         assert_eq!(slots.remove(id), Some((7, false)));
         assert_eq!(slots.remove(id), None);
+    }
+
+    #[test]
+    fn an_answer_that_leaves_nothing_frees_the_slot() {
+        let mut slots = Slots::new();
+        let [first, second] = [7, 8].map(|data| insert(&mut slots, data));
+        assert_eq!(slots.answer(first.wire(), |data| *data == 7), Some(first));
+        assert_eq!(slots.answer(second.wire(), |data| *data == 7), Some(second));
+        assert_eq!(slots.open(), 0);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.answer(first.wire(), |_| true), None);
+        assert_eq!(slots.remove(second), Some((8, false)));
     }
 
     proptest! {

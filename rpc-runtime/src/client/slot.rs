@@ -80,7 +80,7 @@ impl Entry {
     }
 
     /// Hands over a reply that is nothing but a message; adds whom to wake to `woken`. True if that is
-    /// the end of the call: nothing of it is left here.
+    /// the end of the call: nothing of it is left here, and nothing to be dropped.
     #[inline]
     pub(super) fn reply(&mut self, message: &[u8], lender: &Lender, woken: &mut Woken) -> bool {
         if self.streams.is_some() {
@@ -90,6 +90,10 @@ impl Entry {
             return false;
         };
         woken.push_caller(self.letterbox, caller);
+        debug_assert!(
+            matches!(self.slot, Slot::Waiting) && self.streams.is_none(),
+            "nothing else is left, which nobody would drop"
+        );
         let is_put = lender.put(self.letterbox, message);
         if !is_put {
             self.keep(message);
@@ -101,6 +105,7 @@ impl Entry {
     #[cold]
     fn end_well(&mut self, woken: &mut Woken) {
         woken.others.extend(self.end(Ok(())));
+        self.streams = None;
     }
 
     /// Keeps a reply that has no letterbox, or is too long for one.

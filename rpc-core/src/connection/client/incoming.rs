@@ -14,7 +14,8 @@ const LONG_REPLY: ConnectionError =
 impl<T> ClientConnection<T> {
     /// Takes the plain replies at the front of `input`, which moves past them: those that lie whole in
     /// it and come with neither metadata nor items. Each is passed to `each`, with what is kept for
-    /// its call: until [`release`](Self::release), unless `each` says that the call is over.
+    /// its call: until [`release`](Self::release), unless `each` says that the call is over and nothing
+    /// is left of it. Nothing is dropped then.
     ///
     /// They are most of what a client hears, and no event is made of them. True if that was all of the
     /// input; else [`handle_input`](Self::handle_input) takes whatever comes next.
@@ -29,13 +30,11 @@ impl<T> ClientConnection<T> {
             return false;
         }
         while let Some((header, body, rest)) = self.decoder.peek_plain(Kind::Response, input) {
-            let Some((call, data)) = self.calls.answer(header.call) else {
+            let answered = self.calls.answer(header.call, |data| each(data, body));
+            if answered.is_none() {
                 return false;
-            };
-            *input = rest;
-            if each(data, body) {
-                self.calls.discard(call);
             }
+            *input = rest;
         }
         input.is_empty() && self.decoder.is_at_boundary()
     }
