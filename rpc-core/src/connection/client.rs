@@ -52,6 +52,8 @@ pub struct ClientConnection<T> {
     control: TokenBucket,
     /// The longest request the server accepts; the shipped limit until its ack tells.
     request_bytes_max: usize,
+    /// How many calls it takes at once, likewise.
+    calls_max: usize,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl<T> ClientConnection<T> {
             control: control_pace(now),
             request_bytes_max: (crate::MESSAGE_BYTES_MAX as usize)
                 .max(config.message_bytes_max as usize),
+            calls_max: crate::CALLS_PER_CONNECTION_MAX as usize,
             config,
         }
     }
@@ -165,11 +168,8 @@ impl<T> ClientConnection<T> {
     /// How many calls the server takes at once; the shipped limit until its ack tells.
     #[inline]
     #[must_use]
-    pub fn calls_max(&self) -> usize {
-        match &self.state {
-            State::Open(ack) | State::Draining(ack) => ack.calls_max as usize,
-            State::Opening { .. } | State::Closed => crate::CALLS_PER_CONNECTION_MAX as usize,
-        }
+    pub const fn calls_max(&self) -> usize {
+        self.calls_max
     }
 
     /// Sends a request whose arguments `body` encodes in place, and keeps `data` for its answer. If

@@ -35,6 +35,7 @@ impl<T> ClientConnection<T> {
                 "an ack that allows no call on the connection",
             ));
         }
+        self.calls_max = ack.calls_max as usize;
         self.request_bytes_max = ack.message_bytes_max as usize;
         self.streams
             .set_peer_limits(ack.stream_limits, ack.message_bytes_max);

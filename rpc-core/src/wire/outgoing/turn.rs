@@ -30,11 +30,13 @@ impl Outgoing {
         if self.large.is_empty() {
             return self.buffered();
         }
-        self.len() - self.longest()
+        self.backlog_with_large()
     }
 
-    fn longest(&self) -> usize {
-        self.large.iter().map(Large::len).max().unwrap_or(0)
+    #[cold]
+    fn backlog_with_large(&self) -> usize {
+        let longest = self.large.iter().map(Large::len).max();
+        self.len() - longest.unwrap_or(0)
     }
 
     /// True if so much waits that whoever appends because of what it reads had better not read on.
