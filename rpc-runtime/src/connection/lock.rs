@@ -23,7 +23,7 @@ pub(crate) use std::sync::{MutexGuard, atomic::AtomicU64 as AtomicState};
 #[cfg(not(test))]
 mod patient {
     use std::hint::spin_loop;
-    use std::sync::{LockResult, MutexGuard, TryLockError};
+    use std::sync::{LockResult, MutexGuard, PoisonError, TryLockError};
 
     /// As that of the standard library, but for its patience.
     pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
@@ -38,28 +38,31 @@ mod patient {
             Self(std::sync::Mutex::new(value))
         }
 
+        /// Takes the lock, also if whoever had it has panicked.
         #[inline]
         pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-            match self.0.try_lock() {
-                Ok(guard) => Ok(guard),
-                Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
-                Err(TryLockError::WouldBlock) => self.lock_taken(),
-            }
+            Ok(self.take())
         }
 
-        #[cold]
-        fn lock_taken(&self) -> LockResult<MutexGuard<'_, T>> {
+        /// Not inlined: it is taken in many places, and the guard fits into two registers.
+        #[inline(never)]
+        fn take(&self) -> MutexGuard<'_, T> {
             for asked in 0..ASKED_MAX {
-                for _ in 0..PAUSES_MAX.min(1 << asked) {
-                    spin_loop();
-                }
                 match self.0.try_lock() {
-                    Ok(guard) => return Ok(guard),
-                    Err(TryLockError::Poisoned(poisoned)) => return Err(poisoned),
-                    Err(TryLockError::WouldBlock) => {}
+                    Ok(guard) => return guard,
+                    Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                    Err(TryLockError::WouldBlock) => pause(asked),
                 }
             }
-            self.0.lock()
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// Lets whoever has the lock go on for a while.
+    #[cold]
+    fn pause(asked: u32) {
+        for _ in 0..PAUSES_MAX.min(1 << asked) {
+            spin_loop();
         }
     }
 }
