@@ -169,7 +169,8 @@ impl<'a> Attempt<'a> {
         self.begun = true;
         let started = if self.oneway {
             let encode = |out: &mut Vec<u8>| guard(out, self.encode);
-            client.core.start_oneway(self.head, encode).map(|()| None)
+            let started = client.core.start_oneway(self.head, encode);
+            started.map(|()| None).map_err(boxed)
         } else {
             start(self.connection, client, &self.head, self.encode, cx).map(Some)
         };
@@ -179,13 +180,13 @@ impl<'a> Attempt<'a> {
             next.wake();
         }
         match started {
-            Ok(Some(started)) => {
-                self.has_items = started.has_items;
-                self.stage = Stage::Sent(started.pending);
+            Ok(Some(pending)) => {
+                self.has_items = pending.has_items;
+                self.stage = Stage::Sent(pending);
                 Poll::Pending
             }
             Ok(None) => Poll::Ready(Ok(RawReply::empty())),
-            Err(error) => Poll::Ready(Err(start_status(error).into())),
+            Err(error) => Poll::Ready(Err(start_status(*error).into())),
         }
     }
 
@@ -239,14 +240,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// A request that was appended.
-pub(super) struct Started {
-    pub(super) pending: Pending,
-    /// What was taken of its stream cannot be sent again.
-    pub(super) has_items: bool,
-}
-
-/// Appends a request, on a connection that has room for it.
+/// Appends a request, on a connection that has room for it. Why it could not be is behind a pointer, so
+/// that what becomes of most is small.
 #[inline(never)]
 pub(super) fn start(
     connection: &Arc<Connection>,
@@ -254,7 +249,7 @@ pub(super) fn start(
     head: &RequestHead<'_>,
     encode: &Encode<'_>,
     cx: &Context<'_>,
-) -> Result<Started, StartError> {
+) -> Result<Pending, Box<StartError>> {
     let mut source = None;
     let encode = |out: &mut Vec<u8>| {
         let encode = || capturing(|| guard(out, encode));
@@ -270,13 +265,22 @@ pub(super) fn start(
         letterbox = client.lender.lend();
         Entry::new(letterbox, client.spares.take(letterbox, cx.waker()))
     };
-    let call = client.core.start_call_with(*head, entry, encode)?;
+    let started = client.core.start_call_with(*head, entry, encode);
+    let call = started.map_err(boxed)?;
     let has_items = source.is_some();
     if let Some(source) = source {
         streams::upload(connection, client, call, source);
     }
-    let pending = Pending { call, letterbox };
-    Ok(Started { pending, has_items })
+    Ok(Pending {
+        call,
+        letterbox,
+        has_items,
+    })
+}
+
+#[cold]
+fn boxed(error: StartError) -> Box<StartError> {
+    Box::new(error)
 }
 
 /// Lets go of what the arguments have left that could not be encoded.
@@ -316,7 +320,10 @@ pub(super) fn give_up(connection: &Connection, call: Option<Pending>, ticket: Op
     if let Some(ticket) = ticket {
         client.waiters.leave(ticket);
     }
-    let entry = call.and_then(|Pending { call, letterbox }| {
+    let entry = call.and_then(|pending| {
+        let Pending {
+            call, letterbox, ..
+        } = pending;
         let entry = client.release(call);
         if entry.is_none() {
             // It was answered, and nobody came for the reply.

@@ -16,6 +16,8 @@ use super::streams;
 pub(super) struct Pending {
     pub(super) call: CallId,
     pub(super) letterbox: u32,
+    /// What was taken of its stream cannot be sent again.
+    pub(super) has_items: bool,
 }
 
 impl Pending {
@@ -38,7 +40,9 @@ pub(super) enum Picked {
 #[inline(never)]
 pub(super) fn poll_answer(
     connection: &Arc<Connection>,
-    Pending { call, letterbox }: Pending,
+    Pending {
+        call, letterbox, ..
+    }: Pending,
     cx: &Context<'_>,
 ) -> Poll<Picked> {
     let mut state = connection.shared.lock();

@@ -11,7 +11,7 @@ use rpc_core::{Metadata, MethodDescriptor};
 
 use super::sending::{Call, Sending, send, send_intercepted, send_to_one};
 use crate::boxed::Boxed;
-use crate::client::attempt::{Failed, Started, give_up, name_missing_service, start_status};
+use crate::client::attempt::{Failed, give_up, name_missing_service, start_status};
 use crate::client::balanced::{Begun, Tracked};
 use crate::client::call::{Encode, capture};
 use crate::client::connection::Connection;
@@ -45,17 +45,12 @@ pub(super) enum Stage<'a> {
 impl<'a> Stage<'a> {
     /// Notes that the request of a new call was sent.
     #[inline]
-    pub(super) fn note_sent(&mut self, connection: Held<'a>, started: Started) {
+    pub(super) fn note_sent(&mut self, connection: Held<'a>, pending: Pending) {
         debug_assert!(matches!(self, Self::New), "it is sent once");
-        // Without this the compiler drops what was there before.
-        if matches!(self, Self::New) {
-            let Started { pending, has_items } = started;
-            *self = Self::Sent(Sent {
-                connection,
-                call: Some(pending),
-                has_items,
-            });
-        }
+        let call = Some(pending);
+        let new = std::mem::replace(self, Self::Sent(Sent { connection, call }));
+        // Nothing is in it, which the compiler would look for.
+        std::mem::forget(new);
     }
 }
 
@@ -64,7 +59,6 @@ pub(super) struct Sent<'a> {
     connection: Held<'a>,
     /// Absent once it is answered.
     call: Option<Pending>,
-    has_items: bool,
 }
 
 impl Drop for Sent<'_> {
@@ -148,7 +142,7 @@ impl<'a> Progress<'a> {
         }
         match send(call, encode, &mut self.stage, cx) {
             Some(Ok(())) => Poll::Pending,
-            Some(Err(error)) => Poll::Ready(self.refuse(error)),
+            Some(Err(error)) => Poll::Ready(self.refuse(*error)),
             None => self.poll_on(call, encode, arguments, cx),
         }
     }
@@ -248,7 +242,8 @@ impl<'a> Progress<'a> {
             }
             Picked::Failure(failure, deadline) => {
                 let kept = self.kept.take();
-                match sent.fail(method, failure, deadline, self.tracked.take()) {
+                let lost = (failure, deadline);
+                match sent.fail(method, pending, lost, self.tracked.take()) {
                     Ok(failure) => {
                         if let Some(kept) = kept {
                             channel.tell(kept, method, &Err(&failure));
@@ -283,17 +278,17 @@ impl Sent<'_> {
     fn fail(
         &self,
         method: &MethodDescriptor,
-        failure: Failure,
-        deadline: Option<Instant>,
+        pending: Pending,
+        (failure, deadline): (Failure, Option<Instant>),
         tracked: Option<Tracked<'_>>,
     ) -> Result<Failure, Box<HowFar>> {
         let connection = Arc::clone(&self.connection);
         if let Some(tracked) = tracked {
-            let failed = Failed::sent(failure, deadline, self.has_items);
+            let failed = Failed::sent(failure, deadline, pending.has_items);
             let begun = tracked.lost(connection, method.service, failed);
             return Err(HowFar::Fleet(begun).boxed());
         }
-        if self.has_items || self.connection.accepts_calls() {
+        if pending.has_items || self.connection.accepts_calls() {
             return Ok(name_missing_service(
                 &self.connection,
                 method.service,

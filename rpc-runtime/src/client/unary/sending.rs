@@ -7,12 +7,13 @@ use std::time::Duration;
 use rpc_core::connection::{RequestHead, StartError};
 use rpc_core::{Deadline, Metadata, MethodDescriptor};
 
-use super::super::attempt::{Failed, Started, flush, start, start_status};
+use super::super::attempt::{Failed, flush, start, start_status};
 use super::super::balanced::{Balanced, Tracked};
 use super::super::call::Encode;
 use super::super::connection::{Client, Connection};
 use super::super::intercepted::{self, Asked, Said};
 use super::super::near::Held;
+use super::super::pickup::Pending;
 use super::super::remote::Remote;
 use super::super::slot::Failure;
 use super::super::{Channel, Route};
@@ -32,7 +33,7 @@ pub(super) fn send<'a>(
     encode: &Encode<'_>,
     stage: &mut Stage<'a>,
     cx: &Context<'_>,
-) -> Option<Result<(), StartError>> {
+) -> Option<Result<(), Box<StartError>>> {
     let Route::Remote(remote) = &channel.inner.route else {
         return None;
     };
@@ -56,14 +57,14 @@ fn send_head<'a>(
     encode: &Encode<'_>,
     stage: &mut Stage<'a>,
     cx: &Context<'_>,
-) -> Option<Result<(), StartError>> {
+) -> Option<Result<(), Box<StartError>>> {
     let state = near.shared.lock();
     if state.protocol.closed.is_some() {
         drop(state);
         return send_on_current(remote, head, encode, stage, cx);
     }
     let started = append(near, state, head, encode, cx)?;
-    Some(started.map(|started| stage.note_sent(Held::Near(near), started)))
+    Some(started.map(|pending| stage.note_sent(Held::Near(near), pending)))
 }
 
 /// The same, where the connection that is near is closed.
@@ -74,14 +75,14 @@ fn send_on_current(
     encode: &Encode<'_>,
     stage: &mut Stage<'_>,
     cx: &Context<'_>,
-) -> Option<Result<(), StartError>> {
+) -> Option<Result<(), Box<StartError>>> {
     let current = remote.current()?;
     let state = current.shared.lock();
     if state.protocol.closed.is_some() {
         return None;
     }
     let started = append(&current, state, head, encode, cx)?;
-    Some(started.map(|started| stage.note_sent(Held::Own(current), started)))
+    Some(started.map(|pending| stage.note_sent(Held::Own(current), pending)))
 }
 
 /// Appends a request on a connection that is open; `None`, without having done anything, if it has no
@@ -93,7 +94,7 @@ fn append(
     head: &RequestHead<'_>,
     encode: &Encode<'_>,
     cx: &Context<'_>,
-) -> Option<Result<Started, StartError>> {
+) -> Option<Result<Pending, Box<StartError>>> {
     let client = &mut state.protocol;
     if !client.waiters.is_next(None) || !client.has_room() {
         return None;
@@ -101,7 +102,7 @@ fn append(
     let started = start(connection, client, head, encode, cx);
     flush(connection, state, head.timeout.is_some());
     match started {
-        Err(StartError::Closed) => None,
+        Err(error) if matches!(*error, StartError::Closed) => None,
         started => Some(started),
     }
 }
@@ -157,14 +158,16 @@ fn send_head_to_one<'a>(
     let started = start(&connection, client, head, encode, cx);
     flush(&connection, state, head.timeout.is_some());
     match started {
-        Ok(started) => {
+        Ok(pending) => {
             *tracked = Some(trip.sent());
-            stage.note_sent(Held::Own(connection), started);
+            stage.note_sent(Held::Own(connection), pending);
             Ok(())
         }
-        Err(StartError::Closed) => Err(on_the_way(trip.interrupted(connection))),
+        Err(error) if matches!(*error, StartError::Closed) => {
+            Err(on_the_way(trip.interrupted(connection)))
+        }
         Err(error) => {
-            let failed = Failed::sent(start_status(error).into(), head.deadline, false);
+            let failed = Failed::sent(start_status(*error).into(), head.deadline, false);
             Err(on_the_way(trip.failed(connection, method.service, failed)))
         }
     }
@@ -212,7 +215,7 @@ pub(super) fn send_intercepted<'a>(
             match near.and_then(|near| send_head(near, remote, &head, encode, stage, cx)) {
                 Some(Ok(())) => Ok(()),
                 Some(Err(error)) => {
-                    let failure = start_status(error).into();
+                    let failure = start_status(*error).into();
                     if let Some(kept) = place.take() {
                         channel.tell(kept, method, &Err(&failure));
                     }
