@@ -48,37 +48,6 @@ impl Deadline {
     }
 }
 
-/// The deadlines of calls that begin together.
-///
-/// Most of them have the timeout of the one before, and to compare it takes a fraction of what it takes
-/// to add it to a moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadlines {
-    begin: Instant,
-    last: (Duration, Deadline),
-}
-
-impl Deadlines {
-    /// Of calls that begin at this moment.
-    #[inline]
-    #[must_use]
-    pub const fn from(begin: Instant) -> Self {
-        Self {
-            begin,
-            last: (Duration::ZERO, Deadline(begin)),
-        }
-    }
-
-    /// The deadline of one that may take `timeout`; as [`Deadline::after`].
-    #[inline]
-    pub fn after(&mut self, timeout: Duration) -> Deadline {
-        if timeout != self.last.0 {
-            self.last = (timeout, Deadline::after(self.begin, timeout));
-        }
-        self.last.1
-    }
-}
-
 /// Remaining time in 16 bits: 12 bits of value, 4 bits of binary exponent, in milliseconds.
 ///
 /// Exact up to 4095 ms; beyond, rounded down by less than 0.05 %. Zero means "no deadline", so a
@@ -153,17 +122,6 @@ mod tests {
                 back <= timeout && timeout - back < timeout / 2000,
                 "{timeout:?} {back:?}"
             );
-        }
-    }
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "a test has to start somewhere")]
-    fn calls_that_begin_together_have_the_deadlines_that_each_would_have_alone() {
-        let now = Instant::now();
-        let mut deadlines = Deadlines::from(now);
-        for ms in [0, 10, 10, 0, 20, u64::MAX, u64::MAX, 10] {
-            let timeout = Duration::from_millis(ms);
-            assert_eq!(deadlines.after(timeout), Deadline::after(now, timeout));
         }
     }
 

@@ -16,7 +16,7 @@ pub mod wire;
 #[cfg(feature = "codecs")]
 pub use codec::CustomCodec;
 pub use codec::{Codec, CodecError, CodecId, DecodeLimits};
-pub use deadline::{Deadline, Deadlines, WireTimeout};
+pub use deadline::{Deadline, WireTimeout};
 pub use limits::{
     CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MESSAGE_BYTES_MAX,
     OVERHEAD_BYTES_MAX, STREAMS_PER_CONNECTION_MAX, StreamLimits,

@@ -25,7 +25,7 @@ use super::streams::StreamTable;
 use super::{CallId, ConnectionError, control_pace, ping};
 use crate::codec::CodecError;
 use crate::wire::{Ack, Decoder, Encoded, Flags, Follows, Frame, Header, Hello, Kind, Outgoing};
-use crate::{Deadlines, Metadata, WireTimeout};
+use crate::{Deadline, Metadata, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
 #[derive(Debug)]
@@ -232,11 +232,16 @@ impl<T> ClientConnection<T> {
     /// Starts the timeouts of the calls that began with
     /// [`RequestHead::with_timeout_anchored_later`]. To be told before they are written.
     pub fn anchor(&mut self, now: Instant) {
-        let mut deadlines = Deadlines::from(now);
-        for (call, timeout) in self.unanchored.drain(..) {
-            let deadline = deadlines.after(timeout);
-            self.calls.set_deadline(call, deadline.instant());
+        // Most have the timeout of the one before.
+        for alike in self.unanchored.chunk_by(|(_, one), (_, next)| one == next) {
+            let Some((_, timeout)) = alike.first() else {
+                continue;
+            };
+            let deadline = Deadline::after(now, *timeout);
+            let calls = alike.iter().map(|(call, _)| *call);
+            self.calls.set_deadlines(calls, deadline.instant());
         }
+        self.unanchored.clear();
     }
 
     /// When the call is over, answered or not.

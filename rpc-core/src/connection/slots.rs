@@ -111,15 +111,17 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Gives a call that is still open a deadline.
+    /// Gives those of these calls that are still open a deadline.
     #[inline]
-    pub(super) fn set_deadline(&mut self, id: CallId, deadline: Instant) {
-        let index = self.index(id.wire());
-        let entry = self.entries.get_mut(index).and_then(Option::as_mut);
-        if let Some(entry) = entry.filter(|entry| entry.id == id && entry.open) {
-            entry.terms.deadline = Some(deadline);
-            self.earliest = earlier(self.earliest, Some(deadline));
+    pub(super) fn set_deadlines(&mut self, calls: impl Iterator<Item = CallId>, deadline: Instant) {
+        for id in calls {
+            let index = self.index(id.wire());
+            let entry = self.entries.get_mut(index).and_then(Option::as_mut);
+            if let Some(entry) = entry.filter(|entry| entry.id == id && entry.open) {
+                entry.terms.deadline = Some(deadline);
+            }
         }
+        self.earliest = earlier(self.earliest, Some(deadline));
     }
 
     pub(super) fn deadline(&self, id: CallId) -> Option<Instant> {
