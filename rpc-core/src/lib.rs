@@ -16,6 +16,7 @@ pub mod wire;
 #[cfg(feature = "codecs")]
 pub use codec::CustomCodec;
 pub use codec::{Codec, CodecError, CodecId, DecodeLimits};
+pub(crate) use deadline::Packer;
 pub use deadline::{Deadline, WireTimeout};
 pub use limits::{
     CALLS_PER_CONNECTION_MAX, HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MESSAGE_BYTES_MAX,

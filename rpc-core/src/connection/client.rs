@@ -25,7 +25,7 @@ use super::streams::StreamTable;
 use super::{CallId, ConnectionError, control_pace, ping};
 use crate::codec::CodecError;
 use crate::wire::{Ack, Decoder, Encoded, Flags, Follows, Frame, Header, Hello, Kind, Outgoing};
-use crate::{Deadline, Metadata, WireTimeout};
+use crate::{Deadline, Metadata, Packer, WireTimeout};
 
 /// The state of a client's connection; `T` is what the caller keeps for each open call.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct ClientConnection<T> {
     calls: Slots<T>,
     /// Calls whose timeout has not begun yet.
     unanchored: Vec<(CallId, Duration)>,
+    /// For the timeouts of calls.
+    packer: Packer,
     streams: StreamTable,
     /// Replies and items that arrive in pieces.
     assemblies: Assemblies,
@@ -91,6 +93,7 @@ impl<T> ClientConnection<T> {
             },
             calls: Slots::new(),
             unanchored: Vec::new(),
+            packer: Packer::new(),
             streams: StreamTable::new(config.stream_limits),
             assemblies: Assemblies::default(),
             decoder: Decoder::new(config.message_bytes_max as usize),
@@ -417,7 +420,7 @@ impl<T> ClientConnection<T> {
             flags: flags.with_if(Flags::METADATA, !metadata.is_empty()),
             extra: head
                 .timeout
-                .map_or(WireTimeout::NONE, WireTimeout::pack)
+                .map_or(WireTimeout::NONE, |timeout| self.packer.pack(timeout))
                 .bits(),
             method: head.method.number(),
             ..Header::new(Kind::Request, id.wire())
