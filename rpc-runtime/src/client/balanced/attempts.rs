@@ -139,6 +139,11 @@ impl<'a> Tracked<'a> {
         backend.note_end(now, now.saturating_sub(self.began), ended);
     }
 
+    #[cold]
+    fn abandon(&mut self) {
+        self.leave(self.fleet.now(), Ended::Abandoned);
+    }
+
     /// It ended in a way that says nothing about how quick or well the server is.
     pub(super) fn forget(mut self) {
         self.is_over = true;
@@ -150,7 +155,7 @@ impl Drop for Tracked<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.is_over {
-            self.leave(self.fleet.now(), Ended::Abandoned);
+            self.abandon();
         }
     }
 }
