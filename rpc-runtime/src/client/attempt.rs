@@ -290,7 +290,11 @@ fn undo(error: CodecError, _: Option<Box<dyn Source>>, _: Parts) -> CodecError {
 }
 
 /// Sees to it that what was appended is written.
-#[inline]
+#[inline(always)]
+#[expect(
+    clippy::inline_always,
+    reason = "most often the driver is about to do it"
+)]
 pub(super) fn flush(connection: &Connection, state: MutexGuard<'_, State<Client>>, timed: bool) {
     if !state.is_attended() {
         flush_unattended(connection, state, timed);

@@ -62,7 +62,7 @@ impl<'a> Unfinished<'a> {
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
-    pub(super) fn finish(mut self) -> Result<(), usize> {
+    pub(super) fn finish(&mut self) -> Result<(), usize> {
         let length = self.buffer.len() - self.start - HEADER_BYTES;
         let field = u32::try_from(length).map_err(|_| length)?;
         self.buffer[self.start..self.start + 4].copy_from_slice(&field.to_le_bytes());
