@@ -17,6 +17,28 @@ pub enum Frame<'a> {
     Landed(Header),
 }
 
+/// Finds replies without flags, which are nothing but a message.
+///
+/// It knows where the input begins, which a decoder asks itself for each frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlainReplies {
+    bytes_max: usize,
+}
+
+impl PlainReplies {
+    /// As [`Decoder::peek`]; `None` also if the next frame is another.
+    #[inline]
+    pub(crate) fn peek(self, input: &[u8]) -> Option<(u32, &[u8], &[u8])> {
+        let (raw, rest) = input.split_first_chunk()?;
+        let header = Header::parse(raw);
+        if header.kind != Kind::Response || header.flags != Flags::NONE {
+            return None;
+        }
+        let (body, rest) = rest.split_at_checked(header.length as usize)?;
+        (body.len() <= self.bytes_max).then_some((header.call, body, rest))
+    }
+}
+
 /// Cuts a byte stream into frames.
 ///
 /// Frames that lie whole in the input are borrowed from it. Only the frame at the end of the input,
@@ -84,27 +106,11 @@ impl Decoder {
         Some((header, body, rest))
     }
 
-    /// As [`peek`](Self::peek), of a frame of this kind without flags; `None` if it is another.
+    /// What finds plain replies in an input that begins with a frame; `None` if it does not.
     #[inline]
-    pub(crate) fn peek_plain<'a>(
-        &self,
-        kind: Kind,
-        input: &'a [u8],
-    ) -> Option<(Header, &'a [u8], &'a [u8])> {
-        if !self.is_at_boundary() {
-            return None;
-        }
-        let (raw, rest) = input.split_first_chunk()?;
-        let header = Header::parse(raw);
-        if header.kind != kind || header.flags != Flags::NONE {
-            return None;
-        }
-        let length = header.length as usize;
-        if length > self.limit(&header) {
-            return None;
-        }
-        let (body, rest) = rest.split_at_checked(length)?;
-        Some((header, body, rest))
+    pub(crate) fn plain_replies(&self) -> Option<PlainReplies> {
+        let bytes_max = self.message_bytes_max;
+        self.is_at_boundary().then_some(PlainReplies { bytes_max })
     }
 
     /// The piece of which more is to come, and that much.

@@ -29,14 +29,17 @@ impl<T> ClientConnection<T> {
         if !matches!(self.state, State::Open(_) | State::Draining(_)) || self.has_parts() {
             return false;
         }
-        while let Some((header, body, rest)) = self.decoder.peek_plain(Kind::Response, input) {
-            let answered = self.calls.answer(header.call, |data| each(data, body));
+        let Some(replies) = self.decoder.plain_replies() else {
+            return false;
+        };
+        while let Some((call, body, rest)) = replies.peek(input) {
+            let answered = self.calls.answer(call, |data| each(data, body));
             if answered.is_none() {
                 return false;
             }
             *input = rest;
         }
-        input.is_empty() && self.decoder.is_at_boundary()
+        input.is_empty()
     }
 
     #[inline]
