@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 
-use super::slot::ShortReply;
+use super::slot::{ShortReply, WORD_BYTES};
 use crate::connection::AtomicState;
 
 /// All letterboxes of a connection.
@@ -137,16 +137,8 @@ impl Lender {
         for (place, word) in letterbox.words.iter().zip(words) {
             place.store(u64::from_le_bytes(*word), Relaxed);
         }
-        if let Some(place) = letterbox
-            .words
-            .get(words.len())
-            .filter(|_| !rest.is_empty())
-        {
-            let last = rest
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte));
-            place.store(last, Relaxed);
+        if let Some(place) = letterbox.words.get(words.len()) {
+            place.store(last_word(message, rest), Relaxed);
         }
         let filled = FILLED + message.len() as u64;
         letterbox.state.store(filled, Release);
@@ -216,6 +208,23 @@ impl Letterbox {
     fn is_emptied(&self) -> bool {
         self.state.load(Acquire) == EMPTIED
     }
+}
+
+/// The bytes of a message behind its whole words.
+#[inline]
+fn last_word(message: &[u8], rest: &[u8]) -> u64 {
+    let Some(last) = message.last_chunk() else {
+        return short_word(message);
+    };
+    // Those in front of them are in a word already: at least one byte, and at most seven more.
+    u64::from_le_bytes(*last) >> 8 >> (8 * (WORD_BYTES - 1 - rest.len()))
+}
+
+/// A message that is not as long as a word.
+#[inline(never)]
+fn short_word(message: &[u8]) -> u64 {
+    let bytes = message.iter().rev();
+    bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ impl ShortReply {
     }
 }
 
-const WORD_BYTES: usize = size_of::<u64>();
+pub(super) const WORD_BYTES: usize = size_of::<u64>();
 
 impl Deref for ShortReply {
     type Target = [u8];
