@@ -13,8 +13,10 @@ use std::task::Waker;
 #[derive(Debug, Default)]
 pub(super) struct Woken {
     /// Callers whose call has the letterbox with this index.
-    callers: Vec<(u32, Option<Waker>)>,
+    callers: Vec<(u32, Waker)>,
     pub(super) others: Vec<Waker>,
+    /// Those that were woken and that nobody keeps; to be dropped without the lock.
+    done: Vec<Waker>,
 }
 
 impl Woken {
@@ -25,7 +27,7 @@ impl Woken {
 
     #[inline]
     pub(super) fn push_caller(&mut self, index: u32, caller: Waker) {
-        self.callers.push((index, Some(caller)));
+        self.callers.push((index, caller));
     }
 
     /// Wakes all of them.
@@ -39,24 +41,22 @@ impl Woken {
     }
 
     fn wake_one(&mut self) {
-        let caller = self.callers.pop().and_then(|(_, caller)| caller);
+        let caller = self.callers.pop().map(|(_, caller)| caller);
         if let Some(one) = caller.or_else(|| self.others.pop()) {
             one.wake();
         }
     }
 
     fn wake_many(&mut self) {
-        let callers = self.callers.drain(..).filter_map(|(_, caller)| caller);
+        let callers = self.callers.drain(..).map(|(_, caller)| caller);
         callers.chain(self.others.drain(..)).for_each(Waker::wake);
     }
 
     /// Wakes all of them; the callers are still there, to be [kept](Spares::keep).
     pub(super) fn wake_by_ref(&mut self) {
-        let callers = self
-            .callers
-            .iter()
-            .filter_map(|(_, caller)| caller.as_ref());
-        callers.for_each(Waker::wake_by_ref);
+        for (_, caller) in &self.callers {
+            caller.wake_by_ref();
+        }
         if !self.others.is_empty() {
             self.wake_others();
         }
@@ -67,9 +67,22 @@ impl Woken {
         self.others.drain(..).for_each(Waker::wake);
     }
 
-    /// Forgets the callers.
+    #[cold]
+    fn push_done(&mut self, waker: Waker) {
+        self.done.push(waker);
+    }
+
+    /// Forgets those who are done.
+    #[inline]
     pub(super) fn clear(&mut self) {
-        self.callers.clear();
+        if !self.done.is_empty() {
+            self.clear_done();
+        }
+    }
+
+    #[cold]
+    fn clear_done(&mut self) {
+        self.done.clear();
     }
 }
 
@@ -81,24 +94,29 @@ impl Spares {
     /// Letterboxes behind these keep none.
     const LETTERBOXES_MAX: usize = 1024;
 
-    /// Keeps the callers that were woken, and leaves in their place, to be dropped without the lock,
-    /// those whom nobody came for.
+    /// Keeps the callers that were woken. Those whom nobody came for are done.
     pub(super) fn keep(&mut self, woken: &mut Woken) {
-        for (index, caller) in &mut woken.callers {
-            let index = *index as usize;
-            if self.0.len() <= index && index < Self::LETTERBOXES_MAX {
-                self.reach(index);
-            }
-            if let Some(place) = self.0.get_mut(index) {
-                std::mem::swap(place, caller);
+        while let Some((index, caller)) = woken.callers.pop() {
+            let index = index as usize;
+            let gone = match self.0.get_mut(index) {
+                Some(place) => place.replace(caller),
+                None => self.keep_behind(index, caller),
+            };
+            if let Some(gone) = gone {
+                woken.push_done(gone);
             }
         }
     }
 
-    /// Makes a place for the letterbox with this index.
+    /// Keeps a caller that there is no place for yet; gives it back if there is to be none.
     #[cold]
-    fn reach(&mut self, index: usize) {
-        self.0.resize_with(index + 1, || None);
+    fn keep_behind(&mut self, index: usize, caller: Waker) -> Option<Waker> {
+        if index >= Self::LETTERBOXES_MAX {
+            return Some(caller);
+        }
+        self.0.resize_with(index, || None);
+        self.0.push(Some(caller));
+        None
     }
 
     /// The waker of a caller, for a call with this letterbox.
