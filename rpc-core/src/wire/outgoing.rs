@@ -26,6 +26,7 @@ use super::body::put_metadata;
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
 use super::{CHUNK_BYTES, Follows, LONG_CHUNK_BYTES};
 use crate::Metadata;
+use crate::hint::cold_path;
 
 /// Frames that wait to be written: one flat buffer, encoded in place, and beside it the bodies that
 /// are too large for one frame.
@@ -345,6 +346,7 @@ impl Outgoing {
         let is_small = length <= CHUNK_BYTES.min(message_bytes_max);
         let Header { kind, call, .. } = header;
         if encoded.follows != Follows::Nothing || !encoded.parts.is_empty() || !is_small {
+            cold_path();
             let finished = frame.finish_other(kind, call, message, message_bytes_max, encoded);
             return self.append_other(finished);
         }

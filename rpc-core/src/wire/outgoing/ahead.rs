@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::path::{Allowance, Path};
 use super::{CHUNK_BYTES, LONG_CHUNK_BYTES};
+use crate::hint::cold_path;
 
 /// What this side knows of the pieces that it has sent.
 ///
@@ -46,6 +47,7 @@ impl Ahead {
     #[inline]
     pub(super) fn note_small(&mut self) {
         if let Some(known) = &mut self.known {
+            cold_path();
             known.lively_until = known.taken + Known::LIVELY_FOR;
         }
     }
