@@ -44,7 +44,7 @@ const ATTEMPTS: u32 = 3;
 /// last, that of the server 500.
 const BUDGETS: [Budget; 4] = [
     Budget::new(End::Server, 64, 990),
-    Budget::new(End::Client, 64, 1_880),
+    Budget::new(End::Client, 64, 1_720),
     Budget::new(End::Server, 1, 6_200),
     Budget::new(End::Client, 1, 6_400),
 ];
@@ -53,11 +53,11 @@ const BUDGETS: [Budget; 4] = [
 /// that an interceptor sees at either end.
 const OTHER_BUDGETS: [Budget; 6] = [
     Budget::new(End::Server, 64, 5_420).of(Call::Later),
-    Budget::new(End::Client, 64, 1_560).of(Call::Later),
+    Budget::new(End::Client, 64, 1_420).of(Call::Later),
     Budget::new(End::Server, 64, 14_400).of(Call::Copy),
     Budget::new(End::Client, 64, 11_250).of(Call::Copy),
-    Budget::new(End::Server, 64, 1_400).of(Call::Seen),
-    Budget::new(End::Client, 64, 2_430).of(Call::Seen),
+    Budget::new(End::Server, 64, 1_360).of(Call::Seen),
+    Budget::new(End::Client, 64, 2_380).of(Call::Seen),
 ];
 
 impl Budget {
