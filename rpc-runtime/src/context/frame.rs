@@ -76,6 +76,8 @@ impl Frame {
             current.deadline = deadline;
             current.present = true;
         });
+        // The frame of the last call may have been taken out, and none put in its place.
+        PRESENT.set(true);
     }
 
     /// Forgets the call whose frame is in place; true if it is as it was [made](Self::renew_current).
