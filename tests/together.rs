@@ -13,10 +13,11 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, join_all};
-use rpc::{Channel, Code, Context, Interceptor, Server, ServerBuilder, Status};
+use rpc::{Channel, Code, Context, Interceptor, MethodId, Server, ServerBuilder, Status};
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
 
-use common::{Count, network, soon};
+use common::{Count, network, raw, soon};
 
 #[rpc::service]
 trait Work {
@@ -27,6 +28,22 @@ trait Work {
     async fn left(&self, way: Way) -> rpc::Result<Option<Duration>>;
     /// How many other handlers have something, of one that may panic with it.
     async fn hold(&self, panics: bool) -> rpc::Result<usize>;
+    /// The time left, of a handler that another one calls at once.
+    async fn relay(&self) -> rpc::Result<Option<Duration>>;
+    async fn load(&self) -> rpc::Result<Loaded>;
+}
+
+/// Panics where it is dropped, unless it was sent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Loaded {
+    #[serde(skip)]
+    is_loaded: bool,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        assert!(!self.is_loaded, "as asked");
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +72,7 @@ struct Worker {
     ran: Count,
     kept: Arc<Mutex<Vec<Context>>>,
     held: Held,
+    next: Option<WorkClient>,
 }
 
 impl Work for Worker {
@@ -95,6 +113,13 @@ impl Work for Worker {
         let hold = self.held.take();
         assert!(!panics, "as asked");
         Ok(hold.others)
+    }
+    async fn relay(&self) -> rpc::Result<Option<Duration>> {
+        let next = self.next.as_ref().expect("there is a next one");
+        next.left(Way::Look).await
+    }
+    async fn load(&self) -> rpc::Result<Loaded> {
+        Ok(Loaded { is_loaded: true })
     }
 }
 
@@ -331,6 +356,50 @@ async fn each_has_its_own_deadline_also_if_contexts_are_kept() {
         assert_eq!(kept.len(), keepers.len());
         for (context, (timeout, _)) in kept.iter().zip(keepers) {
             assert_near(context.remaining(), timeout);
+        }
+    }
+}
+
+/// Also of a call that is made in the poll in which its own was read, and behind calls that had to wait.
+#[tokio::test]
+async fn what_a_handler_calls_has_its_deadline() {
+    for intercepted in [false, true] {
+        let (channel, _next) = serve_worker(&Worker::default(), intercepted).await;
+        let worker = Worker {
+            next: Some(WorkClient::new(channel)),
+            ..Worker::default()
+        };
+        let (channel, _server) = serve_worker(&worker, intercepted).await;
+        let client = WorkClient::new(channel).with_timeout(Duration::from_secs(50));
+        for _ in 0..3 {
+            let calls = (0..3).map(|_| client.relay());
+            for left in soon(join_all(calls)).await {
+                assert_near(left.unwrap(), Some(50));
+            }
+        }
+    }
+}
+
+/// A reply that panics behind its back was sent, and nothing else is.
+#[tokio::test]
+async fn a_reply_whose_drop_panics_is_the_only_answer() {
+    for intercepted in [false, true] {
+        let builder = Server::builder().add_service(WorkServer::new(Worker::default()));
+        let builder = match intercepted {
+            true => builder.interceptor(Idle),
+            false => builder,
+        };
+        let (wires, exchange) = network(|_, ends| ends);
+        let _server = builder.serve(exchange).unwrap();
+        let mut stream = wires.dial().await;
+        stream.write_all(&raw::hello(1, 1)).await.unwrap();
+        raw::read_ack(&mut stream).await;
+        let load = MethodId::of("Work", "load").number();
+        let calls = [1, 2, 3].map(|call| raw::request(call, 0, load, 0));
+        stream.write_all(&calls.concat()).await.unwrap();
+        for call in [1, 2, 3] {
+            let (header, _) = soon(raw::read_frame(&mut stream)).await;
+            assert_eq!((header[4], header[8]), (call, raw::RESPONSE));
         }
     }
 }

@@ -146,6 +146,12 @@ impl Responder<'_> {
         self.fail(&status)
     }
 
+    /// True if the call has ended, with a reply that was collected.
+    fn has_replied(&self) -> bool {
+        self.collection
+            .is_some_and(|collection| collection.replies.borrow().has_just_ended(self.call))
+    }
+
     /// What cannot be collected is for the connection, behind what was collected.
     #[cold]
     fn come_forward(&self) {
@@ -158,6 +164,10 @@ impl Responder<'_> {
         if self.oneway {
             self.respond.finish_oneway(self.call);
             return Answered::Error(status.code());
+        }
+        if self.has_replied() {
+            // What is left of its handler panicked.
+            return Answered::Reply;
         }
         self.come_forward();
         self.respond.fail(self.call, status)

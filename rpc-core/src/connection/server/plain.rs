@@ -71,6 +71,8 @@ pub struct Replies {
     reply_bytes_max: usize,
     /// Calls that they end.
     ended: usize,
+    /// The last of those.
+    last: Option<CallId>,
 }
 
 impl Replies {
@@ -85,6 +87,13 @@ impl Replies {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.outgoing.is_empty()
+    }
+
+    /// True if this call was the last that was answered here.
+    #[inline]
+    #[must_use]
+    pub fn has_just_ended(&self, call: CallId) -> bool {
+        self.last == Some(call)
     }
 
     /// As [`ServerConnection::reply`].
@@ -109,6 +118,7 @@ impl Replies {
         match self.outgoing.frame(header, metadata, limit, body) {
             Ok(Follows::Nothing) => {
                 self.ended += 1;
+                self.last = Some(call);
                 Ok(Answered::Reply)
             }
             Ok(Follows::Items) => Err(Unended(None)),
