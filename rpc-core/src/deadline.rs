@@ -122,7 +122,7 @@ impl Packer {
         self.last.1
     }
 
-    #[cold]
+    #[inline(never)]
     fn pack_other(&mut self, timeout: Duration) {
         self.last = (timeout, WireTimeout::pack(timeout));
     }

@@ -19,14 +19,15 @@ pub enum Frame<'a> {
 
 /// Finds replies without flags, which are nothing but a message.
 ///
-/// It knows where the input begins, which a decoder asks itself for each frame.
+/// It is there only if the input begins with a frame, so that this is not asked for each of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlainReplies {
     bytes_max: usize,
 }
 
 impl PlainReplies {
-    /// As [`Decoder::peek`]; `None` also if the next frame is another.
+    /// The number of the call, its message and what is behind, as [`Decoder::peek`] finds them; `None` also if
+    /// the next frame is another.
     #[inline]
     pub(crate) fn peek(self, input: &[u8]) -> Option<(u32, &[u8], &[u8])> {
         let (raw, rest) = input.split_first_chunk()?;

@@ -240,8 +240,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Appends a request, on a connection that has room for it. Why it could not be is behind a pointer, so
-/// that what becomes of most is small.
+/// Appends a request, on a connection that has room for it. Why it could not be is behind a pointer: most
+/// are, and what tells so fits into registers.
 #[inline(never)]
 pub(super) fn start(
     connection: &Arc<Connection>,

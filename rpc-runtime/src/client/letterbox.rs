@@ -214,7 +214,11 @@ impl Letterbox {
 #[inline]
 fn last_word(message: &[u8], rest: &[u8]) -> u64 {
     let Some(last) = message.last_chunk() else {
-        return short_word(message);
+        return if message.is_empty() {
+            0
+        } else {
+            short_word(message)
+        };
     };
     // Those in front of them are in a word already: at least one byte, and at most seven more.
     u64::from_le_bytes(*last) >> 8 >> (8 * (WORD_BYTES - 1 - rest.len()))

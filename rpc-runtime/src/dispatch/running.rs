@@ -130,7 +130,7 @@ impl Running {
         let cx = cx.filter(|_| !queued);
         let polled = cx.is_some();
         // Out here, so that what panics is dropped apart from its panic; and lent: what is moved into a
-        // closure that catches panics is copied.
+        // closure may be copied.
         let arrived = Arrived {
             body,
             later: &mut later,
@@ -180,7 +180,7 @@ impl Running {
                 ))
             }
             Err(panic) => {
-                let answered = end_panicked(method, &responder, surroundings, shift, &panic);
+                let answered = fail_and_drop(method, &responder, surroundings, shift, &panic);
                 over(method, shift, timed, answered)
             }
         }
@@ -203,7 +203,7 @@ impl Running {
         };
         let timed = !shift.stands_for(method);
         let panic = into_text(panic);
-        let answered = end_panicked(method, &responder, start.surroundings, shift, &panic);
+        let answered = fail_and_drop(method, &responder, start.surroundings, shift, &panic);
         over(method, shift, timed, answered);
     }
 
@@ -376,7 +376,7 @@ fn contained<R>(frame: &mut Frame, f: impl FnOnce() -> R) -> Result<R, String> {
 
 /// Answers a call whose handler panicked where it was made, and drops what is left of it.
 #[cold]
-fn end_panicked(
+fn fail_and_drop(
     method: &Method,
     responder: &Responder<'_>,
     mut surroundings: impl Surroundings,

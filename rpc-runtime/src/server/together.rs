@@ -1,13 +1,13 @@
 //! Plain calls that arrived together: run one after the other, with the frame and the handler of the one
 //! before wherever they serve the next.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
-use rpc_core::connection::{CallId, PlainRequests, Replies};
+use rpc_core::connection::{CallId, PlainRequests};
 use rpc_core::wire::Body;
 use rpc_core::{Codec, Deadline, WireTimeout};
 
@@ -22,7 +22,6 @@ struct Together<'a> {
     shared: &'a Arc<ServerShared>,
     respond: &'a Arc<dyn Respond>,
     codec: &'a Codec,
-    replies: &'a RefCell<Replies>,
     origin: &'a Arc<Origin>,
     collection: Collection<'a>,
 }
@@ -52,45 +51,41 @@ impl Conversation {
         shift: &mut Shift<'a>,
         cx: &mut Context<'_>,
     ) {
-        let replies = &self.replies;
         let together = Together {
             shared,
             respond: &self.respond,
             codec: &self.codec,
-            replies,
             origin: &self.origin,
             collection: Collection {
-                replies,
+                replies: &self.replies,
                 connection: &**shared,
                 is_passed: Cell::new(false),
             },
         };
         self.frame.enter(|| {
-            loop {
-                let mut at_work = None;
-                // Once for all of them, until one panics.
-                let ran = catch_unwind(AssertUnwindSafe(|| {
-                    together.run::<INTERCEPTED>(requests, room, shift, cx, &mut at_work);
-                }));
-                let Err(panic) = ran else {
-                    break;
-                };
-                match at_work {
-                    Some((call, method)) => {
-                        let start = together.start_of(call, None, &Body::Borrowed(&[]));
-                        Running::end_panicked(method, start, shift, panic);
-                        Frame::clear_current();
-                    }
-                    // It is none of a handler.
-                    None => resume_unwind(panic),
-                }
-            }
+            let mut at_work = None;
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                together.run::<INTERCEPTED>(requests, room, shift, cx, &mut at_work);
+            }));
+            let Err(panic) = ran else {
+                return;
+            };
+            let Some((call, method)) = at_work else {
+                // It is none of a handler.
+                resume_unwind(panic);
+            };
+            // With neither its deadline nor its arguments, which nobody asks for any more. Those behind it are
+            // admitted anew.
+            let start = together.start_of(call, None, &Body::Borrowed(&[]));
+            Running::end_panicked(method, start, shift, panic);
+            Frame::clear_current();
         });
     }
 }
 
 impl Together<'_> {
-    /// Keeps in `at_work` whose handler is run, for when it panics.
+    /// Keeps in `at_work` which call is run, for when its handler panics. What is done for a call until it is
+    /// over, or waits, counts as its handler.
     #[inline(always)]
     fn run<'a, const INTERCEPTED: bool>(
         &self,
@@ -105,7 +100,7 @@ impl Together<'_> {
         let mut last = None;
         // And most have its timeout: that of the frame which is in place, and the deadline.
         let mut framed = None;
-        while self.replies.borrow().len() <= room
+        while self.collection.replies.borrow().len() <= room
             && !self.collection.is_passed.get()
             && !shift.is_send_due()
             && let Some(request) = requests.next()

@@ -49,7 +49,7 @@ impl<'a> Stage<'a> {
         debug_assert!(matches!(self, Self::New), "it is sent once");
         let call = Some(pending);
         let new = std::mem::replace(self, Self::Sent(Sent { connection, call }));
-        // Nothing is in it, which the compiler would look for.
+        // It is new, so there is nothing to drop; else the compiler would look.
         std::mem::forget(new);
     }
 }

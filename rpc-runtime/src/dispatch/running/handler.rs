@@ -29,12 +29,6 @@ pub(super) struct Arrived<'a> {
 }
 
 impl Arrived<'_> {
-    /// True if the call came whole, and its bytes are not its own.
-    #[inline]
-    pub(super) const fn is_plain(&self) -> bool {
-        matches!(self.body, Body::Borrowed(_)) && self.later.is_none() && self.items.is_none()
-    }
-
     /// The same, lent on.
     #[inline]
     pub(super) const fn again(&mut self) -> Arrived<'_> {

@@ -38,9 +38,10 @@ pub(in crate::dispatch) struct Intercepted {
     arguments: Option<Box<Arguments>>,
 }
 
-/// Starts a call that interceptors see; a panic that is not its handler's is a value.
-pub(super) fn start(
-    surroundings: &mut impl Surroundings,
+/// Starts a call that interceptors see; a panic that is not its handler's is a value, or caught where those of
+/// all calls are.
+pub(super) fn start<S: Surroundings>(
+    surroundings: &mut S,
     router: &Router,
     method: &Arc<Method>,
     shift: &mut Shift<'_>,
@@ -53,7 +54,10 @@ pub(super) fn start(
     let intercepted = shift.place().intercepted.get_or_insert_with(new);
     // Lent: read in words as wide as those that it is made of.
     let arrived = &mut arrived;
-    surroundings.run(|| intercepted.start(method, began, responder, arrived, cx))
+    surroundings.run(|| {
+        intercepted.turn_to(method, began);
+        intercepted.start(method, S::IS_PLAIN, responder, arrived, cx)
+    })
 }
 
 impl Intercepted {
@@ -67,17 +71,16 @@ impl Intercepted {
         }
     }
 
-    /// Asks about a call that came at `began`, makes its handler and polls that. Without a task at hand,
-    /// all of it is left for later.
+    /// Asks about the call that it has [turned to](Self::turn_to), makes its handler and polls that. Without a
+    /// task at hand, all of it is left for later.
     fn start(
         &mut self,
         method: &Arc<Method>,
-        began: Instant,
+        is_plain: bool,
         responder: &Responder<'_>,
         arrived: &mut Arrived<'_>,
         cx: Option<&mut task::Context<'_>>,
     ) -> Poll<Answered> {
-        self.turn_to(method, began);
         let Some(cx) = cx else {
             return self.defer(arrived);
         };
@@ -85,7 +88,7 @@ impl Intercepted {
             Poll::Ready(Ok(())) => {
                 self.use_metadata();
                 let polled = catch(|| {
-                    if let Err(answered) = self.prepare(method, responder, arrived) {
+                    if let Err(answered) = self.prepare(method, is_plain, responder, arrived) {
                         return Poll::Ready(answered);
                     }
                     match &mut self.handler {
@@ -106,11 +109,12 @@ impl Intercepted {
     fn prepare(
         &mut self,
         method: &Arc<Method>,
+        is_plain: bool,
         responder: &Responder<'_>,
         arrived: &mut Arrived<'_>,
     ) -> Result<(), Answered> {
-        if self.is_own
-            && arrived.is_plain()
+        if is_plain
+            && self.is_own
             && let Some(task) = &mut self.handler
             && let Some(taken) = take_on(method, responder, arrived.body, task)
         {
