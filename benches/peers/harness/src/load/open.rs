@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
+use super::Operation;
 use super::caller::Caller;
 use super::tally::Tally;
 use super::ticker::Ticker;
-use crate::Client;
+use crate::{Client, Result};
 
 const SEED: u64 = 0x5eed;
 /// Calls under way; more wait, and their latency grows all the same.
@@ -70,29 +71,59 @@ async fn arrivals<C: Client>(
             tasks.join_next().await;
         }
         let caller = callers[number as usize % callers.len()].clone();
-        tasks.spawn(one_call(caller, number, due, all.clone()));
+        spawn(caller, number, due, all.clone(), tasks);
     }
     Ok(())
 }
 
-async fn one_call<C: Client>(
+/// Starts a task that makes one call.
+///
+/// Why a type of task for each operation? One that has room for any call is allocated for each, and beyond
+/// a kilobyte, that takes an allocator several times as long, for what is not the peer's.
+fn spawn<C: Client>(
     caller: Arc<Caller<C>>,
     number: u64,
     due: Instant,
     all: Arc<Mutex<Tally>>,
+    tasks: &mut JoinSet<()>,
 ) {
-    let odd = caller.odd_one(number);
-    let outcome = match odd {
-        Some(work) => caller.work(work).await,
-        None => caller.call().await,
-    };
-    let latency = due.elapsed();
-    let mut all = all.lock().unwrap();
-    match outcome {
-        Ok(count) => all.calls += count,
-        Err(error) => return all.note_failure(error),
+    if let Some(work) = caller.odd_one(number) {
+        let call = async move |caller: &Caller<C>| caller.work(work).await;
+        tasks.spawn(one_call(caller, call, None, all));
+        return;
     }
-    if odd.is_none() {
-        all.note_latency(latency);
+    let due = Some(due);
+    match caller.operation() {
+        Operation::Echo => tasks.spawn(one_call(caller, Caller::echo, due, all)),
+        Operation::Record => tasks.spawn(one_call(caller, Caller::record, due, all)),
+        Operation::Work(work) => {
+            let call = async move |caller: &Caller<C>| caller.work(work).await;
+            tasks.spawn(one_call(caller, call, due, all))
+        }
+        Operation::Items(_) | Operation::Nothing => {
+            tasks.spawn(one_call(caller, Caller::call, due, all))
+        }
+    };
+}
+
+/// Its latency counts if it was `due`.
+#[expect(clippy::manual_async_fn, reason = "it would keep its arguments twice")]
+fn one_call<C: Client>(
+    caller: Arc<Caller<C>>,
+    call: impl AsyncFn(&Caller<C>) -> Result<u64>,
+    due: Option<Instant>,
+    all: Arc<Mutex<Tally>>,
+) -> impl Future<Output = ()> {
+    async move {
+        let outcome = call(&caller).await;
+        let latency = due.map(|due| due.elapsed());
+        let mut all = all.lock().unwrap();
+        match outcome {
+            Ok(count) => all.calls += count,
+            Err(error) => return all.note_failure(error),
+        }
+        if let Some(latency) = latency {
+            all.note_latency(latency);
+        }
     }
 }
