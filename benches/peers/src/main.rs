@@ -1,6 +1,7 @@
 //! Measures this project side by side with its peers: `--help` says how, `README.md` what and why.
 
 mod arguments;
+mod awake;
 mod build;
 mod goals;
 mod hello;

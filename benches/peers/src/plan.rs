@@ -136,7 +136,10 @@ impl Plan {
             self.rounds, self.window_ms
         ));
         lines.push(match realtime::is_available() {
-            true => "open loops in Rust run in the real-time class on one core".to_owned(),
+            true => {
+                "open loops in Rust run in the real-time class on one core, which is kept awake"
+                    .to_owned()
+            }
             false => "open loops wait for whatever else runs: no real-time class here".to_owned(),
         });
         lines

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use peers_harness::{COUNT_ALLOCATIONS, Load, Outcome, Usage};
 use serde::Serialize;
 
+use crate::awake::Awake;
 use crate::build::Built;
 use crate::metric::Metric;
 use crate::noise;
@@ -34,7 +35,7 @@ pub(crate) struct Terms {
     pub(crate) window_ms: u64,
     /// perf can count.
     pub(crate) perf: bool,
-    /// Processes may be put into the real-time class.
+    /// Processes may be put into the real-time class, and threads into the idle one.
     pub(crate) realtime: bool,
 }
 
@@ -61,7 +62,12 @@ fn measure_calls(
     terms: Terms,
 ) -> Result<Sample> {
     let (client_cores, server_cores) = placement.cores(terms.cores);
-    let first = terms.realtime && workload.comes_first(placement) && built.peer.bears_realtime();
+    let comes_first = terms.realtime && workload.comes_first(placement);
+    let awake = match comes_first {
+        true => Some(Awake::keep(client_cores[0])?),
+        false => None,
+    };
+    let first = comes_first && built.peer.bears_realtime();
     let mut serve = command(built, workload, first, &["serve"]);
     let mut server = Process::start(&mut serve, &server_cores)?;
     let listening = server.line(PATIENCE)?;
@@ -88,11 +94,13 @@ fn measure_calls(
         true => Some(syscalls::count([client.id(), server.id()])?),
         false => None,
     };
+    // What a core does for want of anything else is not the work of others.
+    let busy_seconds = || noise::busy_seconds() - awake.as_ref().map_or(0.0, Awake::seconds);
     let before = usage(&mut server)?;
-    let (began, busy) = (Instant::now(), noise::busy_seconds());
+    let (began, busy) = (Instant::now(), busy_seconds());
     client.say("go")?;
     let outcome: Outcome = serde_json::from_str(&client.line(patience)?)?;
-    let (seconds, busy) = (began.elapsed().as_secs_f64(), noise::busy_seconds() - busy);
+    let (seconds, busy) = (began.elapsed().as_secs_f64(), busy_seconds() - busy);
     let used = usage(&mut server)?.since(before);
     let [client_counts, server_counts] = match counting {
         Some([one, other]) => [Some(one.finish()?), Some(other.finish()?)],
