@@ -20,8 +20,15 @@ const FRAME_BYTES_MIN: u64 = 10 * 1024;
 pub(super) struct FloodGuard {
     cancels: TokenBucket,
     control: TokenBucket,
-    last_ping: Option<Instant>,
+    last_ping: Option<Ping>,
     strikes: u32,
+}
+
+#[derive(Debug)]
+struct Ping {
+    came: Instant,
+    /// The last request before it.
+    request: u64,
 }
 
 impl FloodGuard {
@@ -32,13 +39,6 @@ impl FloodGuard {
             last_ping: None,
             strikes: 0,
         }
-    }
-
-    /// A request came: pings around it are no nuisance.
-    #[inline]
-    pub(super) const fn note_request(&mut self) {
-        self.last_ping = None;
-        self.strikes = 0;
     }
 
     pub(super) fn note_cancel(&mut self, now: Instant) -> Result<(), ConnectionError> {
@@ -57,10 +57,15 @@ impl FloodGuard {
         Err(TOO_MUCH_CONTROL)
     }
 
-    pub(super) fn note_ping(&mut self, now: Instant) -> Result<(), ConnectionError> {
-        let last = self.last_ping.replace(now);
-        if last.is_some_and(|last| now.saturating_duration_since(last) < PING_INTERVAL_MIN) {
-            self.strikes += 1;
+    /// A ping came; `request` is the last that came before it. Pings around requests are no nuisance.
+    pub(super) fn note_ping(&mut self, now: Instant, request: u64) -> Result<(), ConnectionError> {
+        let ping = Ping { came: now, request };
+        match self.last_ping.replace(ping) {
+            Some(last) if last.request == request => {
+                let since = now.saturating_duration_since(last.came);
+                self.strikes += u32::from(since < PING_INTERVAL_MIN);
+            }
+            _ => self.strikes = 0,
         }
         if self.strikes > PING_STRIKES_MAX {
             return Err(ConnectionError::EnhanceYourCalm(

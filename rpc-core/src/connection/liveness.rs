@@ -68,20 +68,22 @@ pub(super) enum Check {
 }
 
 /// Watches one connection.
+// In this order: what each read touches is in front.
+#[repr(C)]
 #[derive(Debug)]
 pub(super) struct Liveness {
-    keep_alive: Option<KeepAlive>,
-    idle_timeout: Option<Duration>,
     /// When the peer last sent anything.
     heard: Instant,
     /// When a call was last known to be in flight.
     busy: Instant,
-    /// A call came and went since the last look, at a moment that nobody told.
-    passed: bool,
     /// When the peer was asked, while it has not answered.
     asked: Option<Instant>,
+    /// A call came and went since the last look, at a moment that nobody told.
+    passed: bool,
     /// When to look again. `None` only if there is nothing to look for.
     due: Option<Instant>,
+    keep_alive: Option<KeepAlive>,
+    idle_timeout: Option<Duration>,
 }
 
 impl Liveness {
@@ -91,13 +93,13 @@ impl Liveness {
         now: Instant,
     ) -> Self {
         let mut liveness = Self {
-            keep_alive,
-            idle_timeout,
             heard: now,
             busy: now,
-            passed: false,
             asked: None,
+            passed: false,
             due: None,
+            keep_alive,
+            idle_timeout,
         };
         liveness.due = liveness.next_look(now, false);
         liveness

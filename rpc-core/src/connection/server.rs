@@ -26,35 +26,40 @@ use crate::Status;
 use crate::wire::{Decoder, Flags, Frame, Header, Kind, Outgoing, Verdict};
 
 /// The state of a server's connection; `T` is what the caller keeps for each parked call.
+// In this order, because between two calls that come alone the first-level cache is lost: what each of
+// them touches lies together, in half of the lines that it would be in otherwise.
+#[repr(C)]
 #[derive(Debug)]
 pub struct ServerConnection<T> {
-    config: Arc<ServerConfig>,
-    state: State,
-    ids: RisingIds,
-    /// Calls whose handler did not finish at once.
-    parked: HashMap<CallId, Parked<T>>,
+    decoder: Decoder,
     /// Requests admitted and not ended: parked.len() <= running
     running: usize,
-    streams: StreamTable,
-    /// When to look for streams on which nothing happens.
-    idle_look: Option<Instant>,
-    /// Requests and items that arrive in pieces.
-    assemblies: Assemblies,
-    decoder: Decoder,
-    outgoing: Outgoing,
-    unknown_frames: u32,
-    /// Requests above `calls_max` that nobody has asked about.
-    refused: u64,
+    ids: RisingIds,
+    /// Of the configuration.
+    calls_max: usize,
     reply_bytes_max: usize,
+    state: State,
     /// The time as it was last told.
     now: Instant,
-    liveness: Liveness,
-    floods: FloodGuard,
-    progress: Progress,
     /// No parked call has a deadline before this; often none has this one.
     earliest: Option<Instant>,
+    /// When to look for streams on which nothing happens.
+    idle_look: Option<Instant>,
+    progress: Progress,
+    liveness: Liveness,
+    outgoing: Outgoing,
+    config: Arc<ServerConfig>,
+    /// Calls whose handler did not finish at once.
+    parked: HashMap<CallId, Parked<T>>,
+    streams: StreamTable,
+    /// Requests and items that arrive in pieces.
+    assemblies: Assemblies,
+    floods: FloodGuard,
+    /// Requests above `calls_max` that nobody has asked about.
+    refused: u64,
     /// What the first go-away said: no later one says more.
     last_accepted: Option<u64>,
+    unknown_frames: u32,
 }
 
 #[derive(Debug)]
@@ -66,17 +71,21 @@ struct Parked<T> {
 
 #[derive(Debug)]
 enum State {
-    Opening {
-        hello: Vec<u8>,
-        /// `None` if the timeout is longer than time is.
-        deadline: Option<Instant>,
-        /// Why to go away as soon as there is somebody to tell.
-        drain: Option<String>,
-    },
+    Opening(Box<Opening>),
     Open,
     /// As `Open`, but new calls are refused.
     Draining,
     Closed,
+}
+
+#[derive(Debug)]
+struct Opening {
+    /// What has arrived of it.
+    hello: Vec<u8>,
+    /// `None` if the timeout is longer than time is.
+    deadline: Option<Instant>,
+    /// Why to go away as soon as there is somebody to tell.
+    drain: Option<String>,
 }
 
 const WRONG_DIRECTION: ConnectionError =
@@ -91,28 +100,29 @@ impl<T> ServerConnection<T> {
     #[must_use]
     pub fn new(config: Arc<ServerConfig>, now: Instant) -> Self {
         Self {
-            state: State::Opening {
+            decoder: Decoder::new(config.message_bytes_max as usize),
+            running: 0,
+            ids: RisingIds::default(),
+            calls_max: config.calls_max as usize,
+            reply_bytes_max: 0,
+            state: State::Opening(Box::new(Opening {
                 hello: Vec::new(),
                 deadline: now.checked_add(config.handshake_timeout),
                 drain: None,
-            },
-            ids: RisingIds::default(),
-            parked: HashMap::new(),
-            running: 0,
-            streams: StreamTable::new(config.stream_limits),
-            idle_look: None,
-            assemblies: Assemblies::default(),
-            decoder: Decoder::new(config.message_bytes_max as usize),
-            outgoing: Outgoing::that_stops_reading(),
-            unknown_frames: 0,
-            refused: 0,
-            reply_bytes_max: 0,
+            })),
             now,
-            liveness: Liveness::new(config.keep_alive, config.idle_timeout, now),
-            floods: FloodGuard::new(now),
-            progress: Progress::default(),
             earliest: None,
+            idle_look: None,
+            progress: Progress::default(),
+            liveness: Liveness::new(config.keep_alive, config.idle_timeout, now),
+            outgoing: Outgoing::that_stops_reading(),
+            parked: HashMap::new(),
+            streams: StreamTable::new(config.stream_limits),
+            assemblies: Assemblies::default(),
+            floods: FloodGuard::new(now),
+            refused: 0,
             last_accepted: None,
+            unknown_frames: 0,
             config,
         }
     }
@@ -206,7 +216,7 @@ impl<T> ServerConnection<T> {
     /// hello is here, the announcement waits for it.
     pub fn drain(&mut self, reason: &str) {
         match &mut self.state {
-            State::Opening { drain, .. } => *drain = Some(reason.to_owned()),
+            State::Opening(opening) => opening.drain = Some(reason.to_owned()),
             State::Open => {
                 self.say_go_away(reason);
                 self.state = State::Draining;
@@ -284,7 +294,7 @@ impl<T> ServerConnection<T> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Opening { deadline, .. } => deadline,
+            State::Opening(ref opening) => opening.deadline,
             State::Open | State::Draining => {
                 let watch = earlier(self.liveness.due(), self.progress.due());
                 earlier(earlier(self.earliest, self.idle_look), watch)
@@ -305,8 +315,8 @@ impl<T> ServerConnection<T> {
     ) -> Result<(), ConnectionError> {
         self.now = now;
         match self.state {
-            State::Opening { deadline, .. } => {
-                if deadline.is_some_and(|deadline| deadline <= now) {
+            State::Opening(ref opening) => {
+                if opening.deadline.is_some_and(|deadline| deadline <= now) {
                     let timeout = self.config.handshake_timeout;
                     return Err(ConnectionError::HandshakeTimeout(timeout));
                 }

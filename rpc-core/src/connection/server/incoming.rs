@@ -13,11 +13,11 @@ impl<T> ServerConnection<T> {
         &mut self,
         input: &mut &'a [u8],
     ) -> Result<Option<ServerEvent<'a, T>>, ConnectionError> {
-        let State::Opening { hello, .. } = &mut self.state else {
+        let State::Opening(opening) = &mut self.state else {
             *input = &[];
             return Ok(None);
         };
-        match read_hello(hello, input) {
+        match read_hello(&mut opening.hello, input) {
             Ok(Some(hello)) => self.open(&hello).map(Some),
             Ok(None) => Ok(None),
             Err(error) => {
@@ -57,10 +57,8 @@ impl<T> ServerConnection<T> {
             .set_peer_limits(hello.stream_limits, hello.message_bytes_max);
         self.outgoing.begin_reports(hello.reports);
         let opening = std::mem::replace(&mut self.state, State::Open);
-        if let State::Opening {
-            drain: Some(reason),
-            ..
-        } = opening
+        if let State::Opening(opening) = opening
+            && let Some(reason) = opening.drain
         {
             self.drain(&reason);
         }
@@ -86,12 +84,7 @@ impl<T> ServerConnection<T> {
     #[inline]
     fn note_request(&mut self) {
         self.running += 1;
-        self.floods.note_request();
         self.liveness.note_call(self.now);
-    }
-
-    pub(super) fn calls_max(&self) -> usize {
-        self.config.calls_max as usize
     }
 
     #[inline]
@@ -152,7 +145,7 @@ impl<T> ServerConnection<T> {
         if matches!(self.state, State::Draining) {
             return Err(Status::unavailable("the server takes no new calls"));
         }
-        if self.running >= self.calls_max() {
+        if self.running >= self.calls_max {
             self.refused += 1;
             return Err(Status::resource_exhausted(format!(
                 "{} calls are in flight on this connection; that is the limit",
@@ -194,7 +187,7 @@ impl<T> ServerConnection<T> {
                 Ok(self.cancel(header.call))
             }
             Kind::Ping => {
-                self.floods.note_ping(self.now)?;
+                self.floods.note_ping(self.now, self.ids.last())?;
                 pong(&mut self.outgoing, body)?;
                 Ok(None)
             }

@@ -169,7 +169,7 @@ impl<T> ServerConnection<T> {
         if !matches!(self.state, State::Open) || self.progress.is_watching() {
             return requests;
         }
-        let room = self.calls_max().saturating_sub(self.running);
+        let room = self.calls_max.saturating_sub(self.running);
         let mut rest = input;
         while requests.left < count_max.min(room) {
             let Some((header, _, behind)) = self.decoder.peek(rest) else {
@@ -184,7 +184,6 @@ impl<T> ServerConnection<T> {
         }
         if requests.left > 0 {
             self.running += requests.left;
-            self.floods.note_request();
             self.liveness.note_call(self.now);
             replies.reply_bytes_max = self.reply_bytes_max;
             self.outgoing.lend(&mut replies.outgoing);
