@@ -7,6 +7,7 @@ mod admission;
 mod function;
 mod in_process;
 mod incoming;
+mod methods;
 mod responder;
 mod router;
 mod running;

@@ -1,12 +1,11 @@
-//! Which handler a method id means. Frozen before the server starts: looking up takes no lock.
+//! Which handler a method id means.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use rpc_core::{MethodDescriptor, MethodId, ServiceDescriptor};
 
+use super::methods::Methods;
 use super::stats::{Counters, MethodStats};
 use super::{Admission, Service};
 use crate::error::{Error, Kind};
@@ -14,10 +13,10 @@ use crate::middleware::{Interceptor, Interceptors, Names};
 
 /// The services of a server.
 pub(crate) struct Router {
-    methods: HashMap<MethodId, Arc<Method>, BuildHasherDefault<IdHasher>>,
-    services: Vec<(String, &'static ServiceDescriptor)>,
-    pub(super) interceptors: Interceptors,
+    methods: Methods<Arc<Method>>,
     admission: Arc<Admission>,
+    pub(super) interceptors: Interceptors,
+    services: Vec<(String, &'static ServiceDescriptor)>,
 }
 
 /// A method that can be called.
@@ -39,7 +38,7 @@ impl Method {
 impl Router {
     #[inline]
     pub(crate) fn find(&self, id: MethodId) -> Option<&Arc<Method>> {
-        self.methods.get(&id)
+        self.methods.find(id)
     }
 
     /// True if interceptors see every call.
@@ -72,7 +71,7 @@ impl Router {
     /// What happened so far, sorted by path.
     pub(crate) fn stats(&self) -> Vec<MethodStats> {
         let mut stats = Vec::new();
-        for method in self.methods.values() {
+        for method in self.methods.iter() {
             let snapshot = method.counters.snapshot(method.path());
             let place = stats.partition_point(|s: &MethodStats| s.path < snapshot.path);
             stats.insert(place, snapshot);
@@ -152,8 +151,7 @@ impl RouterBuilder {
             return Err(mistake);
         }
         let admission = Arc::new(Admission::new(calls_max));
-        let mut methods = HashMap::default();
-        for registered in self.methods {
+        let method = |registered: Registered| {
             let method = Method {
                 service: registered.service,
                 names: Names::within(&registered.service_name, registered.descriptor),
@@ -161,13 +159,13 @@ impl RouterBuilder {
                 counters: Counters::default(),
                 admission: admission.clone(),
             };
-            methods.insert(registered.id, Arc::new(method));
-        }
+            (registered.id, Arc::new(method))
+        };
         Ok(Router {
-            methods,
-            services: self.services,
+            methods: Methods::new(self.methods.into_iter().map(method).collect()),
+            admission: admission.clone(),
             interceptors: self.interceptors,
-            admission,
+            services: self.services,
         })
     }
 
@@ -199,27 +197,5 @@ impl RouterBuilder {
         } else {
             format!("{ours} and {theirs} have the same id {id}: rename one of them")
         });
-    }
-}
-
-/// Method ids are hashes already. The keys are the server's own; a peer only looks up.
-#[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0 << 8 | u64::from(*byte);
-        }
-    }
-
-    #[inline]
-    fn write_u32(&mut self, id: u32) {
-        // The table takes its control bits from the top, its index from the bottom.
-        self.0 = u64::from(id) << 32 | u64::from(id);
     }
 }
