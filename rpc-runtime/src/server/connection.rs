@@ -18,7 +18,7 @@ use rpc_core::{Codec, Metadata, Status};
 use super::connections::Connections;
 use super::conversation::Conversation;
 use super::parked::Parked;
-use super::work::Work;
+use super::work::{Processor, Work};
 use crate::clock;
 use crate::connection::{
     Carrier, Closed, Driver, Flush, MutexGuard, Progress, Protocol, Shared, Side, State, Turns,
@@ -27,7 +27,7 @@ use crate::context::{Frame, Origin};
 use crate::dispatch::{Collect, Respond, Router, Shift};
 use crate::log;
 use crate::stream::{Pump, Source};
-use crate::transport::{Duplex, Peer, Place};
+use crate::transport::{Duplex, Peer};
 
 /// What a server offers on each connection.
 pub(super) struct Offer {
@@ -81,7 +81,7 @@ pub(super) fn start(
     let side = ServerSide {
         router: offer.router,
         conversation,
-        client: duplex.place,
+        client: Processor::of(duplex.place),
     };
     Some((shared.clone(), Driver::new(shared, side, duplex.reader)))
 }
@@ -276,7 +276,7 @@ impl Carrier for Serving {
 struct ServerSide {
     router: Arc<Router>,
     conversation: Conversation,
-    client: Place,
+    client: Processor,
 }
 
 impl ServerSide {

@@ -12,22 +12,42 @@ use std::thread;
 
 use crate::transport::Place;
 
-/// Connections at work whose clients are near. Of all servers, as the processors are.
+/// Connections at work whose clients are near, where there is more than one processor. Of all servers, as the processors are.
 static NEAR: AtomicUsize = AtomicUsize::new(0);
 
 /// The processors that this process may use.
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
 
+/// What a client may get on with while its connection is at work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Processor {
+    /// Nothing is known of one.
+    None,
+    /// One that those who are near have left.
+    Shared,
+    Own,
+}
+
+impl Processor {
+    pub(super) fn of(client: Place) -> Self {
+        match client {
+            Place::Near if *PROCESSORS > 1 => Self::Shared,
+            Place::Near | Place::Unknown => Self::None,
+            Place::Far => Self::Own,
+        }
+    }
+}
+
 /// A connection that runs what was read, until this is dropped.
 pub(super) struct Work {
-    client: Place,
+    client: Processor,
 }
 
 impl Work {
     #[inline]
-    pub(super) fn begin(client: Place) -> Self {
-        if client == Place::Near {
+    pub(super) fn begin(client: Processor) -> Self {
+        if client == Processor::Shared {
             NEAR.fetch_add(1, Relaxed);
         }
         Self { client }
@@ -36,19 +56,15 @@ impl Work {
     /// True if the client may be able to get on meanwhile.
     #[inline]
     pub(super) fn may_leave_a_processor(&self) -> bool {
-        match self.client {
-            Place::Unknown => false,
-            Place::Near => *PROCESSORS > 1,
-            Place::Far => true,
-        }
+        self.client != Processor::None
     }
 
     /// True if it is able to now.
     pub(super) fn leaves_a_processor(&self) -> bool {
         match self.client {
-            Place::Unknown => false,
-            Place::Near => NEAR.load(Relaxed) < *PROCESSORS,
-            Place::Far => true,
+            Processor::None => false,
+            Processor::Shared => NEAR.load(Relaxed) < *PROCESSORS,
+            Processor::Own => true,
         }
     }
 }
@@ -56,7 +72,7 @@ impl Work {
 impl Drop for Work {
     #[inline]
     fn drop(&mut self) {
-        if self.client == Place::Near {
+        if self.client == Processor::Shared {
             NEAR.fetch_sub(1, Relaxed);
         }
     }
