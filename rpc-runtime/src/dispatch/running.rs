@@ -25,6 +25,7 @@ pub(crate) use self::surroundings::{Apart, Current, Surroundings};
 use super::incoming::Task;
 use super::responder::{OwnedResponder, Responder};
 use super::router::{Method, Router};
+use super::stats::nanos;
 use super::{Collection, Respond, Shift};
 use crate::clock;
 use crate::contain::{catch, into_text};
@@ -299,7 +300,7 @@ impl Drop for Running {
         self.frame.cancel();
         // The handler is stopped while it waits: its caller has gone.
         let elapsed = clock::now().saturating_duration_since(self.timing.started);
-        self.method.counters.finish(1, 1, elapsed);
+        self.method.counters.finish(1, 1, nanos(elapsed));
         drop_contained(&self.method, &mut self.frame, Some(task));
     }
 }
@@ -326,7 +327,9 @@ impl Timing {
         let now = clock::now();
         let elapsed = now.saturating_duration_since(self.started);
         let failed = matches!(answered, Answered::Error(_));
-        method.counters.finish(1, u64::from(failed), elapsed);
+        method
+            .counters
+            .finish(1, u64::from(failed), nanos(elapsed));
         self.observe_first_poll(method, now);
     }
 
@@ -335,7 +338,7 @@ impl Timing {
     fn observe_first_poll(&mut self, method: &Method, now: Instant) {
         if !std::mem::replace(&mut self.polled, true) {
             let elapsed = now.saturating_duration_since(self.turned_to);
-            method.counters.observe_first_poll(elapsed);
+            method.counters.observe_first_poll(nanos(elapsed));
         }
     }
 }
@@ -349,8 +352,8 @@ fn is_overdue(deadline: Option<Deadline>, now: Instant) -> bool {
 #[inline]
 fn over<'a>(method: &'a Method, shift: &mut Shift<'a>, timed: bool, answered: Answered) -> Started {
     // Its first poll was all of it.
-    if let Some(elapsed) = shift.end(method, timed, answered) {
-        method.counters.observe_first_poll(elapsed);
+    if let Some(nanos) = shift.end(method, timed, answered) {
+        method.counters.observe_first_poll(nanos);
     }
     Started::Over
 }

@@ -18,16 +18,15 @@ use std::time::{Duration, Instant};
 
 use rpc_core::connection::Answered;
 
-use super::Admission;
 use super::incoming::Task;
 use super::router::{Method, Router};
 use super::running::Intercepted;
+use super::stats::nanos;
 use crate::clock;
 
 /// Runs calls one after the other. When it ends, what was not counted yet is.
 pub(crate) struct Shift<'a> {
     router: &'a Router,
-    admission: &'a Admission,
     /// It holds a place, for the call that runs or the next.
     is_placed: bool,
     began: Instant,
@@ -37,11 +36,17 @@ pub(crate) struct Shift<'a> {
     is_now: bool,
     ended: Option<Ended<'a>>,
     place: Place<'a>,
-    /// When it began, or its replies were last sent.
-    sent: Instant,
-    /// So long after that they are to be sent; unless that is left to its end.
-    send_after: Option<Duration>,
+    /// Unless all replies are left to its end.
+    sending: Option<Sending>,
     is_send_due: bool,
+}
+
+/// When replies are to be sent before the end of a shift.
+struct Sending {
+    /// When it began, or they were last sent.
+    last: Instant,
+    /// So long after that.
+    after: Duration,
 }
 
 /// Where the handler of a call is made and polled. One that is over stays there, for the next.
@@ -82,15 +87,15 @@ impl Place<'_> {
 /// Calls that have ended and are not counted yet, of one method.
 struct Ended<'a> {
     method: &'a Method,
-    calls: u64,
-    errors: u64,
-    /// How long the first of them took.
-    each: Duration,
+    calls: u32,
+    errors: u32,
+    /// How long the first of them took, in nanoseconds.
+    nanos: u64,
 }
 
 impl<'a> Shift<'a> {
     /// Calls that one that was timed stands for.
-    const CALLS_A_SAMPLE: u64 = 16;
+    const CALLS_A_SAMPLE: u32 = 16;
     /// Calls that take longer are timed each.
     const QUICK_MAX: Duration = Duration::from_micros(5);
     /// So long the first replies are kept: some writes' worth.
@@ -103,15 +108,16 @@ impl<'a> Shift<'a> {
     pub(crate) fn new(router: &'a Router, now: Instant, sends: bool) -> Self {
         Self {
             router,
-            admission: router.admission(),
             is_placed: false,
             began: now,
             now,
             is_now: true,
             ended: None,
             place: Place::default(),
-            sent: now,
-            send_after: sends.then_some(Self::SEND_AFTER),
+            sending: sends.then_some(Sending {
+                last: now,
+                after: Self::SEND_AFTER,
+            }),
             is_send_due: false,
         }
     }
@@ -126,8 +132,10 @@ impl<'a> Shift<'a> {
     pub(crate) fn note_sent(&mut self) {
         self.now = clock::now();
         self.is_now = true;
-        self.sent = self.now;
-        self.send_after = self.send_after.map(|after| after * Self::SEND_AFTER_GROWTH);
+        if let Some(sending) = &mut self.sending {
+            sending.last = self.now;
+            sending.after *= Self::SEND_AFTER_GROWTH;
+        }
         self.is_send_due = false;
     }
 
@@ -152,7 +160,7 @@ impl<'a> Shift<'a> {
     /// Takes a place for a call, if it has none; false if there is none.
     #[inline]
     pub(super) fn enter(&mut self) -> bool {
-        self.is_placed = self.is_placed || self.admission.enter();
+        self.is_placed = self.is_placed || self.router.admission().enter();
         self.is_placed
     }
 
@@ -178,7 +186,7 @@ impl<'a> Shift<'a> {
         self.ended.as_ref().is_some_and(|ended| {
             std::ptr::eq(ended.method, method)
                 && ended.calls < Self::CALLS_A_SAMPLE
-                && ended.each < Self::QUICK_MAX
+                && ended.nanos < Self::QUICK_MAX.as_nanos() as u64
         })
     }
 
@@ -188,18 +196,18 @@ impl<'a> Shift<'a> {
         self.now
     }
 
-    /// A call is over. If it was to be timed, gives how long it took.
+    /// A call is over. If it was to be timed, gives how many nanoseconds it took.
     #[inline]
     pub(super) fn end(
         &mut self,
         method: &'a Method,
         timed: bool,
         answered: Answered,
-    ) -> Option<Duration> {
+    ) -> Option<u64> {
         let failed = matches!(answered, Answered::Error(_));
         if let Some(ended) = self.ended.as_mut().filter(|_| !timed) {
             ended.calls += 1;
-            ended.errors += u64::from(failed);
+            ended.errors += u32::from(failed);
             self.is_now = false;
             return None;
         }
@@ -208,20 +216,21 @@ impl<'a> Shift<'a> {
 
     /// A call is over that was to be timed, and stands for those behind it. Not inlined: few are.
     #[inline(never)]
-    fn end_timed(&mut self, method: &'a Method, failed: bool) -> Duration {
+    fn end_timed(&mut self, method: &'a Method, failed: bool) -> u64 {
         let before = std::mem::replace(&mut self.now, clock::now());
         self.is_now = true;
-        let each = self.now.saturating_duration_since(before);
-        let since = self.now.saturating_duration_since(self.sent);
-        self.is_send_due = self.send_after.is_some_and(|after| since >= after);
+        let nanos = nanos(self.now.saturating_duration_since(before));
+        self.is_send_due = self.sending.as_ref().is_some_and(|sending| {
+            self.now.saturating_duration_since(sending.last) >= sending.after
+        });
         self.count();
         self.ended = Some(Ended {
             method,
             calls: 1,
-            errors: u64::from(failed),
-            each,
+            errors: u32::from(failed),
+            nanos,
         });
-        each
+        nanos
     }
 
     /// A call goes on by itself, and keeps its place among the running ones.
@@ -234,14 +243,9 @@ impl<'a> Shift<'a> {
 
     fn count(&mut self) {
         if let Some(ended) = self.ended.take() {
-            let Ended {
-                method,
-                calls,
-                errors,
-                each,
-            } = ended;
-            method.counters.start(calls);
-            method.counters.finish(calls, errors, each);
+            let counters = &ended.method.counters;
+            counters.start(ended.calls.into());
+            counters.finish(ended.calls.into(), ended.errors.into(), ended.nanos);
         }
     }
 }
@@ -251,7 +255,7 @@ impl Drop for Shift<'_> {
     fn drop(&mut self) {
         self.count();
         if self.is_placed {
-            self.admission.leave();
+            self.router.admission().leave();
         }
     }
 }

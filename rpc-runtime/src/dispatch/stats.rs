@@ -42,10 +42,9 @@ impl Counters {
         self.started.fetch_add(calls, Relaxed);
     }
 
-    /// Counts calls that took this long each.
+    /// Counts calls that took so many nanoseconds each.
     #[inline]
-    pub(super) fn finish(&self, calls: u64, errors: u64, each: Duration) {
-        let nanos = each.as_nanos() as u64;
+    pub(super) fn finish(&self, calls: u64, errors: u64, nanos: u64) {
         self.nanos.fetch_add(nanos.saturating_mul(calls), Relaxed);
         self.buckets[bucket(nanos)].fetch_add(calls, Relaxed);
         if errors > 0 {
@@ -53,13 +52,12 @@ impl Counters {
         }
     }
 
-    /// Notes how long a first poll kept its connection waiting.
+    /// Notes how many nanoseconds a first poll kept its connection waiting.
     #[inline]
-    pub(super) fn observe_first_poll(&self, elapsed: Duration) {
+    pub(super) fn observe_first_poll(&self, nanos: u64) {
         let smoothed = self.first_poll.load(Relaxed);
-        let sample = elapsed.as_nanos() as u64;
         // Lost updates between threads do no harm: it is an estimate.
-        let next = smoothed - smoothed / 8 + sample / 8;
+        let next = smoothed - smoothed / 8 + nanos / 8;
         if next != smoothed {
             self.first_poll.store(next, Relaxed);
         }
@@ -86,6 +84,12 @@ impl Counters {
             },
         }
     }
+}
+
+/// A time as it is counted: up to 584 years.
+#[inline]
+pub(super) const fn nanos(time: Duration) -> u64 {
+    time.as_nanos() as u64
 }
 
 #[inline]
@@ -191,7 +195,7 @@ mod tests {
         for micros in 1..=1000 {
             counters.start(1);
             let errors = u64::from(micros % 100 == 0);
-            counters.finish(1, errors, Duration::from_micros(micros));
+            counters.finish(1, errors, nanos(Duration::from_micros(micros)));
         }
         let stats = counters.snapshot("S.m".into());
         assert_eq!((stats.calls, stats.errors, stats.in_flight), (1000, 10, 0));
