@@ -206,7 +206,7 @@ impl<T> ServerConnection<T> {
         self.collect(replies);
     }
 
-    /// Takes replies over.
+    /// Takes replies over. That a call was in flight now was noted when it was admitted.
     #[inline]
     pub fn collect(&mut self, replies: &mut Replies) {
         let ended = std::mem::take(&mut replies.ended);
@@ -215,7 +215,6 @@ impl<T> ServerConnection<T> {
             "each call ends once"
         );
         self.running = self.running.saturating_sub(ended);
-        self.liveness.note_call(self.now);
         self.outgoing.append(&mut replies.outgoing);
     }
 
