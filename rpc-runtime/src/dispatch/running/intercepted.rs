@@ -32,7 +32,7 @@ pub(in crate::dispatch) struct Intercepted {
     method: Arc<Method>,
     /// Where the handler is made; before, one may be there that is over.
     handler: Option<Task>,
-    /// That one is of the method.
+    /// That one was made for a plain call of the method.
     is_own: bool,
     /// What the handler is made of, while the interceptors are being asked.
     arguments: Option<Box<Arguments>>,
@@ -122,7 +122,7 @@ impl Intercepted {
         }
         self.is_own = false;
         prepare(method, responder, arrived.again(), &mut self.handler)?;
-        self.is_own = true;
+        self.is_own = is_plain;
         Ok(())
     }
 
