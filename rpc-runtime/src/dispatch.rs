@@ -20,7 +20,7 @@ pub use in_process::InProcess;
 pub use incoming::Incoming;
 pub(crate) use router::{Method, Router, RouterBuilder};
 pub(crate) use running::{Apart, CallStart, Current, Running, Started};
-pub(crate) use shift::Shift;
+pub(crate) use shift::{Place, Shift};
 pub use stats::{Latency, MethodStats};
 
 use std::cell::{Cell, RefCell};
@@ -44,6 +44,13 @@ pub trait Service: Send + Sync + 'static {
     /// has made takes on the others. Who wants to see each of them is an
     /// [`Interceptor`](crate::Interceptor).
     fn dispatch(&self, call: Incoming<'_>);
+
+    /// True if it makes the same handlers as long as it is there: then one that is over may take on calls
+    /// that arrive later as well. It is not of a service that stands for others.
+    #[doc(hidden)]
+    fn is_constant(&self) -> bool {
+        false
+    }
 }
 
 /// Where the outcome of a call goes. Ends the call; of several outcomes the first counts.

@@ -48,6 +48,9 @@ pub(super) fn implementation(service: &Service, names: &Names) -> TokenStream {
                     _ => call.unknown_method(),
                 }
             }
+            fn is_constant(&self) -> bool {
+                true
+            }
         }
     }
     .into_iter()

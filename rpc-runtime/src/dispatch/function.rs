@@ -56,6 +56,10 @@ where
         };
         call.unary::<A, H, R, _>(method, |_| Code::Unknown, &self.handler, call_it);
     }
+
+    fn is_constant(&self) -> bool {
+        true
+    }
 }
 
 impl<H, A> fmt::Debug for Function<H, A> {

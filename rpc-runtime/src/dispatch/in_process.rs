@@ -7,7 +7,7 @@ use rpc_core::connection::{Answered, CallId};
 use rpc_core::wire::{Body, Encoded, Follows};
 use rpc_core::{Codec, Deadline, Metadata, MethodId, Status};
 
-use super::{Apart, CallStart, Respond, Router, Running, Shift, Started};
+use super::{Apart, CallStart, Place, Respond, Router, Running, Shift, Started};
 use crate::boxed::{Boxed, boxed};
 use crate::clock;
 use crate::context::Frame;
@@ -59,9 +59,11 @@ impl InProcess {
             later: None,
             items: source.map(items),
         };
-        let mut shift = Shift::new(&self.router, now, false);
+        let mut place = Place::default();
+        let mut shift = Shift::new(&self.router, &mut place, now, false);
         let started = Running::start(&self.router, method, start, &mut shift, None);
         drop(shift);
+        drop(place);
         if let Started::Waits(running) = started {
             running.await;
         }

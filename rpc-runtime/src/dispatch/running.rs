@@ -327,9 +327,7 @@ impl Timing {
         let now = clock::now();
         let elapsed = now.saturating_duration_since(self.started);
         let failed = matches!(answered, Answered::Error(_));
-        method
-            .counters
-            .finish(1, u64::from(failed), nanos(elapsed));
+        method.counters.finish(1, u64::from(failed), nanos(elapsed));
         self.observe_first_poll(method, now);
     }
 

@@ -14,6 +14,8 @@
 //! Is the latency of a method exact then? Each call is timed of a method whose calls take their time.
 //! Of those that are over within some microseconds one in 16 is, and stands for those behind it.
 
+use std::num::NonZero;
+use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use rpc_core::connection::Answered;
@@ -35,7 +37,7 @@ pub(crate) struct Shift<'a> {
     /// Nothing has run since.
     is_now: bool,
     ended: Option<Ended<'a>>,
-    place: Place<'a>,
+    place: &'a mut Place,
     /// Unless all replies are left to its end.
     sending: Option<Sending>,
     is_send_due: bool,
@@ -49,21 +51,27 @@ struct Sending {
     after: Duration,
 }
 
-/// Where the handler of a call is made and polled. One that is over stays there, for the next.
+/// Where the handlers of a connection are made and polled. One that is over stays there, for the next call.
 #[derive(Default)]
-pub(super) struct Place<'a> {
+pub(crate) struct Place {
     pub(super) handler: Option<Task>,
-    /// The method that the handler there was made for, if that is known.
-    pub(super) method: Option<&'a Method>,
+    /// Where the method is that the handler there was made for, if that is known. Methods are as long as
+    /// there are connections.
+    method: Option<NonZero<usize>>,
+    /// The handler there may also take on calls that arrive later.
+    lasts: bool,
     /// With the handler in it, if there are interceptors.
     pub(super) intercepted: Option<Box<Intercepted>>,
 }
 
-impl Place<'_> {
+impl Place {
+    /// The longest handler that a connection keeps: it may be idle for long.
+    const LASTING_BYTES_MAX: usize = 512;
+
     /// A handler of this method.
     #[inline]
     pub(super) fn handler_of(&mut self, method: &Method) -> Option<&mut Task> {
-        let is_there = self.method.is_some_and(|own| std::ptr::eq(own, method));
+        let is_there = self.method == Some(address_of(method));
         self.handler.as_mut().filter(|_| is_there)
     }
 
@@ -71,17 +79,32 @@ impl Place<'_> {
     #[inline]
     pub(super) fn renew(&mut self) -> &mut Option<Task> {
         self.method = None;
+        self.lasts = false;
         &mut self.handler
     }
 
+    /// The handler there was made for a plain call of this method, by its service.
+    pub(super) fn note_method(&mut self, method: &Method) {
+        self.method = Some(address_of(method));
+        let is_short = |task: &Task| size_of_val(&**task) <= Self::LASTING_BYTES_MAX;
+        self.lasts = method.service.is_constant() && self.handler.as_ref().is_some_and(is_short);
+    }
+
     /// Takes out what is there.
+    #[inline(never)]
     pub(super) fn take(&mut self) -> Option<Task> {
         self.method = None;
+        self.lasts = false;
         match self.intercepted.take() {
             Some(intercepted) => Some(Box::into_pin(intercepted)),
             None => self.handler.take(),
         }
     }
+}
+
+#[inline]
+fn address_of(method: &Method) -> NonZero<usize> {
+    NonNull::from(method).addr()
 }
 
 /// Calls that have ended and are not counted yet, of one method.
@@ -105,7 +128,7 @@ impl<'a> Shift<'a> {
 
     /// Begins at the time `now`. If it `sends`, it tells when replies are to be sent before its end.
     #[inline]
-    pub(crate) fn new(router: &'a Router, now: Instant, sends: bool) -> Self {
+    pub(crate) fn new(router: &'a Router, place: &'a mut Place, now: Instant, sends: bool) -> Self {
         Self {
             router,
             is_placed: false,
@@ -113,7 +136,7 @@ impl<'a> Shift<'a> {
             now,
             is_now: true,
             ended: None,
-            place: Place::default(),
+            place,
             sending: sends.then_some(Sending {
                 last: now,
                 after: Self::SEND_AFTER,
@@ -165,8 +188,8 @@ impl<'a> Shift<'a> {
     }
 
     #[inline]
-    pub(super) const fn place(&mut self) -> &mut Place<'a> {
-        &mut self.place
+    pub(super) const fn place(&mut self) -> &mut Place {
+        self.place
     }
 
     /// Turns to a call; true if it is to be timed.
@@ -256,6 +279,9 @@ impl Drop for Shift<'_> {
         self.count();
         if self.is_placed {
             self.router.admission().leave();
+        }
+        if !self.place.lasts {
+            drop(self.place.take());
         }
     }
 }

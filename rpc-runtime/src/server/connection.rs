@@ -24,7 +24,7 @@ use crate::connection::{
     Carrier, Closed, Driver, Flush, MutexGuard, Progress, Protocol, Shared, Side, State, Turns,
 };
 use crate::context::{Frame, Origin};
-use crate::dispatch::{Collect, Respond, Router, Shift};
+use crate::dispatch::{Collect, Place, Respond, Router, Shift};
 use crate::log;
 use crate::stream::{Pump, Source};
 use crate::transport::{Duplex, Peer};
@@ -79,7 +79,9 @@ pub(super) fn start(
         ticket,
     };
     let side = ServerSide {
+        intercepts: offer.router.intercepts(),
         router: offer.router,
+        place: Place::default(),
         conversation,
         client: Processor::of(duplex.place),
     };
@@ -275,6 +277,9 @@ impl Carrier for Serving {
 /// The driver's half of the server.
 struct ServerSide {
     router: Arc<Router>,
+    /// That of the router.
+    intercepts: bool,
+    place: Place,
     conversation: Conversation,
     client: Processor,
 }
@@ -297,7 +302,8 @@ impl Side for ServerSide {
         cx: &mut Context<'_>,
     ) -> Result<Progress, ConnectionError> {
         let work = Work::begin(self.client);
-        let mut shift = Shift::new(&self.router, now, work.may_leave_a_processor());
+        let sends = work.may_leave_a_processor();
+        let mut shift = Shift::new(&self.router, &mut self.place, now, sends);
         let mut progress = Progress::default();
         let mut state = shared.lock();
         state.protocol.core.handle_receipt(now, input.len());
@@ -324,7 +330,7 @@ impl Side for ServerSide {
             }
             drop(state);
             let (calls, shift) = (&mut requests, &mut shift);
-            if self.router.intercepts() {
+            if self.intercepts {
                 conversation.start_intercepted(shared, calls, room, shift, cx);
             } else {
                 conversation.start_plain::<false>(shared, calls, room, shift, cx);

@@ -63,11 +63,11 @@ pub(super) fn prepare(
 /// As [`prepare`], for a call that came whole and whose bytes are not its own. The handler of the call
 /// before takes it on, without a question to the service, if it is of the same method.
 #[inline(always)]
-pub(super) fn prepare_plain<'a>(
-    method: &'a Method,
+pub(super) fn prepare_plain(
+    method: &Method,
     responder: &Responder<'_>,
     arrived: Arrived<'_>,
-    place: &mut Place<'a>,
+    place: &mut Place,
 ) -> Result<(), Answered> {
     if let Some(task) = place.handler_of(method)
         && let Some(taken) = take_on(method, responder, arrived.body, task)
@@ -94,16 +94,16 @@ pub(super) fn take_on(
 
 /// As [`prepare_plain`], for the first of calls of the same method. Not inlined: few are.
 #[inline(never)]
-fn prepare_first<'a>(
-    method: &'a Method,
+fn prepare_first(
+    method: &Method,
     responder: &Responder<'_>,
     arrived: Arrived<'_>,
-    place: &mut Place<'a>,
+    place: &mut Place,
 ) -> Result<(), Answered> {
     let Arrived { body, items, .. } = arrived;
     let dispatched = dispatch(method, responder, body, items, place.renew());
     made(dispatched, responder)?;
-    place.method = Some(method);
+    place.note_method(method);
     Ok(())
 }
 
