@@ -74,7 +74,8 @@ pub(super) fn prepare_plain(
     {
         return taken;
     }
-    prepare_first(method, responder, arrived, place)
+    // Taken apart: what is handed over in memory would be kept there for each call.
+    prepare_first(method, responder, arrived.body, arrived.items, place)
 }
 
 /// Lets the handler of a call of the same method take on the next; nothing if it cannot.
@@ -97,10 +98,10 @@ pub(super) fn take_on(
 fn prepare_first(
     method: &Method,
     responder: &Responder<'_>,
-    arrived: Arrived<'_>,
+    body: &Body<'_>,
+    items: &mut Option<Box<Receiver>>,
     place: &mut Place,
 ) -> Result<(), Answered> {
-    let Arrived { body, items, .. } = arrived;
     let dispatched = dispatch(method, responder, body, items, place.renew());
     made(dispatched, responder)?;
     place.note_method(method);
