@@ -23,23 +23,20 @@ use crate::client::slot::{Answer, Failure, ShortReply};
 use crate::context;
 use crate::middleware::Kept;
 
-/// How far a call has come.
+/// How far a call has come. Small, 80 bytes: it is moved with its caller's task.
 pub(super) struct Progress<'a> {
     pub(super) stage: Stage<'a>,
-    /// What its fleet knows of it, once it was sent.
-    pub(super) tracked: Option<Tracked<'a>>,
-    /// What interceptors are told of with the answer.
-    pub(super) kept: Option<Kept>,
-    /// The other way. Apart, because it is large and rarely needed: a caller's task is small without
-    /// it, and few cache lines are touched for a call.
-    other: Option<Boxed<'a, Answer>>,
+    pub(super) followers: Option<Followers<'a>>,
 }
 
 pub(super) enum Stage<'a> {
     New,
     Sent(Sent<'a>),
-    /// On the other way.
-    Other,
+    /// On the other way. Apart, because it is large and rarely needed: a caller's task is small without
+    /// it, and few cache lines are touched for a call.
+    Other(Boxed<'a, Answer>),
+    /// It was refused, or has ended on the other way.
+    Over,
 }
 
 impl<'a> Stage<'a> {
@@ -66,6 +63,27 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if self.call.is_some() {
             give_up(&self.connection, self.call, None);
+        }
+    }
+}
+
+/// Who follows a call from its request to its answer, beside its caller.
+///
+/// One enum, as few calls have both: a call has room for the larger of the two.
+pub(super) enum Followers<'a> {
+    /// What its fleet knows of it.
+    Fleet(Tracked<'a>),
+    /// What interceptors are told of with the answer.
+    Interceptors(Kept),
+    Both(Box<(Tracked<'a>, Kept)>),
+}
+
+impl<'a> Followers<'a> {
+    fn apart(self) -> (Option<Tracked<'a>>, Option<Kept>) {
+        match self {
+            Self::Fleet(tracked) => (Some(tracked), None),
+            Self::Interceptors(kept) => (None, Some(kept)),
+            Self::Both(both) => (Some(both.0), Some(both.1)),
         }
     }
 }
@@ -103,9 +121,7 @@ impl<'a> Progress<'a> {
     pub(super) const fn new() -> Self {
         Self {
             stage: Stage::New,
-            tracked: None,
-            kept: None,
-            other: None,
+            followers: None,
         }
     }
 
@@ -121,7 +137,7 @@ impl<'a> Progress<'a> {
         };
         let short = sent.call?.take_short(&sent.connection)?;
         sent.call = None;
-        if self.tracked.is_some() || self.kept.is_some() {
+        if self.followers.is_some() {
             self.note_short(call);
         }
         context::capture(&Metadata::new());
@@ -150,11 +166,15 @@ impl<'a> Progress<'a> {
     /// Tells the fleet and the interceptors of a call that it was answered.
     #[inline(never)]
     fn note_short(&mut self, (channel, method): Call<'_>) {
-        if let Some(tracked) = self.tracked.take() {
-            tracked.replied();
-        }
-        if let Some(kept) = self.kept.take() {
-            channel.tell(kept, method, &Ok(()));
+        let tell = |kept| channel.tell(kept, method, &Ok(()));
+        match self.followers.take() {
+            None => {}
+            Some(Followers::Fleet(tracked)) => tracked.replied(),
+            Some(Followers::Interceptors(kept)) => tell(kept),
+            Some(Followers::Both(both)) => {
+                both.0.replied();
+                tell(both.1);
+            }
         }
     }
 
@@ -166,7 +186,7 @@ impl<'a> Progress<'a> {
 
     #[cold]
     fn fail(&mut self, failure: Failure) -> Answer {
-        self.stage = Stage::Other;
+        self.stage = Stage::Over;
         let answer = Err(failure);
         capture(&answer);
         answer
@@ -191,10 +211,10 @@ impl<'a> Progress<'a> {
                 Ok(answer) => return Poll::Ready(answer),
                 Err(tried) => Some(tried),
             },
-            Stage::Other => return self.poll_other(cx),
+            Stage::Other(_) => return self.poll_other(cx),
+            Stage::Over => return Poll::Pending,
         };
-        self.stage = Stage::Other;
-        self.other = Some(general(call.0, call.1, arguments, tried));
+        self.stage = Stage::Other(general(call.0, call.1, arguments, tried));
         self.poll_other(cx)
     }
 
@@ -232,18 +252,19 @@ impl<'a> Progress<'a> {
                 Ok(short.into())
             }
             Picked::Reply(mut reply) => {
-                if let Some(tracked) = self.tracked.take() {
+                let (tracked, kept) = self.followers.take().map_or((None, None), Followers::apart);
+                if let Some(tracked) = tracked {
                     tracked.answered(&sent.connection, &mut reply);
                 }
-                if let Some(kept) = self.kept.take() {
+                if let Some(kept) = kept {
                     channel.tell(kept, method, &Ok(()));
                 }
                 Ok(reply)
             }
             Picked::Failure(failure, deadline) => {
-                let kept = self.kept.take();
+                let (tracked, kept) = self.followers.take().map_or((None, None), Followers::apart);
                 let lost = (failure, deadline);
-                match sent.fail(method, pending, lost, self.tracked.take()) {
+                match sent.fail(method, pending, lost, tracked) {
                     Ok(failure) => {
                         if let Some(kept) = kept {
                             channel.tell(kept, method, &Err(&failure));
@@ -263,11 +284,11 @@ impl<'a> Progress<'a> {
 
     /// Polls the other way, which sees to the metadata of the response by itself.
     fn poll_other(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Some(other) = &mut self.other else {
+        let Stage::Other(other) = &mut self.stage else {
             return Poll::Pending;
         };
         let answer = ready!(other.as_mut().poll(cx));
-        self.other = None;
+        self.stage = Stage::Over;
         Poll::Ready(answer)
     }
 }
@@ -297,5 +318,15 @@ impl Sent<'_> {
         }
         let failed = Failed::sent(failure, deadline, false);
         Err(HowFar::One(LostCall { connection, failed }).boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_small() {
+        assert!(size_of::<Progress<'_>>() <= 10 * size_of::<usize>());
     }
 }

@@ -17,7 +17,7 @@ use super::super::pickup::Pending;
 use super::super::remote::Remote;
 use super::super::slot::Failure;
 use super::super::{Channel, Route};
-use super::progress::{HowFar, Progress, Stage, Tried};
+use super::progress::{Followers, HowFar, Progress, Stage, Tried};
 use crate::clock;
 use crate::connection::{MutexGuard, State};
 use crate::context;
@@ -131,8 +131,9 @@ pub(super) fn send_to_one<'a>(
         return Err(None);
     }
     let head = (&head, channel.options.metadata());
-    let Progress { stage, tracked, .. } = progress;
-    send_head_to_one(call, balanced, head, encode, stage, tracked, cx)
+    let tracked = send_head_to_one(call, balanced, head, encode, &mut progress.stage, cx)?;
+    progress.followers = Some(Followers::Fleet(tracked));
+    Ok(())
 }
 
 /// Picks one of a fleet, and sends a request on the connection to it.
@@ -143,9 +144,8 @@ fn send_head_to_one<'a>(
     (head, metadata): (&RequestHead<'_>, &Metadata),
     encode: &Encode<'_>,
     stage: &mut Stage<'a>,
-    tracked: &mut Option<Tracked<'a>>,
     cx: &Context<'_>,
-) -> Result<(), Option<Box<HowFar>>> {
+) -> Result<Tracked<'a>, Option<Box<HowFar>>> {
     let on_the_way = |begun| Some(HowFar::Fleet(begun).boxed());
     let set_out = balanced.set_out(method, &channel.options, metadata);
     let (connection, trip) = set_out.ok_or(None)?.map_err(on_the_way)?;
@@ -159,9 +159,8 @@ fn send_head_to_one<'a>(
     flush(&connection, state, head.timeout.is_some());
     match started {
         Ok(pending) => {
-            *tracked = Some(trip.sent());
             stage.note_sent(Held::Own(connection), pending);
-            Ok(())
+            Ok(trip.sent())
         }
         Err(error) if matches!(*error, StartError::Closed) => {
             Err(on_the_way(trip.interrupted(connection)))
@@ -200,42 +199,38 @@ pub(super) fn send_intercepted<'a>(
         }
         None => return Sending::Elsewhere(None),
     };
-    let Progress {
-        stage,
-        tracked,
-        kept: place,
-        ..
-    } = progress;
-    let info = &*place.insert(kept);
-    let head = intercepted::head(info, method, &held);
+    let Progress { stage, followers } = progress;
+    let head = intercepted::head(&kept, method, &held);
     let sent = match &channel.inner.route {
-        _ if held.is_late(info) => Err(None),
+        _ if held.is_late(&kept) => Err(None),
         Route::Remote(remote) => {
             let near = channel.near.get(remote);
             match near.and_then(|near| send_head(near, remote, &head, encode, stage, cx)) {
-                Some(Ok(())) => Ok(()),
+                Some(Ok(())) => Ok(None),
                 Some(Err(error)) => {
                     let failure = start_status(*error).into();
-                    if let Some(kept) = place.take() {
-                        channel.tell(kept, method, &Err(&failure));
-                    }
+                    channel.tell(kept, method, &Err(&failure));
                     return Sending::Ended(failure);
                 }
                 None => Err(None),
             }
         }
         Route::Balanced(balanced) => {
-            let head = (&head, info.metadata());
-            send_head_to_one(call, balanced, head, encode, stage, tracked, cx)
+            let head = (&head, kept.metadata());
+            send_head_to_one(call, balanced, head, encode, stage, cx).map(Some)
         }
         _ => Err(None),
     };
-    let Err(how_far) = sent else {
-        return Sending::Sent;
-    };
-    let asked = place.take().map(|kept| Asked::let_through(kept, method));
-    let how_far = how_far.unwrap_or_else(|| HowFar::Unsent.boxed());
-    Sending::Elsewhere(Some(Tried { asked, how_far }))
+    *followers = Some(match sent {
+        Ok(None) => Followers::Interceptors(kept),
+        Ok(Some(tracked)) => Followers::Both(Box::new((tracked, kept))),
+        Err(how_far) => {
+            let asked = Some(Asked::let_through(kept, method));
+            let how_far = how_far.unwrap_or_else(|| HowFar::Unsent.boxed());
+            return Sending::Elsewhere(Some(Tried { asked, how_far }));
+        }
+    });
+    Sending::Sent
 }
 
 /// The head of a request that has nothing around it; [`hold`] says whether it may go the short way.
