@@ -36,16 +36,17 @@ pub(crate) struct Connection {
 }
 
 /// What callers and the driver share.
+///
+/// In the order of its fields in memory: what each call touches is in the middle, where the first fields of
+/// `core` follow.
+#[repr(C)]
 pub(super) struct Client {
-    pub(super) core: ClientConnection<Entry>,
-    pub(super) waiters: Waiters,
-    /// Lends the letterboxes of the connection.
-    pub(super) lender: Lender,
-    /// For the next calls of those who were answered.
-    pub(super) spares: Spares,
-    turns: Turns,
+    /// Whom to tell that no further call can be made.
+    pub(super) watcher: Option<Waker>,
     /// Calls whose items wait until the server has said how many it takes.
     pub(super) early: Vec<CallId>,
+    turns: Turns,
+    pub(super) waiters: Waiters,
     /// Why no further call can be made.
     pub(super) closed: Option<Status>,
     /// The server has accepted.
@@ -54,10 +55,13 @@ pub(super) struct Client {
     answered: bool,
     /// Nobody holds the connection any more.
     abandoned: bool,
-    /// Whom to tell that no further call can be made.
-    pub(super) watcher: Option<Waker>,
     /// What is told to those who want to know when something was heard.
     reports: Reports,
+    /// Lends the letterboxes of the connection.
+    pub(super) lender: Lender,
+    /// For the next calls of those who were answered.
+    pub(super) spares: Spares,
+    pub(super) core: ClientConnection<Entry>,
 }
 
 /// Tells that the server accepted, or why the connection ended before it did.

@@ -29,9 +29,9 @@ impl<T> ClientConnection<T> {
     pub(super) fn give_up(&mut self, call: CallId) {
         self.given_up += 1;
         self.outgoing.cut(call.wire());
-        self.assemblies.ignore(call.wire());
-        self.streams.close_receiving(call.wire());
-        self.streams.end_sending(call.wire());
+        self.parts.assemblies().ignore(call.wire());
+        self.parts.streams().close_receiving(call.wire());
+        self.parts.streams().end_sending(call.wire());
     }
 
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which
@@ -44,6 +44,12 @@ impl<T> ClientConnection<T> {
         });
         // The server may still answer them, if only to say that it did not process them.
         ended.into_iter().for_each(|call| self.give_up(call));
+    }
+
+    /// True if a cancel waits; only calls that were given up have one.
+    #[inline]
+    pub(super) fn has_cancels(&self) -> bool {
+        self.given_up > 0 && self.cancels.waiting() > 0
     }
 
     /// Sends as many cancels as the pace allows.

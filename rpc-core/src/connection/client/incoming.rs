@@ -97,12 +97,12 @@ impl<T> ClientConnection<T> {
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
         match header.kind {
             Kind::Error | Kind::Credit => {}
-            Kind::Cancel if self.streams.is_sending(header.call) => {}
+            Kind::Cancel if self.parts.streams().is_sending(header.call) => {}
             _ => self.note_control()?,
         }
         match header.kind {
             Kind::Error => {
-                self.assemblies.forget(header.call);
+                self.parts.assemblies().forget(header.call);
                 let Some(call) = self.calls.close(header.call) else {
                     return self.handle_late_answer(header.call);
                 };

@@ -37,7 +37,8 @@ impl<T> ClientConnection<T> {
         }
         self.calls_max = ack.calls_max as usize;
         self.request_bytes_max = ack.message_bytes_max as usize;
-        self.streams
+        self.parts
+            .streams()
             .set_peer_limits(ack.stream_limits, ack.message_bytes_max);
         self.outgoing.begin_reports(ack.reports);
         self.state = State::Open(Box::new(ack));
