@@ -29,7 +29,9 @@ pub(super) struct Terms {
     pub(super) request_end: u64,
 }
 
+/// Aligned, so that it does not reach into one line of the cache more than it fills.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Entry<T> {
     id: CallId,
     /// False once the answer is here and only waits to be taken.
