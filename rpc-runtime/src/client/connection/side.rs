@@ -131,11 +131,13 @@ impl Side for ClientSide {
         let mut answered = false;
         loop {
             let before = self.woken.len();
+            let lender = &client.lender;
             let was_all = client.core.handle_plain_replies(input, |entry, message| {
-                client.answered = true;
-                entry.reply(message, &client.lender, &mut self.woken)
+                entry.reply(message, lender, &mut self.woken)
             });
-            answered |= self.woken.len() > before;
+            let have_answered = self.woken.len() > before;
+            client.answered |= have_answered;
+            answered |= have_answered;
             if was_all {
                 break;
             }
