@@ -22,6 +22,7 @@ use self::ahead::Ahead;
 use self::frame::Unfinished;
 use self::large::Large;
 use self::reading::Reading;
+use self::turn::Open;
 use super::body::put_metadata;
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
 use super::{CHUNK_BYTES, Follows, LONG_CHUNK_BYTES};
@@ -47,24 +48,30 @@ pub struct Outgoing {
     /// buffer then.
     large: VecDeque<Large>,
     /// Where in the stream the next piece of the first of them goes, between two frames; behind all
-    /// that is there if it was in no turn yet.
+    /// that is there if it was in no turn yet, or there is none.
     due: Option<u64>,
-    /// In a turn: what is left of the body whose piece was written.
-    rest: Option<Large>,
     /// This is a turn.
     is_turn: bool,
     /// The call whose large body is in a turn.
     away: Option<Away>,
-    /// The frame of items that ends the buffer, if one does.
-    items: Option<ItemsFrame>,
-    /// The row of items in pieces that was announced last, if its announcement is in the buffer.
-    row: Option<ItemsRow>,
+    /// More can be added to something that is in the buffer: not all of [`Open`] is empty.
+    is_open: bool,
     /// How far pieces run ahead of their reader.
     ahead: Ahead,
     /// Whoever owns this stops reading while it [`is_backlogged`](Self::is_backlogged).
     stops_reading: bool,
     /// What this side has read of the pieces of the other.
     reading: Reading,
+    /// Apart from what each turn touches.
+    rare: Rare,
+}
+
+/// What most turns have none of.
+#[derive(Debug, Default)]
+struct Rare {
+    /// In a turn: what is left of the body whose piece was written.
+    rest: Option<Large>,
+    open: Open,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -233,7 +240,7 @@ impl Outgoing {
     fn end_piece(&mut self) {
         let rest = self.large.pop_front().and_then(Large::next_piece);
         if self.is_turn {
-            self.rest = rest;
+            self.rare.rest = rest;
         } else {
             self.large.extend(rest);
             self.due = None;
@@ -251,9 +258,7 @@ impl Outgoing {
             self.buffer.drain(..self.written);
             self.base += self.written as u64;
             self.written = 0;
-            self.items = None;
-            self.row = None;
-            self.reading.forget_last();
+            self.forget_open();
         }
     }
 
@@ -286,7 +291,7 @@ impl Outgoing {
         }
         // One may be at its last piece, with another behind it.
         if self.large.iter().any(|large| large.call() == call) {
-            self.row = None;
+            self.rare.open.row = None;
             let first = self.large.front();
             if first.is_some_and(|large| large.call() == call && !large.survives_cut()) {
                 // The place of its piece is not that of another's.
@@ -308,6 +313,7 @@ impl Outgoing {
         self.written = self.buffer.len();
         self.reset();
         self.large.clear();
+        self.due = None;
         if let Some(away) = &mut self.away {
             away.cut = true;
         }
@@ -394,8 +400,8 @@ impl Outgoing {
             std::mem::swap(&mut self.buffer, &mut other.buffer);
         } else {
             self.buffer.extend_from_slice(&other.buffer);
-            self.items = None;
-            self.row = None;
+            self.rare.open.items = None;
+            self.rare.open.row = None;
         }
         other.buffer = Vec::new();
         if other.large.is_empty() {

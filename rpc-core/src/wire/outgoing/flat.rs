@@ -1,6 +1,7 @@
 //! Small frames alone on their way out: what most turns are.
 
 use super::Outgoing;
+use crate::hint::cold_path;
 
 /// A [turn](Outgoing::take) without large bodies. It is not moved about as much as one that may have
 /// them.
@@ -47,7 +48,6 @@ impl Outgoing {
         self.report_reading();
         let end = self.end();
         let base = std::mem::replace(&mut self.base, end);
-        self.due = None;
         self.forget_open();
         Some(Flat {
             buffer: std::mem::take(&mut self.buffer),
@@ -64,7 +64,10 @@ impl Outgoing {
         }
         let mut buffer = flat.buffer;
         buffer.clear();
-        buffer.shrink_to(Self::KEPT_BYTES_MAX);
+        if buffer.capacity() > Self::KEPT_BYTES_MAX {
+            cold_path();
+            buffer.shrink_to(Self::KEPT_BYTES_MAX);
+        }
         self.keep_memory(buffer);
     }
 

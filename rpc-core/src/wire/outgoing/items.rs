@@ -238,14 +238,14 @@ impl Outgoing {
             let header = Header::new(Kind::Item, call);
             self.control(Header { flags, ..header }, &batch.bytes);
             let end = self.buffer.len();
-            self.items = Some(ItemsFrame { call, start, end });
+            self.open().items = Some(ItemsFrame { call, start, end });
         }
         batch.clear();
     }
 
     /// The frame that ends the buffer, if it can take so many bytes for this call.
     fn open_items_frame(&self, call: u32, length: usize) -> Option<ItemsFrame> {
-        self.items.filter(|frame| {
+        self.rare.open.items.filter(|frame| {
             let is_last = frame.end == self.buffer.len() && frame.start >= self.written;
             let grown = frame.end - frame.start - HEADER_BYTES + length;
             frame.call == call && is_last && grown <= CHUNK_BYTES
@@ -256,7 +256,7 @@ impl Outgoing {
         let end = self.buffer.len();
         let length = (end - frame.start - HEADER_BYTES) as u32;
         self.buffer[frame.start..frame.start + 4].copy_from_slice(&length.to_le_bytes());
-        self.items = Some(ItemsFrame { end, ..frame });
+        self.open().items = Some(ItemsFrame { end, ..frame });
     }
 
     /// Announces the row in its turn, so that nothing that overtakes it is taken to have come before.
@@ -268,7 +268,7 @@ impl Outgoing {
         };
         // Items are no longer than messages, hence below 2^32.
         self.control(header, &(batch.len() as u32).to_le_bytes());
-        self.row = Some(ItemsRow {
+        self.open().row = Some(ItemsRow {
             call,
             start,
             bytes: batch.len(),
@@ -291,14 +291,14 @@ impl Outgoing {
 
     /// True if more items can be appended that are as long as the last ones.
     pub(crate) fn takes_alike(&self, call: u32) -> bool {
-        let last = self.row.map_or(0, |row| row.last);
+        let last = self.rare.open.row.map_or(0, |row| row.last);
         self.takes_items(call, last)
     }
 
     /// The row of items of this call of which nothing is on its way, its announcement neither.
     fn open_row(&self, call: u32) -> Option<ItemsRow> {
-        self.row
-            .filter(|row| row.call == call && row.start >= self.written)
+        let row = self.rare.open.row;
+        row.filter(|row| row.call == call && row.start >= self.written)
     }
 
     /// Appends to the row of this call to which more can be added; false if there is none.
@@ -316,7 +316,7 @@ impl Outgoing {
         let length = (bytes as u32).to_le_bytes();
         self.buffer[row.start + HEADER_BYTES..][..length.len()].copy_from_slice(&length);
         self.buffer[row.start + FLAGS_OFFSET] |= flags.bits();
-        self.row = Some(ItemsRow { bytes, last, ..row });
+        self.open().row = Some(ItemsRow { bytes, last, ..row });
         true
     }
 }

@@ -11,26 +11,17 @@ pub(super) struct Reading {
     is_asked: bool,
     /// Bytes of which the other side was not told.
     unreported: u32,
-    /// The report that ends the buffer, if one does.
-    last: Option<Report>,
 }
 
+/// What is said, in the buffer.
 #[derive(Clone, Copy, Debug)]
-struct Report {
+pub(super) struct Report {
     start: usize,
     bytes: u32,
 }
 
 impl Report {
     const BYTES: usize = HEADER_BYTES + 4;
-}
-
-impl Reading {
-    /// The buffer is another one.
-    #[inline]
-    pub(super) const fn forget_last(&mut self) {
-        self.last = None;
-    }
 }
 
 /// The least that is worth a report, once there is nothing more to be read.
@@ -64,6 +55,7 @@ impl Outgoing {
 
     /// Says what was read, if that is worth it: to be told when there is nothing more to be read. Gives
     /// whether there is something to be written now.
+    #[inline]
     pub fn report_reading(&mut self) -> bool {
         let reports = self.has_to_report();
         if reports {
@@ -84,8 +76,9 @@ impl Outgoing {
         self.reading.unreported = 0;
         let end = self.buffer.len();
         let open = self
-            .reading
-            .last
+            .rare
+            .open
+            .report
             .filter(|last| last.start >= self.written && last.start + Report::BYTES == end);
         let report = match open {
             Some(last) => Report {
@@ -96,7 +89,7 @@ impl Outgoing {
         };
         self.buffer.truncate(report.start);
         self.control(Header::new(Kind::Credit, 0), &report.bytes.to_le_bytes());
-        self.reading.last = Some(report);
+        self.open().report = Some(report);
     }
 
     /// The other side has read so many bytes of the pieces of this one; true if it says so in less

@@ -3,7 +3,20 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Away, Large, Outgoing};
+use super::reading::Report;
+use super::{Away, ItemsFrame, ItemsRow, Large, Outgoing};
+use crate::hint::cold_path;
+
+/// What is in the buffer and more can be added to.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// The frame of items that ends the buffer, if one does.
+    pub(super) items: Option<ItemsFrame>,
+    /// The row of items in pieces that was announced last, if its announcement is in the buffer.
+    pub(super) row: Option<ItemsRow>,
+    /// The report that ends the buffer, if one does.
+    pub(super) report: Option<Report>,
+}
 
 impl Outgoing {
     /// Bytes that wait, without large bodies, before it is a backlog.
@@ -113,7 +126,7 @@ impl Outgoing {
 
     /// Gives back a turn: what is left of it goes first.
     pub fn prepend(&mut self, mut turn: Self) {
-        if !turn.large.is_empty() || turn.rest.is_some() || self.away.is_some() {
+        if !turn.large.is_empty() || turn.rare.rest.is_some() || self.away.is_some() {
             self.give_back_large(&mut turn);
         }
         if turn.written == turn.buffer.len() {
@@ -130,6 +143,16 @@ impl Outgoing {
     /// Of two empty or one filled buffer, keeps the one with the bytes or the memory.
     #[inline]
     pub(super) fn keep_memory(&mut self, empty: Vec<u8>) {
+        if self.buffer.capacity() == 0 {
+            self.buffer = empty;
+            return;
+        }
+        cold_path();
+        self.keep_larger(empty);
+    }
+
+    #[inline(never)]
+    fn keep_larger(&mut self, empty: Vec<u8>) {
         if self.buffer.is_empty() && empty.capacity() > self.buffer.capacity() {
             self.buffer = empty;
         }
@@ -137,10 +160,18 @@ impl Outgoing {
 
     /// Nothing can be added any more to what ends the buffer.
     #[inline]
-    pub(super) const fn forget_open(&mut self) {
-        self.items = None;
-        self.row = None;
-        self.reading.forget_last();
+    pub(super) fn forget_open(&mut self) {
+        if self.is_open {
+            cold_path();
+            self.is_open = false;
+            self.rare.open = Open::default();
+        }
+    }
+
+    /// To note that more can be added to something.
+    pub(super) const fn open(&mut self) -> &mut Open {
+        self.is_open = true;
+        &mut self.rare.open
     }
 
     fn give_back_large(&mut self, turn: &mut Self) {
@@ -151,6 +182,6 @@ impl Outgoing {
             self.large.push_front(large);
             self.due = turn.due;
         }
-        self.large.extend(turn.rest.take().and_then(&mut keep));
+        self.large.extend(turn.rare.rest.take().and_then(&mut keep));
     }
 }
