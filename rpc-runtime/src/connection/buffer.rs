@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 
+use rpc_core::hint::cold_path;
+
 /// How much one read takes at the most.
 pub(super) const READ_BYTES: usize = 32 * 1024;
 
@@ -13,10 +15,18 @@ thread_local! {
 }
 
 /// Runs `f` with the buffer; a nested call gets memory of its own.
+#[inline]
 pub(super) fn with<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
-    let taken = BUFFER.take();
-    let mut buffer = taken.unwrap_or_else(|| vec![0; READ_BYTES].into_boxed_slice());
+    let mut buffer = BUFFER.take().unwrap_or_else(allocate);
     let result = f(&mut buffer);
-    BUFFER.set(Some(buffer));
+    if let Some(nested) = BUFFER.replace(Some(buffer)) {
+        cold_path();
+        drop(nested);
+    }
     result
+}
+
+#[cold]
+fn allocate() -> Box<[u8]> {
+    vec![0; READ_BYTES].into_boxed_slice()
 }

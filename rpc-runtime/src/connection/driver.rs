@@ -5,6 +5,7 @@
 
 mod closed;
 mod ending;
+mod flush;
 mod input;
 mod stall;
 mod timer;
@@ -23,10 +24,11 @@ use tokio::io::AsyncRead;
 
 pub(crate) use self::closed::Closed;
 use self::ending::Ending;
+use self::flush::Flushed;
 use self::input::{Reach, ReadTurn};
 use self::stall::Stall;
 use self::timer::Timer;
-use super::{Protocol, Shared, wake_both};
+use super::{Protocol, Shared, State, buffer};
 use crate::clock;
 
 /// What is particular to the client's or the server's end.
@@ -72,22 +74,6 @@ pub(crate) struct Progress {
     pub(crate) answered: bool,
 }
 
-/// How far the driver got with writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flushed {
-    /// Everything is written.
-    All,
-    /// Everything but large bodies, of which some is written.
-    Part,
-    /// Everything but what was appended meanwhile: worth a look at what has arrived first, so that it
-    /// finds company.
-    More,
-    /// Everything but large bodies, which wait until the peer has read more of them.
-    Held,
-    /// Everything is written, and the connection is to end now.
-    Finished,
-}
-
 /// The future that drives a connection until it is over.
 pub(crate) struct Driver<S: Side> {
     shared: Arc<Shared<S::Protocol>>,
@@ -109,7 +95,7 @@ pub(crate) struct Driver<S: Side> {
     /// Runs while the peer takes nothing of what waits to be written.
     stall: Option<Stall>,
     /// Set once the connection cannot go on.
-    ending: Option<Ending>,
+    ending: Option<Box<Ending>>,
     /// The connection is over, and everybody knows.
     over: bool,
 }
@@ -142,69 +128,61 @@ impl<S: Side> Driver<S> {
             cold_path();
             return self.poll_end(cx);
         }
-        match self.poll_work(cx) {
+        match buffer::with(|buffer| self.poll_work(buffer, cx)) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(why) => {
                 cold_path();
-                if !matches!(why, Closed::Protocol(_) | Closed::Finished) {
-                    // There is nobody left to say anything to.
-                    return Poll::Ready(why);
-                }
-                self.side.ending(&self.shared, &why);
-                self.end(why, cx)
+                self.stop(why, cx)
             }
         }
     }
 
     /// Works until there is nothing to do (`Pending`) or the connection has to end.
-    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+    fn poll_work(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> Poll<Closed> {
         let yielded = std::mem::take(&mut self.yielded);
         let is_same = self.note_task(cx);
         let mut quiet = is_same && !yielded && self.shared.is_at_rest();
-        if !(yielded || quiet) && self.shared.lock().has_flush_to_share() {
+        if !(yielded || quiet) && self.has_flush_to_share() {
             return self.yield_now(cx);
         }
         let mut turn = ReadTurn::default();
         loop {
             let flushed = if std::mem::take(&mut quiet) {
                 // Only what has arrived can be why this task was woken.
-                Poll::Ready(Ok(Flushed::All))
+                Ok(Flushed::All)
             } else {
-                self.poll_flush(cx)
+                self.flush(cx)
             };
             let flushed = match flushed {
-                Poll::Ready(Ok(Flushed::Finished)) => {
-                    cold_path();
-                    return Poll::Ready(Closed::Finished);
-                }
-                Poll::Ready(Ok(flushed)) => Some(flushed),
-                Poll::Ready(Err(error)) => {
+                Ok(flushed) => flushed,
+                Err(error) => {
                     cold_path();
                     return Poll::Ready(Closed::Io(error));
                 }
-                Poll::Pending => None,
             };
-            if matches!(flushed, None | Some(Flushed::Held)) {
+            if matches!(flushed, Flushed::Blocked | Flushed::Held) {
                 cold_path();
                 if self.poll_stall(cx).is_ready() {
                     return Poll::Ready(Closed::Io(io::ErrorKind::TimedOut.into()));
                 }
+            } else if flushed == Flushed::Finished {
+                cold_path();
+                return Poll::Ready(Closed::Finished);
             }
-            let more = flushed == Some(Flushed::Part);
-            let reads = flushed.is_some() || !S::READS_ONLY_WHEN_FLUSHED;
+            let more = flushed == Flushed::Part;
+            let reads = flushed != Flushed::Blocked || !S::READS_ONLY_WHEN_FLUSHED;
             let input = if reads {
-                self.poll_input(&mut turn, cx)
+                self.poll_input(buffer, &mut turn, cx)
             } else {
                 Poll::Pending
             };
             match input {
                 // The time counts only when all that has arrived is seen: a process that was paused
                 // finds the answers in its socket before it finds its timers expired.
-                Poll::Pending => match self.poll_timer(cx) {
-                    Ok(true) => {}
+                Poll::Pending => match self.poll_timer(turn.now, cx) {
+                    Ok(false) if !more && flushed != Flushed::More => return Poll::Pending,
                     Ok(false) if more => return self.yield_to_all(cx),
-                    Ok(false) if flushed == Some(Flushed::More) => {}
-                    Ok(false) => return Poll::Pending,
+                    Ok(_) => cold_path(),
                     Err(error) => {
                         cold_path();
                         return Poll::Ready(Closed::Protocol(error));
@@ -236,7 +214,24 @@ impl<S: Side> Driver<S> {
         is_same
     }
 
+    /// The connection has to end: says why, if there is somebody left to say it to.
+    #[cold]
+    fn stop(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
+        if !matches!(why, Closed::Protocol(_) | Closed::Finished) {
+            return Poll::Ready(why);
+        }
+        self.side.ending(&self.shared, &why);
+        self.end(why, cx)
+    }
+
+    /// True if somebody appended and others may be about to.
+    #[inline(never)]
+    fn has_flush_to_share(&self) -> bool {
+        self.shared.lock().has_flush_to_share()
+    }
+
     /// Goes to the back of the run queue once; whoever appends meanwhile wakes nobody.
+    #[inline(never)]
     fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         self.shared.arm(&mut self.shared.lock());
         self.yielded = true;
@@ -246,6 +241,7 @@ impl<S: Side> Driver<S> {
 
     /// As [`yield_now`](Self::yield_now), and whoever waits for a stream is asked first: a run queue that
     /// is never empty is worked off for long before that.
+    #[inline(never)]
     fn yield_to_all(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         self.shared.arm(&mut self.shared.lock());
         self.yielded = true;
@@ -255,105 +251,37 @@ impl<S: Side> Driver<S> {
         Poll::Pending
     }
 
-    /// Writes all there is now, but no more than a piece of large bodies.
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Flushed>> {
-        self.due = None;
-        let mut state = self.shared.lock();
-        self.within_frame = state.protocol.arriving().is_within_frame();
-        state.driver_is_due = false;
-        state.protocol.anchor();
-        loop {
-            let waits = !state.unflushed && !state.protocol.outgoing().has_turn();
-            if waits || state.writer.is_none() {
-                let nothing = waits && state.protocol.outgoing().is_empty();
-                let held = waits && !nothing;
-                if !held && self.stall.is_some() {
-                    cold_path();
-                    self.stall = None;
-                }
-                // Without a writer, the caller that has it writes the rest or wakes this task.
-                state.armed = !waits;
-                state.register(cx);
-                let finished = nothing && state.protocol.is_finished()
-                    || held && state.protocol.is_abandoned();
-                let at_rest = nothing && !finished && !state.driver_is_due;
-                self.shared.note_rest(at_rest && state.writer.is_some());
-                let waiters = match nothing {
-                    true => state.protocol.handle_flushed(),
-                    false => [None, None],
-                };
-                // Most often the driver sleeps next, and need not come back for that.
-                let reports = !self.within_frame && state.protocol.outgoing().has_to_report();
-                let leftovers = (!reports).then(|| {
-                    state.timer = state.protocol.poll_timeout();
-                    self.due = Some(state.timer);
-                    state.protocol.leftovers()
-                });
-                drop(state);
-                drop(leftovers);
-                wake_both(waiters);
-                return Poll::Ready(Ok(match finished {
-                    true => Flushed::Finished,
-                    false if held => Flushed::Held,
-                    false => Flushed::All,
-                }));
-            }
-            self.shared.note_rest(false);
-            let (after, written) = self.shared.write_turn(state, cx);
-            state = after;
-            let Some(written) = written else {
-                continue;
-            };
-            match written {
-                Poll::Ready(Ok(())) if state.protocol.is_abandoned() => {
-                    cold_path();
-                    return Poll::Ready(Ok(Flushed::Finished));
-                }
-                Poll::Ready(Ok(())) => {
-                    let outgoing = state.protocol.outgoing();
-                    if outgoing.has_turn() {
-                        return Poll::Ready(Ok(match outgoing.has_chunks() {
-                            true => Flushed::Part,
-                            false => Flushed::More,
-                        }));
-                    }
-                }
-                Poll::Ready(Err(error)) => {
-                    cold_path();
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending => {
-                    cold_path();
-                    // The stream wakes this task; appending alone is enough until then.
-                    state.armed = true;
-                    state.register(cx);
-                    if state.protocol.is_abandoned() {
-                        return Poll::Ready(Ok(Flushed::Finished));
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-
     /// Nothing more is there to be read: reports what was, unless the rest of a frame is on its way,
     /// keeps the timer at what the protocol asks for, and tells it when that moment has come; true if
-    /// there may be something to write.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
+    /// there may be something to write. `seen` is the time as this turn has seen it, if it has.
+    #[inline]
+    fn poll_timer(
+        &mut self,
+        seen: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, ConnectionError> {
+        let due = self.due.take();
+        if let Some(Some(due)) = due
+            && seen.is_some_and(|seen| self.timer.is_ahead(due, seen))
+        {
+            return Ok(false);
+        }
+        cold_path();
+        self.poll_timer_at(due, cx)
+    }
+
+    /// The same, with what the protocol asks the timer for, if that is known.
+    #[inline(never)]
+    fn poll_timer_at(
+        &mut self,
+        mut known: Option<Option<Instant>>,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, ConnectionError> {
         let mut acted = false;
         loop {
-            let due = match self.due.take() {
-                Some(seen) => seen,
-                None => {
-                    cold_path();
-                    let mut state = self.shared.lock();
-                    acted |= !self.within_frame && state.protocol.outgoing().report_reading();
-                    state.timer = state.protocol.poll_timeout();
-                    let (due, leftovers) = (state.timer, state.protocol.leftovers());
-                    drop(state);
-                    drop(leftovers);
-                    due
-                }
+            let due = match known.take() {
+                Some(due) => due,
+                None => self.report(&mut acted),
             };
             let Some(due) = due else {
                 self.timer.stop();
@@ -362,12 +290,24 @@ impl<S: Side> Driver<S> {
             if self.timer.poll_until(due, cx).is_pending() {
                 return Ok(acted);
             }
-            cold_path();
             acted = true;
             self.side.handle_timeout(&self.shared, clock::now())?;
         }
     }
 
+    /// Reports what was read, which is noted as an act; gives what the protocol asks the timer for.
+    #[cold]
+    fn report(&mut self, acted: &mut bool) -> Option<Instant> {
+        let mut state = self.shared.lock();
+        *acted |= !self.within_frame && state.protocol.outgoing().report_reading();
+        state.timer = state.protocol.poll_timeout();
+        let (due, leftovers) = (state.timer, state.protocol.leftovers());
+        drop(state);
+        drop(leftovers);
+        due
+    }
+
+    #[cold]
     fn finish(&mut self, why: Closed) {
         self.over = true;
         self.side.closed(&self.shared, why);
@@ -375,22 +315,20 @@ impl<S: Side> Driver<S> {
     }
 }
 
-impl<P: Protocol> super::State<P> {
+impl<P: Protocol> State<P> {
     /// True if somebody appended and others may be about to.
     fn has_flush_to_share(&mut self) -> bool {
         self.armed && self.writer.is_some() && self.protocol.outgoing().has_turn()
     }
 }
 
-impl<P> super::State<P> {
+impl<P> State<P> {
     /// Remembers whom to wake when something is appended.
     fn register(&mut self, cx: &Context<'_>) {
-        match &mut self.driver {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => {
-                cold_path();
-                *none = Some(cx.waker().clone());
-            }
+        let known = self.driver.as_ref();
+        if !known.is_some_and(|known| known.will_wake(cx.waker())) {
+            cold_path();
+            self.driver = Some(cx.waker().clone());
         }
     }
 }

@@ -22,20 +22,22 @@ pub(super) struct Ending {
 impl<S: Side> Driver<S> {
     /// How long a closing connection waits for the peer to read the reason and close too.
     const LINGER: Duration = Duration::from_secs(1);
+
     pub(super) fn end(&mut self, why: Closed, cx: &mut Context<'_>) -> Poll<Closed> {
         self.shared.lock().ending = true;
-        self.ending = Some(Ending {
+        self.ending = Some(Box::new(Ending {
             why,
             said: false,
             patience: Box::pin(tokio::time::sleep(Self::LINGER)),
-        });
+        }));
         self.poll_end(cx)
     }
 
     /// Writes the last words, then reads until the peer closes: a stream that is dropped with
     /// unread input is reset, and the peer may never see why.
+    #[cold]
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
-        let Some(Ending { said, patience, .. }) = &mut self.ending else {
+        let Some(Ending { said, patience, .. }) = self.ending.as_deref_mut() else {
             return Poll::Pending;
         };
         if patience.as_mut().poll(cx).is_pending() {

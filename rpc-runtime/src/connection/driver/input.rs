@@ -1,9 +1,11 @@
 //! What the driver reads: once at a time, to where it belongs, and handed on at once.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use rpc_core::connection::Landing;
+use rpc_core::hint::cold_path;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use super::super::buffer;
@@ -19,6 +21,8 @@ pub(super) struct ReadTurn {
     woke: bool,
     /// The same of a caller whose answer was read.
     answered: bool,
+    /// The time when something was read last.
+    pub(super) now: Option<Instant>,
 }
 
 /// How much is read at once of what is not known yet.
@@ -65,45 +69,52 @@ impl<S: Side> Driver<S> {
     const STREAM_TURN_BYTES: usize = 1024 * 1024;
 
     /// Processes what waits, or reads once and processes that; as [`process`](Self::process).
+    #[inline]
     pub(super) fn poll_input(
         &mut self,
+        buffer: &mut [u8],
         turn: &mut ReadTurn,
         cx: &mut Context<'_>,
     ) -> Poll<Result<bool, Closed>> {
         if !self.stash.is_empty() {
-            let stash = std::mem::take(&mut self.stash);
-            return Poll::Ready(self.process(&stash, turn, cx));
+            cold_path();
+            return Poll::Ready(self.process_stash(turn, cx));
         }
-        if let Some(landing) = self.landing() {
+        if self.within_frame
+            && let Some(landing) = self.landing()
+        {
             return self.poll_landing(landing, turn, cx);
         }
         let Reach(most) = self.reach;
-        buffer::with(|buffer| {
-            let mut read = ReadBuf::new(&mut buffer[..most]);
-            match Pin::new(&mut self.reader).poll_read(cx, &mut read) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Closed::Io(error))),
-                Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                    Poll::Ready(Err(Closed::EndOfStream))
-                }
-                Poll::Ready(Ok(())) => {
-                    turn.bytes += read.filled().len();
-                    self.reach.note_read(read.filled().len());
-                    Poll::Ready(self.process(read.filled(), turn, cx))
-                }
-            }
-        })
+        let mut read = ReadBuf::new(&mut buffer[..most]);
+        if let Err(error) = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut read)) {
+            cold_path();
+            return Poll::Ready(Err(Closed::Io(error)));
+        }
+        let input = read.filled();
+        if input.is_empty() {
+            cold_path();
+            return Poll::Ready(Err(Closed::EndOfStream));
+        }
+        turn.bytes += input.len();
+        self.reach.note_read(input.len());
+        Poll::Ready(self.process(input, turn, cx))
     }
 
+    #[inline(never)]
+    fn process_stash(&mut self, turn: &mut ReadTurn, cx: &mut Context<'_>) -> Result<bool, Closed> {
+        let stash = std::mem::take(&mut self.stash);
+        self.process_apart(&stash, turn, cx)
+    }
+
+    #[inline(never)]
     fn landing(&self) -> Option<Landing> {
-        if !self.within_frame {
-            return None;
-        }
         let mut state = self.shared.lock();
         state.protocol.arriving().landing(Self::LANDING_BYTES_MIN)
     }
 
     /// Reads once to where the bytes belong, and processes that.
+    #[inline(never)]
     fn poll_landing(
         &mut self,
         mut landing: Landing,
@@ -119,12 +130,28 @@ impl<S: Side> Driver<S> {
             Poll::Ready(Ok(bytes)) => {
                 self.reach = Reach::behind(behind.len());
                 turn.bytes += bytes;
-                Poll::Ready(self.process(&behind, turn, cx))
+                Poll::Ready(self.process_apart(&behind, turn, cx))
             }
         }
     }
 
+    /// As [`process`](Self::process), of what was not just read into the buffer.
+    #[inline(never)]
+    fn process_apart(
+        &mut self,
+        input: &[u8],
+        turn: &mut ReadTurn,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
+        self.process(input, turn, cx)
+    }
+
     /// True if those who were woken are to run before anything else is done.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most reads take one way, which is one function"
+    )]
     fn process(
         &mut self,
         mut input: &[u8],
@@ -132,9 +159,19 @@ impl<S: Side> Driver<S> {
         cx: &mut Context<'_>,
     ) -> Result<bool, Closed> {
         let now = clock::now();
+        turn.now = Some(now);
         let progress = self.side.process(&self.shared, &mut input, now, cx);
-        self.stash.extend_from_slice(input);
-        let progress = progress.map_err(Closed::Protocol)?;
+        if !input.is_empty() {
+            cold_path();
+            self.stash.extend_from_slice(input);
+        }
+        let progress = match progress {
+            Ok(progress) => progress,
+            Err(error) => {
+                cold_path();
+                return Err(Closed::Protocol(error));
+            }
+        };
         turn.woke |= progress.woke;
         turn.answered |= progress.answered;
         let is_over = turn.woke && turn.bytes >= Self::STREAM_TURN_BYTES

@@ -21,6 +21,7 @@ impl<S: Side> Driver<S> {
     const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
     /// Ready when the peer has taken nothing for too long.
+    #[inline(never)]
     pub(super) fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.shared.lock();
         let progress = state.protocol.outgoing().progress();
