@@ -138,29 +138,15 @@ impl<P: Protocol> Shared<P> {
 
     /// After an append: sees to it that it is written, at once if the caller is `alone`.
     #[inline]
-    pub(crate) fn flush_soon<'a>(&'a self, mut state: MutexGuard<'a, State<P>>, alone: bool) {
+    pub(crate) fn flush_soon(&self, mut state: MutexGuard<'_, State<P>>, alone: bool) {
         // A call may have a deadline before all others.
-        let mut wake = state.timer_is_late();
-        let mut flushed = [None, None];
-        if !state.armed {
-            state.armed = true;
-            if alone {
-                let (after, flush) = self.flush_alone(state);
-                state = after;
-                match flush {
-                    AloneFlush::Done(waiters) => flushed = waiters,
-                    AloneFlush::Left => wake = true,
-                }
-            } else {
-                wake = true;
-            }
+        let late = state.timer_is_late();
+        if alone && !state.armed {
+            return self.flush_alone(state, late);
         }
-        if wake {
+        if !std::mem::replace(&mut state.armed, true) || late {
             self.wake_driver(state);
-        } else {
-            drop(state);
         }
-        wake_both(flushed);
     }
 
     /// As [`flush_soon`](Self::flush_soon), for a caller with company and without a deadline of its
@@ -172,11 +158,10 @@ impl<P: Protocol> Shared<P> {
         }
     }
 
-    /// Writes without waiting.
-    fn flush_alone<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State<P>>,
-    ) -> (MutexGuard<'a, State<P>>, AloneFlush) {
+    /// Writes without waiting; the driver does what is left, and is woken for its timer if that is `late`.
+    #[inline]
+    fn flush_alone<'a>(&'a self, mut state: MutexGuard<'a, State<P>>, late: bool) {
+        state.armed = true;
         for _ in 0..Self::LONE_WRITES_MAX {
             // If the stream is full, the driver asks again and is woken.
             let mut cx = Context::from_waker(Waker::noop());
@@ -192,14 +177,20 @@ impl<P: Protocol> Shared<P> {
             if state.protocol.outgoing().is_empty() {
                 state.armed = false;
                 let waiters = state.protocol.handle_flushed();
-                return (state, AloneFlush::Done(waiters));
+                if late {
+                    cold_path();
+                    self.wake_driver(state);
+                } else {
+                    drop(state);
+                }
+                return wake_both(waiters);
             }
             if !state.protocol.outgoing().has_turn() {
                 // The driver goes on when the peer has read more.
                 break;
             }
         }
-        (state, AloneFlush::Left)
+        self.wake_driver(state);
     }
 
     /// Writes what there is while the driver has more to process, unless somebody else writes or the
@@ -216,6 +207,11 @@ impl<P: Protocol> Shared<P> {
     }
 
     /// Takes a turn out and writes it without the lock; nothing if somebody else has the writer.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a process most often writes from one of three places, and what is written is large to hand on"
+    )]
     fn write_turn<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<P>>,
@@ -235,10 +231,12 @@ impl<P: Protocol> Shared<P> {
         }
         let written = poll_write_flat(&mut writer, &mut flat, cx);
         let mut state = self.lock();
-        if !state.over {
-            state.protocol.outgoing().give_back(flat);
-            state.end_turn(writer, &written);
+        if state.over {
+            cold_path();
+            return (state, Some(written));
         }
+        state.protocol.outgoing().give_back(flat);
+        state.end_turn(writer, &written);
         (state, Some(written))
     }
 
@@ -283,6 +281,7 @@ impl<P: Protocol> Shared<P> {
     }
 
     /// Makes the driver look at the state: it is to end, or to act on a change.
+    #[inline(never)]
     pub(crate) fn wake_driver(&self, mut state: MutexGuard<'_, State<P>>) {
         self.note_rest(false);
         let driver = state.driver.take();
@@ -292,14 +291,6 @@ impl<P: Protocol> Shared<P> {
             driver.wake();
         }
     }
-}
-
-/// How far a caller alone got with writing.
-enum AloneFlush {
-    /// Everything is written; these tasks waited for that.
-    Done([Option<Waker>; 2]),
-    /// The driver has to do the rest.
-    Left,
 }
 
 impl<P: Protocol> State<P> {
@@ -332,14 +323,23 @@ impl<P: Protocol> State<P> {
     /// The writer is back.
     #[inline]
     fn end_turn(&mut self, writer: Writer, written: &Poll<io::Result<()>>) {
-        self.writer = Some(writer);
+        if let Some(other) = self.writer.replace(writer) {
+            cold_path();
+            drop(other);
+        }
         self.unflushed = written.is_pending();
+    }
+
+    /// When the driver has to act because of the time. Asked by callers and by the driver, in one place.
+    #[inline(never)]
+    fn due(&self) -> Option<Instant> {
+        self.protocol.poll_timeout()
     }
 
     /// True if the driver's timer would come too late; the driver is to be woken then.
     #[inline]
     fn timer_is_late(&self) -> bool {
-        match (self.protocol.poll_timeout(), self.timer) {
+        match (self.due(), self.timer) {
             (Some(due), Some(timer)) => due < timer,
             (due, None) => due.is_some(),
             (None, Some(_)) => false,

@@ -300,7 +300,7 @@ impl<S: Side> Driver<S> {
     fn report(&mut self, acted: &mut bool) -> Option<Instant> {
         let mut state = self.shared.lock();
         *acted |= !self.within_frame && state.protocol.outgoing().report_reading();
-        state.timer = state.protocol.poll_timeout();
+        state.timer = state.due();
         let (due, leftovers) = (state.timer, state.protocol.leftovers());
         drop(state);
         drop(leftovers);

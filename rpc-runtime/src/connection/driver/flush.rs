@@ -125,7 +125,7 @@ impl<P: Protocol> Shared<P> {
         let (mut due, mut leftovers) = (None, Vec::new());
         if within_frame || !state.protocol.outgoing().has_to_report() {
             // It need not come back for that.
-            state.timer = state.protocol.poll_timeout();
+            state.timer = state.due();
             due = Some(state.timer);
             leftovers = state.protocol.leftovers();
         }
