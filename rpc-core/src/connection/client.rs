@@ -2,11 +2,11 @@
 
 mod config;
 mod event;
+mod extras;
 mod given_up;
 mod incoming;
 mod items;
 mod opening;
-mod parts;
 mod pieces;
 mod request;
 
@@ -16,7 +16,7 @@ pub use request::{RequestHead, StartError};
 
 use std::time::{Duration, Instant};
 
-use self::parts::Parts;
+use self::extras::Extras;
 use super::cancels::Cancels;
 use super::landing::Arriving;
 use super::liveness::{Check, Liveness, earlier};
@@ -47,7 +47,7 @@ pub struct ClientConnection<T> {
     /// Calls whose timeout has not begun yet.
     unanchored: Vec<(CallId, Duration)>,
     /// Streams, and messages in pieces.
-    parts: Parts,
+    extras: Extras,
     state: State,
     decoder: Decoder,
     /// The time as it was last told.
@@ -97,7 +97,7 @@ impl<T> ClientConnection<T> {
             calls: Slots::new(),
             unanchored: Vec::new(),
             packer: Packer::new(),
-            parts: Parts::new(config.stream_limits),
+            extras: Extras::new(config.stream_limits),
             decoder: Decoder::new(config.message_bytes_max as usize),
             outgoing,
             given_up: 0,
@@ -125,7 +125,7 @@ impl<T> ClientConnection<T> {
     pub fn arriving(&mut self) -> Arriving<'_> {
         Arriving {
             decoder: &mut self.decoder,
-            assemblies: self.parts.begun(),
+            assemblies: self.extras.begun(),
             progress: None,
         }
     }
@@ -212,7 +212,7 @@ impl<T> ClientConnection<T> {
         // The slot is taken only once the arguments are encoded: encoding may fail or panic.
         let id = self.calls.next_id().ok_or(StartError::Full)?;
         if self.request(id, Flags::NONE, head, body)? == Follows::Items {
-            self.parts.streams().open_sending(id.wire());
+            self.extras.streams().open_sending(id.wire());
         }
         let terms = Terms {
             deadline: head.deadline,
@@ -294,7 +294,7 @@ impl<T> ClientConnection<T> {
             let unsent = terms.request_end > written || outgoing.holds(call.wire());
             each(data, unsent);
         });
-        self.parts.clear();
+        self.extras.clear();
         // A request that was just said to be unsent must not be sent after all.
         self.outgoing.discard();
     }

@@ -27,7 +27,7 @@ pub(super) struct FloodGuard {
 #[derive(Debug)]
 struct Ping {
     came: Instant,
-    /// The last request before it.
+    /// The last request before it, admitted or not.
     request: u64,
 }
 

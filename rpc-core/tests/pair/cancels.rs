@@ -115,6 +115,22 @@ fn a_call_that_is_answered_needs_no_cancel_any_more() {
 }
 
 #[test]
+fn answers_to_calls_that_never_were_keep_no_cancel_back() {
+    // [call.cancel-pace] [call.unknown-reply]: they are not taken for those of calls that were given up.
+    let (mut pair, calls) = with_waiting_calls(150);
+    for call in &calls {
+        pair.client.release(*call);
+    }
+    let nobody = raw::frame(raw::RESPONSE, u32::MAX, b"");
+    for _ in 0..100 {
+        pair.client_reads(&nobody).unwrap();
+    }
+    pair.drive();
+    pair.run_for(SECOND).unwrap();
+    assert_eq!(cancelled(&pair).len(), 150);
+}
+
+#[test]
 fn cancels_that_wait_end_with_the_connection() {
     // [call.cancel-pace]
     let (mut pair, calls) = with_waiting_calls(300);

@@ -47,6 +47,19 @@ fn t11_pings_around_requests_are_no_nuisance() {
 }
 
 #[test]
+fn t11_pings_around_requests_that_are_refused_are_no_nuisance_either() {
+    // [conn.flood]: a request is one, whether it is admitted or not.
+    let mut pair = Pair::open();
+    pair.server.drain("enough");
+    for call in 1..=10 {
+        pair.server_reads(&raw::request(call, b"")).unwrap();
+        pair.server_reads(&ping()).unwrap();
+        pair.now += MS;
+    }
+    assert_eq!(pair.server.running(), 0);
+}
+
+#[test]
 fn t11_more_than_1000_control_frames_a_second_end_the_connection() {
     // [conn.flood]: on both sides.
     let mut pair = Pair::open();

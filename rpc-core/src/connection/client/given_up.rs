@@ -29,9 +29,9 @@ impl<T> ClientConnection<T> {
     pub(super) fn give_up(&mut self, call: CallId) {
         self.given_up += 1;
         self.outgoing.cut(call.wire());
-        self.parts.assemblies().ignore(call.wire());
-        self.parts.streams().close_receiving(call.wire());
-        self.parts.streams().end_sending(call.wire());
+        self.extras.assemblies().ignore(call.wire());
+        self.extras.streams().close_receiving(call.wire());
+        self.extras.streams().end_sending(call.wire());
     }
 
     /// Ends every open call with an id above `last` without an answer; `each` sees its data, which

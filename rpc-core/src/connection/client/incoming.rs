@@ -97,12 +97,12 @@ impl<T> ClientConnection<T> {
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
         match header.kind {
             Kind::Error | Kind::Credit => {}
-            Kind::Cancel if self.parts.streams().is_sending(header.call) => {}
+            Kind::Cancel if self.extras.streams().is_sending(header.call) => {}
             _ => self.note_control()?,
         }
         match header.kind {
             Kind::Error => {
-                self.parts.assemblies().forget(header.call);
+                self.extras.assemblies().forget(header.call);
                 let Some(call) = self.calls.close(header.call) else {
                     return self.handle_late_answer(header.call);
                 };
@@ -179,9 +179,10 @@ impl<T> ClientConnection<T> {
         call: u32,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
         self.forget_streams(call);
-        if self.given_up > 0 {
+        self.cancels.answered(call);
+        // Those whose cancels wait are given up, and not answered.
+        if self.given_up > self.cancels.waiting() as u64 {
             self.given_up -= 1;
-            self.cancels.answered(call);
             self.send_cancels();
             return Ok(None);
         }

@@ -14,7 +14,7 @@ impl<T> ClientConnection<T> {
     #[inline]
     pub fn streams(&mut self) -> Streams<'_> {
         Streams {
-            table: self.parts.streams(),
+            table: self.extras.streams(),
             outgoing: &mut self.outgoing,
         }
     }
@@ -22,7 +22,7 @@ impl<T> ClientConnection<T> {
     /// Ends the stream behind a request: well, or with why there are no more items. To be said only
     /// once [`Streams::can_end`].
     pub fn end_items(&mut self, call: CallId, end: Result<(), &Status>) {
-        if self.parts.streams().end_sending(call.wire()) {
+        if self.extras.streams().end_sending(call.wire()) {
             put_end(&mut self.outgoing, call, end);
         }
     }
@@ -39,12 +39,12 @@ impl<T> ClientConnection<T> {
         if length > item_batch_bytes_max(self.config.message_bytes_max) {
             return Err(LONG_FRAME);
         }
-        if self.parts.streams().is_receiving(header.call) {
+        if self.extras.streams().is_receiving(header.call) {
             let metadata = Metadata::new();
-            self.parts
+            self.extras
                 .assemblies()
                 .begin(Head { header, metadata }, length, true)?;
-            self.parts
+            self.extras
                 .streams()
                 .receiving_row(header, length, self.now)?;
             return Ok(None);
@@ -61,9 +61,9 @@ impl<T> ClientConnection<T> {
         let Some(open) = self.calls.find_open(call) else {
             return self.skip_items(call);
         };
-        self.parts.assemblies().check_complete(call)?;
+        self.extras.assemblies().check_complete(call)?;
         let item_bytes_max = self.config.message_bytes_max as usize;
-        self.parts
+        self.extras
             .streams()
             .received(header, &body, item_bytes_max, self.now)?;
         Ok(Some(ClientEvent::Items(open, body)))
@@ -98,11 +98,11 @@ impl<T> ClientConnection<T> {
         &mut self,
         wire: u32,
     ) -> Result<Option<ClientEvent<'static>>, ConnectionError> {
-        self.parts.assemblies().check_complete(wire)?;
+        self.extras.assemblies().check_complete(wire)?;
         let Some(call) = self.calls.find_open(wire) else {
             return self.handle_late_answer(wire);
         };
-        if !self.parts.streams().is_receiving(wire) {
+        if !self.extras.streams().is_receiving(wire) {
             return Err(ConnectionError::Violation("the end of no stream"));
         }
         self.calls.close(wire);
@@ -121,14 +121,14 @@ impl<T> ClientConnection<T> {
             }
             return Ok(None);
         }
-        if self.parts.streams().credited(wire, body)? {
+        if self.extras.streams().credited(wire, body)? {
             self.note_control()?;
         }
         if !self.calls.is_used(wire) {
             return Err(NO_SUCH_CALL);
         }
         let open = self.calls.find_open(wire);
-        let call = open.filter(|_| self.parts.streams().is_sending(wire));
+        let call = open.filter(|_| self.extras.streams().is_sending(wire));
         Ok(call.map(ClientEvent::Credited))
     }
 
@@ -140,8 +140,8 @@ impl<T> ClientConnection<T> {
         if !self.calls.is_used(wire) {
             return Err(NO_SUCH_CALL);
         }
-        let was_sending = self.parts.streams().is_sending(wire);
-        self.parts.streams().close_sending(wire);
+        let was_sending = self.extras.streams().is_sending(wire);
+        self.extras.streams().close_sending(wire);
         if !was_sending {
             return Ok(None);
         }
@@ -152,7 +152,7 @@ impl<T> ClientConnection<T> {
     /// True if any call has a stream, or a message in pieces either way.
     #[inline]
     pub(super) fn has_parts(&mut self) -> bool {
-        !self.parts.is_empty() || self.outgoing.has_large()
+        !self.extras.is_empty() || self.outgoing.has_large()
     }
 
     /// A reply that is the end of its call must not come in the middle of another.
@@ -164,8 +164,8 @@ impl<T> ClientConnection<T> {
     }
 
     pub(super) fn check_first_reply(&mut self, wire: u32) -> Result<(), ConnectionError> {
-        self.parts.assemblies().check_complete(wire)?;
-        if self.parts.streams().is_receiving(wire) {
+        self.extras.assemblies().check_complete(wire)?;
+        if self.extras.streams().is_receiving(wire) {
             return Err(ConnectionError::Violation("a second reply"));
         }
         Ok(())
@@ -174,7 +174,7 @@ impl<T> ClientConnection<T> {
     /// Nothing more is expected of the streams of a call.
     #[inline]
     pub(super) fn forget_streams(&mut self, wire: u32) {
-        self.parts.forget(wire);
+        self.extras.forget(wire);
         self.outgoing.cut(wire);
     }
 }

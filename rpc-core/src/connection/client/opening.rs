@@ -37,7 +37,7 @@ impl<T> ClientConnection<T> {
         }
         self.calls_max = ack.calls_max as usize;
         self.request_bytes_max = ack.message_bytes_max as usize;
-        self.parts
+        self.extras
             .streams()
             .set_peer_limits(ack.stream_limits, ack.message_bytes_max);
         self.outgoing.begin_reports(ack.reports);

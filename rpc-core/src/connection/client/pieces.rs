@@ -30,7 +30,7 @@ impl<T> ClientConnection<T> {
         }
         let length = announced_length(&body)?;
         let open = self.calls.find_open(header.call);
-        let late = self.parts.assemblies().unwanted() as u64;
+        let late = self.extras.assemblies().unwanted() as u64;
         if open.is_none() && late > self.given_up + Self::UNKNOWN_REPLIES_MAX {
             return Err(ConnectionError::Violation(
                 "replies to calls that are not open",
@@ -40,7 +40,7 @@ impl<T> ClientConnection<T> {
         let fits = length <= self.config.message_bytes_max as usize;
         let wanted = open.is_some() && fits;
         let metadata = if wanted { metadata } else { Metadata::new() };
-        self.parts
+        self.extras
             .assemblies()
             .begin(Head { header, metadata }, length, wanted)?;
         Ok(open.filter(|_| !fits).map(|call| {
@@ -66,7 +66,7 @@ impl<T> ClientConnection<T> {
             };
         };
         if items {
-            self.parts.streams().open_receiving(header.call);
+            self.extras.streams().open_receiving(header.call);
         } else {
             self.calls.close(header.call);
             self.forget_streams(header.call);
@@ -111,7 +111,7 @@ impl<T> ClientConnection<T> {
         piece: &[u8],
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
         self.outgoing.note_read(piece.len());
-        let added = self.parts.assemblies().add(call, piece)?;
+        let added = self.extras.assemblies().add(call, piece)?;
         self.handle_added(call, added)
     }
 
@@ -122,7 +122,7 @@ impl<T> ClientConnection<T> {
     ) -> Result<Option<ClientEvent<'a>>, ConnectionError> {
         self.outgoing.note_read(piece.length as usize);
         let added = self
-            .parts
+            .extras
             .assemblies()
             .landed(piece.call, piece.length as usize)?;
         self.handle_added(piece.call, added)

@@ -45,6 +45,7 @@ impl Outgoing {
         if self.has_large() || self.written > 0 {
             return None;
         }
+        debug_assert!(self.due.is_none(), "only what is large waits for its turn");
         self.report_reading();
         let end = self.end();
         let base = std::mem::replace(&mut self.base, end);

@@ -10,13 +10,13 @@ use crate::connection::streams::StreamTable;
 
 /// The streams of a connection, and the replies and items that arrive in pieces.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct Extras {
     /// False only if there are none.
     may_be_any: bool,
     both: Box<(StreamTable, Assemblies)>,
 }
 
-impl Parts {
+impl Extras {
     pub(super) fn new(limits: StreamLimits) -> Self {
         Self {
             may_be_any: false,
@@ -27,6 +27,7 @@ impl Parts {
     /// True if no call has a stream or a message in pieces.
     #[inline]
     pub(super) fn is_empty(&mut self) -> bool {
+        debug_assert!(self.may_be_any || self.both.0.is_empty() && self.both.1.is_empty());
         !(self.may_be_any && self.is_any_left())
     }
 
