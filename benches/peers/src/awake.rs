@@ -30,25 +30,30 @@ impl Awake {
     pub(crate) fn keep(core: usize) -> Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let (tell, told) = channel();
-        let thread = {
+        let spin = {
             let over = over.clone();
-            // A thread is where the one that started it may be.
-            on_cores(&[core], || {
-                thread::spawn(move || {
+            move || {
+                let pinned = on_cores(&[core], || {
+                    // Nobody waits for it any more if this fails.
                     let _ = tell.send(gettid());
                     while !over.load(Relaxed) {
                         spin_loop();
                     }
-                })
-            })?
+                });
+                drop(pinned);
+            }
         };
+        let thread = Some(thread::spawn(spin));
         let awake = Self {
             over,
-            thread: Some(thread),
-            id: told.recv()?,
+            thread,
+            id: told.recv().map_err(|_| "no thread may be on that core")?,
         };
         awake.stand_back()?;
-        Ok(awake)
+        match awake.seconds() {
+            Some(_) => Ok(awake),
+            None => Err("the system does not tell what a thread uses".into()),
+        }
     }
 
     /// Leaves the core to whoever wants it.
@@ -64,12 +69,12 @@ impl Awake {
         Ok(())
     }
 
-    /// The CPU time that it has used, in seconds; 0 where the system does not tell.
-    pub(crate) fn seconds(&self) -> f64 {
+    /// The CPU time that it has used, in seconds; `None` where the system does not tell.
+    pub(crate) fn seconds(&self) -> Option<f64> {
         let path = format!("/proc/self/task/{}/schedstat", self.id.as_raw_nonzero());
-        let stat = fs::read_to_string(path).unwrap_or_default();
-        let nanos = stat.split_whitespace().next().unwrap_or_default();
-        nanos.parse().unwrap_or(0.0) / 1e9
+        let stat = fs::read_to_string(path).ok()?;
+        let nanos: f64 = stat.split_whitespace().next()?.parse().ok()?;
+        Some(nanos / 1e9)
     }
 }
 

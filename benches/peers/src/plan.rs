@@ -137,7 +137,7 @@ impl Plan {
         ));
         lines.push(match realtime::is_available() {
             true => {
-                "open loops in Rust run in the real-time class on one core, which is kept awake"
+                "on one core, which is kept awake, open loops in Rust run in the real-time class"
                     .to_owned()
             }
             false => "open loops wait for whatever else runs: no real-time class here".to_owned(),

@@ -95,7 +95,8 @@ fn measure_calls(
         false => None,
     };
     // What a core does for want of anything else is not the work of others.
-    let busy_seconds = || noise::busy_seconds() - awake.as_ref().map_or(0.0, Awake::seconds);
+    let busy_seconds =
+        || noise::busy_seconds() - awake.as_ref().and_then(Awake::seconds).unwrap_or(0.0);
     let before = usage(&mut server)?;
     let (began, busy) = (Instant::now(), busy_seconds());
     client.say("go")?;
