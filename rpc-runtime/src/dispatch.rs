@@ -41,12 +41,14 @@ pub trait Service: Send + Sync + 'static {
     /// Starts the handler of the method that is asked for.
     ///
     /// Of calls of one method that arrive together, only the first need come here: the handler that it
-    /// has made takes on the others. Who wants to see each of them is an
+    /// has made takes on the others, and where the macro or a function has made it, also those that
+    /// arrive on the connection later. Who wants to see each of them is an
     /// [`Interceptor`](crate::Interceptor).
     fn dispatch(&self, call: Incoming<'_>);
 
     /// True if it makes the same handlers as long as it is there: then one that is over may take on calls
-    /// that arrive later as well. It is not of a service that stands for others.
+    /// that arrive later as well. It is not of a service that stands for others, whatever they say: it
+    /// would not be asked again.
     #[doc(hidden)]
     fn is_constant(&self) -> bool {
         false

@@ -45,14 +45,14 @@ const ATTEMPTS: u32 = 3;
 const BUDGETS: [Budget; 4] = [
     Budget::new(End::Server, 64, 950),
     Budget::new(End::Client, 64, 1_720),
-    Budget::new(End::Server, 1, 5_800),
+    Budget::new(End::Server, 1, 5_400),
     Budget::new(End::Client, 1, 6_400),
 ];
 
 /// Of calls whose handler waits once, of the structured message, which the handler copies, and of calls
 /// that an interceptor sees at either end.
 const OTHER_BUDGETS: [Budget; 6] = [
-    Budget::new(End::Server, 64, 5_300).of(Call::Later),
+    Budget::new(End::Server, 64, 5_450).of(Call::Later),
     Budget::new(End::Client, 64, 1_420).of(Call::Later),
     Budget::new(End::Server, 64, 14_400).of(Call::Copy),
     Budget::new(End::Client, 64, 11_250).of(Call::Copy),

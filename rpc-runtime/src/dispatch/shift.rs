@@ -54,6 +54,7 @@ struct Sending {
 /// Where the handlers of a connection are made and polled. One that is over stays there, for the next call.
 #[derive(Default)]
 pub(crate) struct Place {
+    /// One that is over holds its service, and neither arguments nor a reply.
     pub(super) handler: Option<Task>,
     /// Where the method is that the handler there was made for, if that is known. Methods are as long as
     /// there are connections.

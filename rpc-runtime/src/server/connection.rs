@@ -276,10 +276,11 @@ impl Carrier for Serving {
 
 /// The driver's half of the server.
 struct ServerSide {
+    /// What it keeps of a call is dropped before what it was made by.
+    place: Place,
     router: Arc<Router>,
     /// That of the router.
     intercepts: bool,
-    place: Place,
     conversation: Conversation,
     client: Processor,
 }

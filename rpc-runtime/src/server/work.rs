@@ -12,7 +12,8 @@ use std::thread;
 
 use crate::transport::Place;
 
-/// Connections at work whose clients are near, where there is more than one processor. Of all servers, as the processors are.
+/// Connections at work whose clients are near, where there is more than one processor. Of all servers, as
+/// the processors are.
 static NEAR: AtomicUsize = AtomicUsize::new(0);
 
 /// The processors that this process may use.

@@ -60,3 +60,53 @@ impl Timer {
         asked
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::{Wake, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_wakes_the_task_that_drives_the_connection_now() {
+        let tasks = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+        let wakers = tasks.clone().map(Waker::from);
+        let (now, mut timer) = (clock::now(), Timer::default());
+        let due = now + Duration::from_millis(100);
+        assert!(!timer.is_ahead(due, now), "nobody has asked");
+        let ask = |timer: &mut Timer, task: usize, due| {
+            timer
+                .poll_until(due, &mut Context::from_waker(&wakers[task]))
+                .is_ready()
+        };
+        assert!(!ask(&mut timer, 0, due));
+        assert!(timer.is_ahead(due, now));
+        assert!(!timer.is_ahead(due, due), "the moment has come");
+        let sooner = now + Duration::from_millis(50);
+        assert!(
+            !timer.is_ahead(sooner, now),
+            "it was asked for another moment"
+        );
+        timer.forget_task();
+        assert!(!timer.is_ahead(due, now), "another task has not asked");
+        assert!(!ask(&mut timer, 1, sooner));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(tasks.map(|task| task.0.load(Relaxed)), [0, 1]);
+        assert!(ask(&mut timer, 1, sooner));
+        timer.stop();
+        assert!(!timer.is_ahead(sooner, now));
+    }
+}
