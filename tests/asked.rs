@@ -2,13 +2,16 @@
 
 mod common;
 
-use std::future::ready;
+use std::future::{pending, ready};
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rpc::__private::Incoming;
-use rpc::{Channel, Interceptor, Server, Service, ServiceDescriptor};
+use rpc::{Channel, Code, Interceptor, Server, Service, ServiceDescriptor};
+use serde::{Deserialize, Serialize, Serializer};
+use tokio::time::timeout;
 
 use common::{Count, network, soon};
 
@@ -16,6 +19,29 @@ use common::{Count, network, soon};
 trait Work {
     async fn short(&self, number: u64) -> rpc::Result<u64>;
     async fn long(&self, number: u64) -> rpc::Result<u64>;
+    async fn act(&self, number: u64, deed: Deed) -> rpc::Result<Reply>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Deed {
+    Answer,
+    Panic,
+    Wait,
+    /// With what panics where it is encoded.
+    AnswerBadly,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Reply {
+    number: u64,
+    is_bad: bool,
+}
+
+impl Serialize for Reply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(!self.is_bad, "as asked");
+        (self.number, self.is_bad).serialize(serializer)
+    }
 }
 
 struct Worker;
@@ -28,6 +54,16 @@ impl Work for Worker {
         let kept = [number; 128];
         ready(()).await;
         Ok(black_box(&kept)[0])
+    }
+    async fn act(&self, number: u64, deed: Deed) -> rpc::Result<Reply> {
+        match deed {
+            Deed::Wait => pending().await,
+            Deed::Panic => panic!("as asked"),
+            Deed::Answer | Deed::AnswerBadly => Ok(Reply {
+                number,
+                is_bad: deed == Deed::AnswerBadly,
+            }),
+        }
     }
 }
 
@@ -127,5 +163,79 @@ async fn once_for_plain_calls_that_arrive_together_and_again_behind_metadata() {
                 "{is_constant} {intercepted}"
             );
         }
+    }
+}
+
+/// What comes between two plain calls of the same method.
+#[derive(Clone, Copy, Debug)]
+enum Between {
+    Deed(Deed),
+    /// Not even decoded.
+    Garbled,
+    Metadata,
+    Timeout,
+    Other,
+    OtherWithMetadata,
+}
+
+impl Between {
+    async fn happen(self, client: &WorkClient) {
+        let named = client.with_metadata("tenant", "acme").unwrap();
+        let limited = client.with_timeout(Duration::from_secs(50));
+        match self {
+            Self::Deed(Deed::Answer) => act(client, 1).await,
+            Self::Deed(Deed::Wait) => {
+                let waited = timeout(Duration::from_millis(1), client.act(2, Deed::Wait)).await;
+                assert!(waited.is_err(), "the caller gives up");
+            }
+            Self::Deed(deed @ (Deed::Panic | Deed::AnswerBadly)) => {
+                let code = client.act(3, deed).await.map_err(|status| status.code());
+                assert_eq!(code, Err(Code::Internal), "{deed:?}");
+            }
+            Self::Garbled => {
+                let answer = client.channel().call::<_, Reply>("Work.act", &(4_u64,));
+                let code = answer.await.map_err(|status| status.code());
+                assert_eq!(code, Err(Code::InvalidArgument));
+            }
+            Self::Metadata => act(&named, 5).await,
+            Self::Timeout => act(&limited, 6).await,
+            Self::Other => assert_eq!(client.short(7).await, Ok(7)),
+            Self::OtherWithMetadata => assert_eq!(named.short(8).await, Ok(8)),
+        }
+    }
+}
+
+/// Finds a call to be answered with what is its own.
+async fn act(client: &WorkClient, number: u64) {
+    let is_bad = false;
+    let answer = client.act(number, Deed::Answer).await;
+    assert_eq!(answer, Ok(Reply { number, is_bad }));
+}
+
+/// The clock stands still: however long a panic takes, its method is none that computes for long.
+#[tokio::test(start_paused = true)]
+async fn again_only_behind_what_leaves_no_handler_of_the_method() {
+    use Between::{Garbled, Metadata, Other, OtherWithMetadata, Timeout};
+    // How often for what comes between, and for the call behind it.
+    let table = [
+        (Between::Deed(Deed::Answer), 0, 0),
+        (Between::Deed(Deed::Panic), 0, 1),
+        (Between::Deed(Deed::AnswerBadly), 0, 0),
+        (Between::Deed(Deed::Wait), 0, 1),
+        (Garbled, 0, 0),
+        (Metadata, 1, 1),
+        (Timeout, 0, 0),
+        (Other, 1, 1),
+        (OtherWithMetadata, 1, 1),
+    ];
+    let (client, asked, _server) = serve(true, false).await;
+    soon(act(&client, 10)).await;
+    for (number, (between, expected, expected_behind)) in (11..).zip(table) {
+        let before = asked.get();
+        soon(between.happen(&client)).await;
+        assert_eq!(asked.get() - before, expected, "{between:?}");
+        soon(act(&client, number)).await;
+        let behind = asked.get() - before - expected;
+        assert_eq!(behind, expected_behind, "behind {between:?}");
     }
 }
