@@ -117,7 +117,7 @@ async fn serve(is_constant: bool, intercepted: bool) -> (WorkClient, Count, Serv
     (client, asked, server)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_constant_one_once_for_calls_that_arrive_one_after_the_other() {
     for (is_constant, intercepted, expected) in [
         (true, false, 1),
@@ -133,7 +133,7 @@ async fn a_constant_one_once_for_calls_that_arrive_one_after_the_other() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_time_if_its_handlers_are_too_long_for_an_idle_connection() {
     let (client, asked, _server) = serve(true, false).await;
     for number in 0..4 {
@@ -142,7 +142,7 @@ async fn each_time_if_its_handlers_are_too_long_for_an_idle_connection() {
     assert_eq!(asked.get() - 1, 4);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn once_for_plain_calls_that_arrive_together_and_again_behind_metadata() {
     for (is_constant, intercepted) in [(true, false), (false, false), (true, true), (false, true)] {
         let (client, asked, _server) = serve(is_constant, intercepted).await;
