@@ -176,12 +176,18 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
+        Self::with_room_for(1024).await
+    }
+
+    /// The connection takes so many calls at once.
+    async fn with_room_for(calls_max: u32) -> Self {
         let (to_server, to_client) = (Arc::<Written>::default(), Arc::<Written>::default());
         let listener = CountedListener {
             inner: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             written: to_client.clone(),
         };
-        let server = rpc::Server::builder().add_service(ArithServer::new(Adder));
+        let server = rpc::Server::builder().calls_per_connection_max(calls_max);
+        let server = server.add_service(ArithServer::new(Adder));
         let server = server.serve(listener).unwrap();
         let connector = CountedConnector {
             uri: server.uri().to_owned(),
@@ -270,24 +276,38 @@ fn s2_5_with_64_calls_in_flight_a_write_carries_16() {
         runtime.block_on(async {
             let pair = Arc::new(Pair::new().await);
             for call in [Call::Add, Call::AddLater, Call::Copy] {
-                let [client, server] = measure_under_load(call, &pair, CALLS, name).await;
+                let load = (IN_FLIGHT, CALLS);
+                let [client, server] = measure_under_load(call, &pair, load, name).await;
                 assert!(client >= 16.0 && server >= 16.0, "{name}: {call:?}");
             }
         });
     }
 }
 
-/// Calls for each write while 64 callers are at work: from the moment when all of them are, until
+#[test]
+fn calls_that_waited_for_room_share_a_write() {
+    const ROOM: u32 = 64;
+    let load = (4 * u64::from(ROOM), 10_000);
+    current_thread().block_on(async {
+        let pair = Arc::new(Pair::with_room_for(ROOM).await);
+        for call in [Call::Add, Call::AddLater] {
+            let [client, server] = measure_under_load(call, &pair, load, "in line").await;
+            assert!(client >= 16.0 && server >= 16.0, "{call:?}");
+        }
+    });
+}
+
+/// Calls for each write while so many callers are at work: from the moment when all of them are, until
 /// the first of them stops.
 async fn measure_under_load(
     call: Call,
     pair: &Arc<Pair>,
-    calls: u64,
+    (callers, calls): (u64, u64),
     runtime: &'static str,
 ) -> [f64; 2] {
-    let together = Arc::new(Barrier::new(IN_FLIGHT as usize));
+    let together = Arc::new(Barrier::new(callers as usize));
     let made = Arc::<AtomicU64>::default();
-    let callers = (0..IN_FLIGHT).map(|_| {
+    let callers = (0..callers).map(|_| {
         let (pair, together, made) = (pair.clone(), together.clone(), made.clone());
         tokio::spawn(async move {
             together.wait().await;

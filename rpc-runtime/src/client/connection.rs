@@ -210,19 +210,37 @@ impl Client {
             && self.core.outgoing().backlog() < Self::OUTGOING_BYTES_MAX
     }
 
-    /// The caller to wake because there is room.
+    /// True if a call that has not waited may be sent.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
+    pub(super) fn admits_newcomers(&mut self) -> bool {
+        self.waiters.is_empty() && self.has_room()
+    }
+
+    /// The next caller to wake because there is room.
     #[inline]
     pub(super) fn next_waiter(&mut self) -> Option<Waker> {
-        if self.waiters.is_next(None) {
+        if self.waiters.is_empty() {
             return None;
         }
-        self.first_waiter()
+        self.call_waiter()
     }
 
     #[cold]
-    fn first_waiter(&mut self) -> Option<Waker> {
-        let front = self.waiters.front()?;
-        self.has_room().then_some(front)
+    fn call_waiter(&mut self) -> Option<Waker> {
+        if !self.has_room() {
+            return None;
+        }
+        let room = self.core.calls_max() - self.core.in_flight();
+        self.waiters.call(room)
+    }
+
+    /// Calls those for whom there is room.
+    #[inline]
+    pub(super) fn call_waiters(&mut self, woken: &mut Vec<Waker>) {
+        while let Some(waiter) = self.next_waiter() {
+            woken.push(waiter);
+        }
     }
 
     /// Forgets a call and takes its letterbox back; gives what was kept for it.

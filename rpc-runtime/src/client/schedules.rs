@@ -301,5 +301,5 @@ fn nobody_is_left(connection: &Connection) {
     let client = &mut state.protocol;
     assert_eq!(client.core.open_calls(), 0, "open calls");
     assert_eq!(client.lender.lent(), 0, "letterboxes");
-    assert!(client.waiters.front().is_none(), "a caller in line");
+    assert!(client.waiters.is_empty(), "a caller in line");
 }

@@ -1,7 +1,11 @@
 //! Callers that wait for room on a connection, first in, first out.
 //!
-//! What if a woken caller is dropped before it runs? The place at the front is held until its caller
-//! enters or leaves, and whoever leaves the front wakes the next: no wake-up is lost.
+//! As many are called at once as there is room for, so that what they send is written together. What if
+//! one is dropped before it runs? Its room is held until it enters or leaves, and whoever does so lets
+//! the next be called: no wake-up is lost.
+//!
+//! Those who were called run in any order. So a place in the middle that nobody has any more stays until
+//! it is at the front: to close the gap each time would move half of the line.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -11,11 +15,17 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
-/// The queue; tickets rise from front to back.
+/// The queue; tickets rise from front to back, and somebody has the place at the front.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     queue: VecDeque<Place>,
     next: u64,
+    /// Places that nobody has any more.
+    vacant: usize,
+    /// Callers that were woken because there is room for them, and have not come yet.
+    called: usize,
+    /// Places in front of this index are vacant, or their callers called.
+    uncalled_from: usize,
     /// Nobody in line has a deadline before this; often nobody has this one.
     earliest: Option<Instant>,
 }
@@ -23,37 +33,61 @@ pub(super) struct Waiters {
 #[derive(Debug)]
 struct Place {
     ticket: Ticket,
-    waker: Waker,
+    /// Absent if the place is vacant.
+    waker: Option<Waker>,
+    called: bool,
     deadline: Option<Instant>,
 }
 
+impl Place {
+    const fn is_vacant(&self) -> bool {
+        self.waker.is_none()
+    }
+}
+
 impl Waiters {
-    /// True if a caller with this ticket, or a new one, may enter as far as order is concerned.
+    /// So many vacant places are no matter, however few are in line.
+    const VACANT_MIN: usize = 64;
+
+    /// True if nobody is in line, so that a newcomer overtakes none.
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// True if the caller with this ticket, or a new one, may enter as far as order is concerned.
     pub(super) fn is_next(&self, ticket: Option<Ticket>) -> bool {
-        match self.queue.front() {
-            None => true,
-            Some(front) => Some(front.ticket) == ticket,
+        match ticket.and_then(|ticket| self.position(ticket)) {
+            None => self.is_empty(),
+            Some(index) => index == 0 || self.queue[index].called,
         }
     }
 
-    /// Lines up, or renews the waker of a caller that stands in line.
+    /// Lines up, or renews the waker of a caller that stands in line and has found no room.
     pub(super) fn wait(
         &mut self,
         ticket: Option<Ticket>,
         deadline: Option<Instant>,
         waker: &Waker,
     ) -> Ticket {
-        if let Some(index) = ticket.and_then(|t| self.position(t)) {
-            self.queue[index].waker.clone_from(waker);
-            return self.queue[index].ticket;
+        if let Some(index) = ticket.and_then(|ticket| self.position(ticket)) {
+            let place = &mut self.queue[index];
+            if let Some(kept) = &mut place.waker {
+                kept.clone_from(waker);
+            }
+            if std::mem::take(&mut place.called) {
+                self.called -= 1;
+                self.uncalled_from = self.uncalled_from.min(index);
+            }
+            return place.ticket;
         }
         let ticket = Ticket(self.next);
         self.next += 1;
         self.earliest = earlier(self.earliest, deadline);
         self.queue.push_back(Place {
             ticket,
-            waker: waker.clone(),
+            waker: Some(waker.clone()),
+            called: false,
             deadline,
         });
         ticket
@@ -61,7 +95,7 @@ impl Waiters {
 
     /// How many callers are in line.
     pub(super) fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() - self.vacant
     }
 
     /// When [`overdue`](Self::overdue) may find somebody.
@@ -77,10 +111,10 @@ impl Waiters {
         }
         self.earliest = None;
         for place in &mut self.queue {
-            if place.deadline.is_some_and(|deadline| deadline <= now) {
-                // Once is enough: a deadline that stays would keep the timer busy.
-                place.deadline = None;
-                each(place.waker.clone());
+            let is_over = |deadline: &mut Instant| *deadline <= now;
+            // Once is enough: a deadline that stays would keep the timer busy.
+            if place.deadline.take_if(is_over).is_some() {
+                place.waker.iter().cloned().for_each(&mut each);
             }
             self.earliest = earlier(self.earliest, place.deadline);
         }
@@ -88,26 +122,69 @@ impl Waiters {
 
     /// Leaves the queue, because the caller enters or gives up.
     pub(super) fn leave(&mut self, ticket: Ticket) {
-        if let Some(index) = self.position(ticket) {
-            self.queue.remove(index);
+        let Some(index) = self.position(ticket) else {
+            return;
+        };
+        let place = &mut self.queue[index];
+        place.waker = None;
+        place.deadline = None;
+        self.called -= usize::from(std::mem::take(&mut place.called));
+        self.vacant += 1;
+        while self.queue.front().is_some_and(Place::is_vacant) {
+            self.queue.pop_front();
+            self.vacant -= 1;
+            self.uncalled_from = self.uncalled_from.saturating_sub(1);
+        }
+        // Somebody at the front who was called and does not come would keep all places that follow.
+        if self.vacant > Self::VACANT_MIN.max(self.queue.len() / 2) {
+            self.close_gaps();
         }
     }
 
-    /// The caller to wake when there is room.
-    pub(super) fn front(&self) -> Option<Waker> {
-        self.queue.front().map(|place| place.waker.clone())
+    #[cold]
+    fn close_gaps(&mut self) {
+        self.queue.retain(|place| !place.is_vacant());
+        self.vacant = 0;
+        self.uncalled_from = 0;
+    }
+
+    /// The next caller to wake, if there is room for one more than were called.
+    pub(super) fn call(&mut self, room: usize) -> Option<Waker> {
+        if self.called >= room {
+            return None;
+        }
+        while let Some(place) = self.queue.get_mut(self.uncalled_from) {
+            self.uncalled_from += 1;
+            if let Some(waker) = place.waker.as_ref().filter(|_| !place.called) {
+                place.called = true;
+                self.called += 1;
+                return Some(waker.clone());
+            }
+        }
+        None
     }
 
     /// Empties the queue: there will be no room any more.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Waker> {
-        self.queue.drain(..).map(|place| place.waker)
+        (self.vacant, self.called, self.uncalled_from) = (0, 0, 0);
+        self.queue.drain(..).filter_map(|place| place.waker)
     }
 
+    /// Where the caller with this ticket is, if it still is in line.
     fn position(&self, ticket: Ticket) -> Option<usize> {
-        let found = self
-            .queue
-            .binary_search_by_key(&ticket, |place| place.ticket);
-        found.ok()
+        let front = self.queue.front()?.ticket;
+        // There it is, unless gaps were closed.
+        let guess = ticket.0.checked_sub(front.0)? as usize;
+        let index = match self.queue.get(guess) {
+            Some(place) if place.ticket == ticket => guess,
+            _ => {
+                let found = self
+                    .queue
+                    .binary_search_by_key(&ticket, |place| place.ticket);
+                found.ok()?
+            }
+        };
+        (!self.queue[index].is_vacant()).then_some(index)
     }
 }
 
@@ -136,6 +213,62 @@ mod tests {
         waiters.leave(first);
         assert!(waiters.is_next(Some(second)));
         waiters.leave(second);
-        assert!(waiters.front().is_none());
+        assert!(waiters.is_empty());
+    }
+
+    #[test]
+    fn as_many_are_called_as_there_is_room_for() {
+        let mut waiters = Waiters::default();
+        let [first, second, third] = [(); 3].map(|()| waiters.wait(None, None, Waker::noop()));
+        assert!(waiters.call(2).is_some() && waiters.call(2).is_some());
+        assert!(waiters.call(2).is_none(), "more than there is room for");
+        assert!(waiters.is_next(Some(second)) && !waiters.is_next(Some(third)));
+        // One of them enters, which takes the room that was kept for it.
+        waiters.leave(second);
+        assert!(waiters.call(1).is_none());
+        // The other goes away, and its room is for the next.
+        waiters.leave(first);
+        assert!(waiters.call(1).is_some() && waiters.is_next(Some(third)));
+        waiters.leave(third);
+        assert!(waiters.is_empty() && waiters.call(1).is_none());
+    }
+
+    #[test]
+    fn who_was_called_in_vain_is_called_again() {
+        let mut waiters = Waiters::default();
+        let [first, second] = [(); 2].map(|()| waiters.wait(None, None, Waker::noop()));
+        assert!(waiters.call(2).is_some() && waiters.call(2).is_some());
+        assert_eq!(waiters.wait(Some(second), None, Waker::noop()), second);
+        assert!(!waiters.is_next(Some(second)));
+        assert_eq!(waiters.wait(Some(first), None, Waker::noop()), first);
+        assert!(waiters.call(1).is_some() && waiters.is_next(Some(first)));
+        assert!(
+            !waiters.is_next(Some(second)),
+            "the first is the first again"
+        );
+        assert!(waiters.call(1).is_none());
+        assert!(waiters.call(2).is_some() && waiters.is_next(Some(second)));
+    }
+
+    #[test]
+    fn a_caller_that_never_comes_keeps_one_place_and_no_more() {
+        let mut waiters = Waiters::default();
+        let stuck = waiters.wait(None, None, Waker::noop());
+        assert!(waiters.call(2).is_some());
+        let mut last = waiters.wait(None, None, Waker::noop());
+        for _ in 0..1000 {
+            let next = waiters.wait(None, None, Waker::noop());
+            assert!(waiters.call(2).is_some() && waiters.call(2).is_none());
+            assert!(waiters.is_next(Some(last)) && !waiters.is_next(Some(next)));
+            waiters.leave(last);
+            waiters.leave(last);
+            assert_eq!(waiters.len(), 2);
+            assert!(waiters.queue.len() < 200, "{}", waiters.queue.len());
+            last = next;
+        }
+        waiters.leave(stuck);
+        assert!(waiters.call(1).is_some() && waiters.is_next(Some(last)));
+        waiters.leave(last);
+        assert!(waiters.is_empty());
     }
 }

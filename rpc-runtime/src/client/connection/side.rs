@@ -146,9 +146,7 @@ impl Side for ClientSide {
             };
             answered |= has_answered;
         }
-        if let Some(next) = client.next_waiter() {
-            self.woken.others.push(next);
-        }
+        client.call_waiters(&mut self.woken.others);
         let (woke, woke_many) = (self.woken.len() > 0, self.woken.len() > 1);
         if woke_many {
             // The driver flushes after them, so they need not wake it.
