@@ -14,6 +14,7 @@ mod glance;
 mod intercepted;
 mod invoked;
 mod letterbox;
+mod line;
 mod near;
 mod opening;
 mod options;

@@ -14,11 +14,11 @@ use rpc_core::{Deadline, MethodId, Status};
 
 use super::call::{Encode, Outbound};
 use super::connection::{Client, Connection};
+use super::line::{Entered, enter};
 use super::pickup::{Pending, Picked, poll_answer};
 use super::slot::{Answer, Entry, Failure, RawReply};
 use super::streams;
 use super::waiters::Ticket;
-use crate::clock;
 use crate::connection::{MutexGuard, State};
 use crate::contain::catch;
 use crate::stream::{Source, capturing, follows};
@@ -53,6 +53,14 @@ impl Failed {
             deadline: attempt.head.deadline.map(Deadline::at),
             has_items: attempt.has_items,
             unsent: !attempt.begun,
+        }
+    }
+
+    /// Of a request that found its connection closed.
+    pub(super) fn unsent(failure: Failure, deadline: Option<Instant>) -> Self {
+        Self {
+            unsent: true,
+            ..Self::sent(failure, deadline, false)
         }
     }
 
@@ -145,40 +153,31 @@ impl<'a> Attempt<'a> {
     }
 
     #[inline]
-    fn poll_send(&mut self, ticket: Option<Ticket>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let mut state = self.connection.shared.lock();
-        let client = &mut state.protocol;
-        if let Some(status) = &client.closed {
-            let status = not_sent(status);
-            self.stage = Stage::Done;
-            return Poll::Ready(Err(status.into()));
-        }
-        if !(client.waiters.is_next(ticket) && client.has_room()) {
-            return self.poll_wait(state, ticket, cx);
-        }
-        if let Some(ticket) = ticket {
-            // Time has passed in line; the server is to know what is left.
-            let (deadline, now) = (self.head.deadline.map(Deadline::at), clock::now());
-            if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
-                return self.poll_wait(state, Some(ticket), cx);
+    fn poll_send(&mut self, ticket: Option<Ticket>, cx: &Context<'_>) -> Poll<Answer> {
+        let (connection, encode, oneway) = (self.connection, self.encode, self.oneway);
+        let entered = enter(connection, ticket, &mut self.head, cx, |client, head| {
+            if !oneway {
+                return start(connection, client, head, encode, cx).map(Some);
             }
-            client.waiters.leave(ticket);
-            self.head = self.head.with_deadline(deadline, now);
-        }
+            let encode = |out: &mut Vec<u8>| guard(out, encode);
+            let started = client.core.start_oneway(*head, encode);
+            started.map(|()| None).map_err(boxed)
+        });
+        let started = match entered {
+            Entered::Sent(started) => started,
+            Entered::Waits(ticket) => {
+                self.stage = Stage::New(Some(ticket));
+                return Poll::Pending;
+            }
+            // The place in line is given back when this future is dropped.
+            Entered::Late(status) => return Poll::Ready(Err(status.into())),
+            Entered::Closed(status) => {
+                self.stage = Stage::Done;
+                return Poll::Ready(Err(status.into()));
+            }
+        };
         self.stage = Stage::Done;
         self.begun = true;
-        let started = if self.oneway {
-            let encode = |out: &mut Vec<u8>| guard(out, self.encode);
-            let started = client.core.start_oneway(self.head, encode);
-            started.map(|()| None).map_err(boxed)
-        } else {
-            start(self.connection, client, &self.head, self.encode, cx).map(Some)
-        };
-        let next = ticket.and_then(|_| client.next_waiter());
-        flush(self.connection, state, self.head.timeout.is_some());
-        if let Some(next) = next {
-            next.wake();
-        }
         match started {
             Ok(Some(pending)) => {
                 self.has_items = pending.has_items;
@@ -188,38 +187,6 @@ impl<'a> Attempt<'a> {
             Ok(None) => Poll::Ready(Ok(RawReply::empty())),
             Err(error) => Poll::Ready(Err(start_status(*error).into())),
         }
-    }
-
-    /// Lines up for room, or gives up if the deadline has passed.
-    #[cold]
-    fn poll_wait(
-        &mut self,
-        mut state: MutexGuard<'_, State<Client>>,
-        ticket: Option<Ticket>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Answer> {
-        let client = &mut state.protocol;
-        if let Some(timeout) = self.head.timeout.filter(|_| self.head.anchored_later) {
-            let now = clock::now();
-            let deadline = Deadline::after(now, timeout);
-            self.head = self.head.with_deadline(Some(deadline), now);
-        }
-        let deadline = self.head.deadline;
-        if ticket.is_some() && deadline.is_some_and(|deadline| deadline <= clock::now()) {
-            // The place in line is given back when this future is dropped.
-            let text = format!(
-                "no room on the connection to {} in time",
-                self.connection.peer
-            );
-            return Poll::Ready(Err(Status::deadline_exceeded(text)
-                .with_not_processed()
-                .into()));
-        }
-        let ticket = client.waiters.wait(ticket, deadline, cx.waker());
-        self.stage = Stage::New(Some(ticket));
-        // The driver watches the deadline.
-        self.connection.shared.watch_timer(state);
-        Poll::Pending
     }
 
     #[inline]
@@ -355,11 +322,6 @@ pub(super) fn give_up(connection: &Connection, call: Option<Pending>, ticket: Op
 pub(super) fn guard(out: &mut Vec<u8>, encode: &Encode<'_>) -> Result<(), CodecError> {
     catch(|| encode(out))
         .unwrap_or_else(|_| Err(CodecError::encode("an argument's Serialize panicked")))
-}
-
-/// The connection is closed, and this call has not been written to it.
-fn not_sent(status: &Status) -> Status {
-    status.clone().with_not_processed()
 }
 
 pub(super) fn start_status(error: StartError) -> Status {

@@ -22,6 +22,17 @@ impl Near {
         self.0.get().or_else(|| self.find(remote))
     }
 
+    /// This connection if it takes calls, else the current one, if that does.
+    pub(super) fn hold(&self, remote: &Remote) -> Option<Held<'_>> {
+        match self.get(remote).filter(|near| near.accepts_calls()) {
+            Some(near) => Some(Held::Near(near)),
+            None => remote
+                .current()
+                .filter(|current| current.accepts_calls())
+                .map(Held::Own),
+        }
+    }
+
     #[cold]
     fn find(&self, remote: &Remote) -> Option<&Arc<Connection>> {
         let current = remote.current()?;
@@ -37,6 +48,7 @@ impl Clone for Near {
 }
 
 /// A connection, for as long as a call is on it.
+#[derive(Clone)]
 pub(super) enum Held<'a> {
     Near(&'a Arc<Connection>),
     Own(Arc<Connection>),

@@ -6,6 +6,7 @@
 //! copy it. Whatever else there is (nobody connected, no room, an interceptor that waits, a long reply,
 //! a connection that is lost) is apart, in [`progress`], which knows nothing of the types of a call.
 
+mod in_line;
 mod progress;
 mod sending;
 

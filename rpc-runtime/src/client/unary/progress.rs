@@ -9,7 +9,8 @@ use std::time::Instant;
 use rpc_core::connection::StartError;
 use rpc_core::{Metadata, MethodDescriptor};
 
-use super::sending::{Call, Sending, send, send_intercepted, send_to_one};
+use super::in_line::InLine;
+use super::sending::{Call, Sending, head, send, send_in_line, send_intercepted, send_to_one};
 use crate::boxed::Boxed;
 use crate::client::attempt::{Failed, give_up, name_missing_service, start_status};
 use crate::client::balanced::{Begun, Tracked};
@@ -31,6 +32,8 @@ pub(super) struct Progress<'a> {
 
 pub(super) enum Stage<'a> {
     New,
+    /// Apart, as a connection most often has room.
+    InLine(Box<InLine<'a>>),
     Sent(Sent<'a>),
     /// On the other way. Apart, because it is large and rarely needed: a caller's task is small without
     /// it, and few cache lines are touched for a call.
@@ -44,8 +47,7 @@ impl<'a> Stage<'a> {
     #[inline]
     pub(super) fn note_sent(&mut self, connection: Held<'a>, pending: Pending) {
         debug_assert!(matches!(self, Self::New), "it is sent once");
-        let call = Some(pending);
-        let new = std::mem::replace(self, Self::Sent(Sent { connection, call }));
+        let new = std::mem::replace(self, Self::Sent(Sent::new(connection, pending)));
         // It is new, so there is nothing to drop; else the compiler would look.
         std::mem::forget(new);
     }
@@ -56,6 +58,16 @@ pub(super) struct Sent<'a> {
     connection: Held<'a>,
     /// Absent once it is answered.
     call: Option<Pending>,
+}
+
+impl<'a> Sent<'a> {
+    #[inline]
+    pub(super) const fn new(connection: Held<'a>, pending: Pending) -> Self {
+        Self {
+            connection,
+            call: Some(pending),
+        }
+    }
 }
 
 impl Drop for Sent<'_> {
@@ -202,8 +214,8 @@ impl<'a> Progress<'a> {
         cx: &mut Context<'_>,
     ) -> Poll<Answer> {
         let tried = match self.stage {
-            Stage::New => match self.begin(call, encode, cx) {
-                Sending::Sent => return Poll::Pending,
+            Stage::New | Stage::InLine(_) => match self.begin(call, encode, cx) {
+                Sending::UnderWay => return Poll::Pending,
                 Sending::Ended(failure) => return Poll::Ready(self.fail(failure)),
                 Sending::Elsewhere(tried) => tried,
             },
@@ -218,13 +230,19 @@ impl<'a> Progress<'a> {
         self.poll_other(cx)
     }
 
-    /// Sends a call that interceptors see, or one of a fleet answers.
+    /// Sends a call that interceptors see, that one of a fleet answers, or that has to wait for room.
     fn begin(&mut self, call: Call<'a>, encode: &Encode<'_>, cx: &mut Context<'_>) -> Sending {
+        if let Stage::InLine(line) = std::mem::replace(&mut self.stage, Stage::New) {
+            return line.advance(head(call), encode, &mut self.stage, cx);
+        }
         if call.0.has_interceptors() {
             return send_intercepted(call, encode, self, cx);
         }
+        if let Some(sending) = send_in_line(call, encode, &mut self.stage, cx) {
+            return sending;
+        }
         match send_to_one(call, encode, self, cx) {
-            Ok(()) => Sending::Sent,
+            Ok(()) => Sending::UnderWay,
             Err(how_far) => Sending::Elsewhere(how_far.map(|how_far| Tried {
                 asked: None,
                 how_far,

@@ -17,6 +17,7 @@ use super::super::pickup::Pending;
 use super::super::remote::Remote;
 use super::super::slot::Failure;
 use super::super::{Channel, Route};
+use super::in_line::InLine;
 use super::progress::{Followers, HowFar, Progress, Stage, Tried};
 use crate::clock;
 use crate::connection::{MutexGuard, State};
@@ -96,7 +97,7 @@ fn append(
     cx: &Context<'_>,
 ) -> Option<Result<Pending, Box<StartError>>> {
     let client = &mut state.protocol;
-    if !client.waiters.is_next(None) || !client.has_room() {
+    if !client.admits_newcomers() {
         return None;
     }
     let started = start(connection, client, head, encode, cx);
@@ -105,6 +106,29 @@ fn append(
         Err(error) if matches!(*error, StartError::Closed) => None,
         started => Some(started),
     }
+}
+
+/// Sends a request to one server as [`send`] does, or lines up for room on its connection; `None` if
+/// there is still more to be thought of.
+#[cold]
+pub(super) fn send_in_line<'a>(
+    call @ (channel, _): Call<'a>,
+    encode: &Encode<'_>,
+    stage: &mut Stage<'a>,
+    cx: &Context<'_>,
+) -> Option<Sending> {
+    let Route::Remote(remote) = &channel.inner.route else {
+        return None;
+    };
+    if channel.options.service_name().is_some() {
+        return None;
+    }
+    let mut head = head(call);
+    if !hold(&mut head) {
+        return None;
+    }
+    let line = InLine::new(channel.near.hold(remote)?);
+    Some(Box::new(line).advance(head, encode, stage, cx))
 }
 
 /// Sends a request on a connection to one of a fleet; else how far it came, if anything was done.
@@ -151,7 +175,7 @@ fn send_head_to_one<'a>(
     let (connection, trip) = set_out.ok_or(None)?.map_err(on_the_way)?;
     let mut state = connection.shared.lock();
     let client = &mut state.protocol;
-    if client.closed.is_some() || !client.waiters.is_next(None) || !client.has_room() {
+    if client.closed.is_some() || !client.admits_newcomers() {
         drop(state);
         return Err(on_the_way(trip.interrupted(connection)));
     }
@@ -174,7 +198,8 @@ fn send_head_to_one<'a>(
 
 /// What became of a call that interceptors see.
 pub(super) enum Sending {
-    Sent,
+    /// It was sent, or is in line.
+    UnderWay,
     /// They have refused it, or it cannot be sent.
     Ended(Failure),
     Elsewhere(Option<Tried>),
@@ -230,12 +255,12 @@ pub(super) fn send_intercepted<'a>(
             return Sending::Elsewhere(Some(Tried { asked, how_far }));
         }
     });
-    Sending::Sent
+    Sending::UnderWay
 }
 
 /// The head of a request that has nothing around it; [`hold`] says whether it may go the short way.
 #[inline]
-fn head<'a>((channel, method): Call<'a>) -> RequestHead<'a> {
+pub(super) fn head<'a>((channel, method): Call<'a>) -> RequestHead<'a> {
     let timeout = channel.timeout(method.timeout);
     RequestHead::of_call(method.id, channel.options.metadata(), timeout)
 }
