@@ -157,8 +157,12 @@ pub enum ItemError<E> {
     TooLarge(usize),
 }
 
-/// A batch up to this is copied to what waits already: fewer writes are worth more.
-const COPIED_BYTES_MAX: usize = 32 * 1024;
+/// A batch up to this is copied to what waits already, as fewer writes are worth more: a frame of
+/// items, as long as frames are. With less, two items of 16 KiB went one way and two of 15 the other.
+const COPIED_BYTES_MAX: usize = CHUNK_BYTES;
+
+/// Longer batches are added to a row as long as nothing of it is on its way.
+const LONG_BYTES_MIN: usize = 32 * 1024;
 
 /// The length of an item, in front of it.
 pub(crate) const LENGTH_BYTES: usize = 4;
@@ -283,7 +287,7 @@ impl Outgoing {
     /// pieces, or it can be lengthened by that, which is worth it for long ones.
     pub(crate) fn takes_items(&self, call: u32, bytes: usize) -> bool {
         let takes = |row: ItemsRow| {
-            let are_long = row.last.min(bytes) > COPIED_BYTES_MAX;
+            let are_long = row.last.min(bytes) > LONG_BYTES_MIN;
             are_long && row.bytes + bytes <= row.bytes_max
         };
         !self.is_sending(call) || self.open_row(call).is_some_and(takes)
