@@ -1,4 +1,4 @@
-//! Raw bytes of 16 KiB and more are not copied in user space. What is written lies where its producer
+//! Raw bytes of 32 KiB and more are not copied in user space. What is written lies where its producer
 //! made it; what is read is read to where its consumer finds it, but for what comes with the head of
 //! the message, before it is known where it belongs.
 
@@ -83,8 +83,8 @@ impl Scene {
 }
 
 const LENGTHS: [usize; 7] = [
-    16 * 1024,
-    20 * 1024,
+    32 * 1024,
+    40 * 1024,
     64 * 1024,
     65 * 1024,
     100_000,

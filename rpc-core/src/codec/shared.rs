@@ -9,8 +9,14 @@ use serde_core::{Serialize, Serializer};
 
 use crate::wire::Parts;
 
-/// Shorter ones are copied: they would keep a whole message alive.
+/// Shorter ones that arrive are copied: they would keep a whole message alive.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
+
+/// The same of one that is the half of its message, which it keeps little else of alive.
+const SHARED_HALF_BYTES_MIN: usize = 2 * 1024;
+
+/// Shorter ones that leave are copied: they share a write with what else there is, which is worth more.
+const LEFT_OUT_BYTES_MIN: usize = 32 * 1024;
 
 /// What may be left out of what is encoded on this thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,11 +37,11 @@ thread_local! {
     static LEFT_OUT: RefCell<Parts> = const { RefCell::new(Parts::new()) };
 }
 
-/// Decodes something out of `message`: a [`Bytes`] of 16 KiB or more in it is a part of the message
-/// and no copy.
+/// Decodes something out of `message`: a [`Bytes`] in it is a part of the message and no copy if it has
+/// 16 KiB or more, or 2 KiB and half of the message.
 #[inline]
 pub fn sharing<R>(message: &Bytes, decode: impl FnOnce() -> R) -> R {
-    if message.len() < SHARED_BYTES_MIN {
+    if message.len() < SHARED_HALF_BYTES_MIN {
         return decode();
     }
     let _sharing = Sharing(MESSAGE.replace(Some(message.clone())));
@@ -60,7 +66,7 @@ impl Drop for Sharing {
 /// These bytes as a value of their own.
 #[inline]
 pub(super) fn to_bytes(slice: &[u8]) -> Bytes {
-    if slice.len() < SHARED_BYTES_MIN {
+    if slice.len() < SHARED_HALF_BYTES_MIN {
         return Bytes::copy_from_slice(slice);
     }
     to_part(slice)
@@ -69,9 +75,15 @@ pub(super) fn to_bytes(slice: &[u8]) -> Bytes {
 #[inline(never)]
 fn to_part(slice: &[u8]) -> Bytes {
     MESSAGE.with_borrow(|message| match message {
-        Some(message) if contains(message, slice) => message.slice_ref(slice),
+        Some(message) if is_worth_sharing(message, slice) && contains(message, slice) => {
+            message.slice_ref(slice)
+        }
         _ => Bytes::copy_from_slice(slice),
     })
+}
+
+const fn is_worth_sharing(message: &[u8], slice: &[u8]) -> bool {
+    slice.len() >= SHARED_BYTES_MIN || slice.len() >= message.len() / 2
 }
 
 fn contains(message: &[u8], slice: &[u8]) -> bool {
@@ -79,7 +91,7 @@ fn contains(message: &[u8], slice: &[u8]) -> bool {
     message.start <= slice.start && slice.end <= message.end
 }
 
-/// Encodes something, and leaves each [`Bytes`] of 16 KiB or more that is an argument, a reply or an
+/// Encodes something, and leaves each [`Bytes`] of 32 KiB or more that is an argument, a reply or an
 /// item out of it: they are given beside.
 #[inline]
 pub fn leaving_out<R>(encode: impl FnOnce() -> R) -> (R, Parts) {
@@ -130,7 +142,7 @@ impl Serialize for SharedString<'_> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.len() >= SHARED_BYTES_MIN {
+        if self.0.len() >= LEFT_OUT_BYTES_MIN {
             offer(self.0);
         }
         serializer.serialize_bytes(self.0)
@@ -149,7 +161,7 @@ fn offer(bytes: &Bytes) {
 /// A codec is about to write these bytes behind `at` others; true if it need not.
 #[inline]
 pub(super) fn leave_out(bytes: &[u8], at: usize) -> bool {
-    bytes.len() >= SHARED_BYTES_MIN && OUT.get() == Out::Met && leave_candidate_out(bytes, at)
+    bytes.len() >= LEFT_OUT_BYTES_MIN && OUT.get() == Out::Met && leave_candidate_out(bytes, at)
 }
 
 #[cold]
@@ -172,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_panic_leaves_nothing_of_its_message_to_the_next() {
-        let bytes = Bytes::from(vec![7; SHARED_BYTES_MIN]);
+        let bytes = Bytes::from(vec![7; LEFT_OUT_BYTES_MIN]);
         let panicked = std::panic::catch_unwind(|| {
             leaving_out(|| {
                 OUT.set(Out::Met);
@@ -186,5 +198,18 @@ mod tests {
         let (left_out, parts) = leaving_out(|| leave_out(&bytes, 0));
         assert!(!left_out && parts.is_empty());
         assert!(LEFT_OUT.take().is_empty());
+    }
+
+    #[test]
+    fn what_is_the_half_of_a_message_is_a_part_of_it() {
+        let is_part = |length, of| {
+            let message = Bytes::from(vec![7; of]);
+            let part = sharing(&message, || to_bytes(&message[of - length..]));
+            assert_eq!(part, &message[..length]);
+            contains(&message, &part)
+        };
+        assert!(is_part(2048, 2048) && is_part(2048, 4096) && !is_part(2048, 4099));
+        assert!(!is_part(2047, 2047) && !is_part(2047, 16 * 1024));
+        assert!(is_part(16 * 1024, 1 << 20) && !is_part(16 * 1024 - 1, 1 << 20));
     }
 }

@@ -26,7 +26,8 @@ impl Arriving<'_> {
         !self.decoder.is_at_boundary()
     }
 
-    /// Where the rest can be read to, if it is that of a piece, or `worthwhile` bytes at least.
+    /// Where the rest can be read to, if it is that of a piece, or `worthwhile` bytes of items at least,
+    /// or twice as many of a body.
     pub fn landing(&mut self, worthwhile: usize) -> Option<Landing> {
         let (place, bytes, missing) = match self.decoder.piece() {
             Some((call, missing)) => {

@@ -128,8 +128,14 @@ impl Decoder {
     }
 
     /// The frame that is not complete, with room for more of it, and how much is missing: at least so
-    /// much.
+    /// much of items, and twice as much of anything else.
     pub(crate) fn take_partial(&mut self, worthwhile: usize) -> Option<(BytesMut, usize)> {
+        let header = self.partial.first_chunk().map(Header::parse)?;
+        let worthwhile = match header.kind {
+            Kind::Item => worthwhile,
+            // Whoever decodes it out of the buffer copies it once, and whole rows of it are read at once.
+            _ => 2 * worthwhile,
+        };
         let missing = self.missing().filter(|missing| *missing >= worthwhile)?;
         if self.partial.capacity() == self.partial.len() {
             // Grows with what has arrived, not with what was announced.

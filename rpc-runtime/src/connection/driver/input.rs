@@ -60,7 +60,8 @@ impl Default for Reach {
 }
 
 impl<S: Side> Driver<S> {
-    /// So much of a frame has to be missing to be read to where it belongs.
+    /// So much of a frame of items has to be missing to be read to where it belongs, or twice as much of
+    /// a body.
     const LANDING_BYTES_MIN: usize = 15 * 1024;
     /// What is read before a caller whose answer was read has a turn: some microseconds' worth.
     const TURN_BYTES: usize = 128 * 1024;
