@@ -64,6 +64,7 @@ const GOALS: &[Goal] = &[
     goal("1024", OneCore, Rate, Times(0.65, BARE)),
     goal("1024", TwoCores, Rate, Times(6.5, "tarpc")),
     goal("1024", TwoCores, Rate, Times(0.80, BARE)),
+    goal("4096", OneCore, Rate, Times(7.0, "tarpc")),
     goal("8x32", OneCore, Rate, Times(7.0, "tarpc")),
     goal("8x32", OneCore, Rate, Times(0.75, BARE)),
     goal("8x32", TwoCores, Rate, Times(6.5, "tarpc")),
@@ -74,6 +75,8 @@ const GOALS: &[Goal] = &[
     goal("pending", OneCore, Rate, Times(5.0, "tarpc")),
     // On one connection against the best of all, however many connections that has; and like with
     // like.
+    goal("16KiB", OneCore, Bandwidth, TimesBest(1.0, &[])),
+    goal("16KiB", TwoCores, Bandwidth, TimesBest(1.0, &[])),
     goal("64KiB", OneCore, Bandwidth, TimesBest(1.0, &[])),
     goal("1MiB", OneCore, Bandwidth, TimesBest(1.0, &[])),
     goal("64KiB", OneCore, Bandwidth, Times(1.0, VOLO_POOL)).of(OURS_POOL),
@@ -82,6 +85,8 @@ const GOALS: &[Goal] = &[
     goal("1MiB", OneCore, Bandwidth, TimesBest(1.0, POOLS)),
     goal("stream", OneCore, Rate, Times(10.0, "tonic")),
     goal("stream", TwoCores, Rate, Times(10.0, "tonic")),
+    goal("stream16KiB", OneCore, Rate, TimesBest(1.0, &[])),
+    goal("stream16KiB", TwoCores, Rate, TimesBest(1.0, &[])),
     goal("stream64KiB", OneCore, Rate, Times(0.8, BARE)),
     goal("stream64KiB", TwoCores, Rate, Times(0.8, BARE)),
     goal("open12k", OneCore, P50, Times(1.1, BARE)),

@@ -159,6 +159,12 @@ pub(crate) fn all() -> Vec<Workload> {
         },
         closed("64", "64 calls in flight on one connection", 1, 64),
         closed("1024", "1,024 calls in flight on one connection", 1, 1024),
+        closed(
+            "4096",
+            "4,096 calls in flight on one connection, or in line for it",
+            1,
+            4096,
+        ),
         closed("8x32", "8 connections, 32 calls in flight on each", 8, 32),
         closed(
             "64x16",
@@ -179,6 +185,7 @@ pub(crate) fn all() -> Vec<Workload> {
             )
         },
         bulk("1KiB", "1 KiB there and back, 64 in flight", 1 << 10, 64),
+        bulk("16KiB", "16 KiB there and back, 16 in flight", 16 << 10, 16),
         bulk("64KiB", "64 KiB there and back, 16 in flight", 64 << 10, 16),
         bulk("1MiB", "1 MiB there and back, 4 in flight", 1 << 20, 4),
         working(
@@ -217,6 +224,12 @@ pub(crate) fn all() -> Vec<Workload> {
             "items of 32 bytes a second, in streams of 10,000 from the server",
             10_000,
             SMALL,
+        ),
+        items(
+            "stream16KiB",
+            "items of 16 KiB a second, in streams of 100 from the server",
+            100,
+            16 * 1024,
         ),
         items(
             "stream64KiB",
