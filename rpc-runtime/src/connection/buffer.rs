@@ -7,8 +7,9 @@ use std::cell::Cell;
 
 use rpc_core::hint::cold_path;
 
-/// How much one read takes at the most.
-pub(super) const READ_BYTES: usize = 32 * 1024;
+/// How much one read takes at the most: a dozen bodies of some KiB together, and no more than what a peer
+/// on another core can be at work on meanwhile. Connections that have less to read touch no more of it.
+pub(super) const READ_BYTES: usize = 96 * 1024;
 
 thread_local! {
     static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };

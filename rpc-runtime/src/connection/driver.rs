@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use bytes::Bytes;
 use rpc_core::connection::ConnectionError;
 use rpc_core::hint::cold_path;
 use tokio::io::AsyncRead;
@@ -82,7 +83,7 @@ pub(crate) struct Driver<S: Side> {
     /// The driver went to the back of the run queue, so that others could append.
     yielded: bool,
     /// Input that waits because the outgoing buffer is full.
-    stash: Vec<u8>,
+    stash: Bytes,
     /// The rest of a frame is still to come, as was seen before the last flush.
     within_frame: bool,
     /// How much is read next, unless it is known where it belongs.
@@ -111,7 +112,7 @@ impl<S: Side> Driver<S> {
             side,
             reader,
             yielded: false,
-            stash: Vec::new(),
+            stash: Bytes::new(),
             within_frame: false,
             reach: Reach::default(),
             timer: Timer::default(),

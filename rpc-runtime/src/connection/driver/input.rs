@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use rpc_core::connection::Landing;
 use rpc_core::hint::cold_path;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -46,8 +47,13 @@ impl Reach {
 
     #[inline]
     const fn note_read(&mut self, bytes: usize) {
-        if bytes == self.0 && self.0 < buffer::READ_BYTES {
-            self.0 *= Self::GROWTH;
+        if bytes == self.0 {
+            let wider = self.0 * Self::GROWTH;
+            self.0 = if wider < buffer::READ_BYTES {
+                wider
+            } else {
+                buffer::READ_BYTES
+            };
         }
     }
 }
@@ -104,8 +110,12 @@ impl<S: Side> Driver<S> {
 
     #[inline(never)]
     fn process_stash(&mut self, turn: &mut ReadTurn, cx: &mut Context<'_>) -> Result<bool, Closed> {
-        let stash = std::mem::take(&mut self.stash);
-        self.process_apart(&stash, turn, cx)
+        let mut stash = std::mem::take(&mut self.stash);
+        let mut input = &stash[..];
+        let processed = self.process_some(&mut input, turn, cx);
+        let left = input.len();
+        self.stash = stash.split_off(stash.len() - left);
+        processed
     }
 
     #[inline(never)]
@@ -159,13 +169,29 @@ impl<S: Side> Driver<S> {
         turn: &mut ReadTurn,
         cx: &mut Context<'_>,
     ) -> Result<bool, Closed> {
-        let now = clock::now();
-        turn.now = Some(now);
-        let progress = self.side.process(&self.shared, &mut input, now, cx);
+        let processed = self.process_some(&mut input, turn, cx);
         if !input.is_empty() {
             cold_path();
-            self.stash.extend_from_slice(input);
+            self.stash = Bytes::copy_from_slice(input);
         }
+        processed
+    }
+
+    /// As [`process`](Self::process); what is left of the input is the caller's to keep.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "most reads take one way, which is one function"
+    )]
+    fn process_some(
+        &mut self,
+        input: &mut &[u8],
+        turn: &mut ReadTurn,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Closed> {
+        let now = clock::now();
+        turn.now = Some(now);
+        let progress = self.side.process(&self.shared, input, now, cx);
         let progress = match progress {
             Ok(progress) => progress,
             Err(error) => {
