@@ -140,3 +140,41 @@ async fn s0_6_an_echo_of_16_mib_over_a_pipe_of_4_kib() {
         assert!(echoed.unwrap() == (nonce, vec![nonce as u8; 300_000]));
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_was_called_and_does_not_come_keeps_its_own_place_alone() {
+    let worker = Worker::default();
+    let (client, _server) = crowded(&worker, 4).await;
+    let running = (0..4).map(|nonce| {
+        let client = client.clone();
+        tokio::spawn(async move { client.wait(nonce).await.unwrap() })
+    });
+    let running: Vec<_> = running.collect();
+    until(|| worker.waiting() == 4).await;
+    let mut held = Box::pin(client.echo(9, vec![]));
+    assert!(poll_immediate(&mut held).await.is_none());
+    worker.go.add_permits(4);
+    soon(join_all(running)).await;
+    // Nothing is in flight, so no read will call anybody.
+    assert_eq!(soon(client.echo(10, vec![])).await.unwrap().0, 10);
+    assert_eq!(soon(held).await.unwrap().0, 9);
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_once_it_was_called_lets_the_next_one_in() {
+    let worker = Worker::default();
+    let (client, _server) = crowded(&worker, 1).await;
+    let running = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait(0).await.unwrap() }
+    });
+    until(|| worker.waiting() == 1).await;
+    let mut first = Box::pin(client.echo(1, vec![]));
+    let mut second = Box::pin(client.echo(2, vec![]));
+    assert!(poll_immediate(&mut first).await.is_none());
+    assert!(poll_immediate(&mut second).await.is_none());
+    worker.go.add_permits(1);
+    soon(running).await.unwrap();
+    drop(first);
+    assert_eq!(soon(second).await.unwrap().0, 2);
+}

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
 use rpc::async_trait;
 use rpc::transport::{Connector, Duplex};
 use tokio::io::AsyncWriteExt;
@@ -193,6 +194,30 @@ async fn a_connection_of_maximum_age_is_replaced_without_a_failed_call() {
         "spread"
     );
     drop(server);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_in_line_on_a_connection_that_drains_goes_to_the_next_server() {
+    let address = Address::default();
+    let (before, after) = (Worker::default(), Worker::default());
+    let old = address.start(builder(&before).calls_per_connection_max(1));
+    let client = client(address.clone());
+    client.pause(1).await.unwrap();
+    let running = tokio::spawn({
+        let client = client.clone();
+        async move { client.pause(5000).await }
+    });
+    until(|| before.started.get() == 2).await;
+    let mut in_line = Box::pin(client.pause(1));
+    assert!(poll_immediate(&mut in_line).await.is_none());
+    let new = address.start(builder(&after));
+    let drained = tokio::spawn(old.shutdown());
+    soon(in_line).await.unwrap();
+    assert_eq!((before.started.get(), after.started.get()), (2, 1));
+    assert!(!running.is_finished());
+    running.await.unwrap().unwrap();
+    drained.await.unwrap();
+    drop(new);
 }
 
 /// Callers who cannot wait as long as connecting takes leave their attempt to the next.

@@ -12,7 +12,8 @@ use crate::wire::Parts;
 /// Shorter ones that arrive are copied: they would keep a whole message alive.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
 
-/// The same of one that is the half of its message, which it keeps little else of alive.
+/// The same of one that is the half of its message: metadata apart, which have a limit of their own, it
+/// keeps a quarter of the memory busy at least.
 const SHARED_HALF_BYTES_MIN: usize = 2 * 1024;
 
 /// Shorter ones that leave are copied: they share a write with what else there is, which is worth more.

@@ -79,7 +79,12 @@ fn wait<T>(
         return Entered::Late(Status::deadline_exceeded(text).with_not_processed());
     }
     let ticket = state.protocol.waiters.wait(ticket, deadline, cx.waker());
+    // All before it may have been called and not have come yet, and there is room for one more.
+    let next = state.protocol.next_waiter();
     // The driver watches the deadline.
     connection.shared.watch_timer(state);
+    if let Some(next) = next {
+        next.wake();
+    }
     Entered::Waits(ticket)
 }

@@ -23,7 +23,7 @@ impl Near {
     }
 
     /// This connection if it takes calls, else the current one, if that does.
-    pub(super) fn hold(&self, remote: &Remote) -> Option<Held<'_>> {
+    pub(super) fn open(&self, remote: &Remote) -> Option<Held<'_>> {
         match self.get(remote).filter(|near| near.accepts_calls()) {
             Some(near) => Some(Held::Near(near)),
             None => remote

@@ -250,6 +250,77 @@ mod tests {
         assert!(waiters.call(2).is_some() && waiters.is_next(Some(second)));
     }
 
+    /// The line as a list of who is in it, and whether it was called.
+    #[derive(Default)]
+    struct Model(Vec<(Ticket, bool)>);
+
+    impl Model {
+        fn called(&self) -> usize {
+            self.0.iter().filter(|(_, called)| *called).count()
+        }
+
+        /// Calls the first who was not, if there is room for one more.
+        fn call(&mut self, room: usize) -> bool {
+            let has_room = self.called() < room;
+            let next = self.0.iter_mut().find(|(_, called)| !called);
+            next.filter(|_| has_room)
+                .map(|(_, called)| *called = true)
+                .is_some()
+        }
+
+        fn assert_same(&self, waiters: &Waiters) {
+            assert_eq!(waiters.len(), self.0.len());
+            assert_eq!(waiters.is_empty(), self.0.is_empty());
+            assert_eq!(waiters.called, self.called());
+            let vacant = waiters.queue.iter().filter(|place| place.is_vacant());
+            assert_eq!(waiters.vacant, vacant.count());
+            for (index, (ticket, called)) in self.0.iter().enumerate() {
+                assert_eq!(waiters.is_next(Some(*ticket)), index == 0 || *called);
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_callers_do_the_line_is_the_list_of_them() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (mut waiters, mut model) = (Waiters::default(), Model::default());
+            let mut gone = Vec::new();
+            let arrivals = random.u8(1..5);
+            for _ in 0..600 {
+                let count = model.0.len();
+                let someone = (count > 0).then(|| random.usize(0..count));
+                match (random.u8(0..10), someone) {
+                    (act, _) if act < arrivals => {
+                        model
+                            .0
+                            .push((waiters.wait(None, None, Waker::noop()), false));
+                    }
+                    (5 | 6, _) => {
+                        let room = random.usize(0..300);
+                        assert_eq!(waiters.call(room).is_some(), model.call(room));
+                    }
+                    (7, Some(index)) => {
+                        let (ticket, called) = &mut model.0[index];
+                        *called = false;
+                        waiters.wait(Some(*ticket), None, Waker::noop());
+                    }
+                    (8, Some(index)) => {
+                        let (ticket, _) = model.0.remove(index);
+                        waiters.leave(ticket);
+                        gone.push(ticket);
+                    }
+                    (9, _) if random.u8(0..60) == 0 => {
+                        assert_eq!(waiters.drain().count(), count);
+                        gone.extend(model.0.drain(..).map(|(ticket, _)| ticket));
+                    }
+                    _ => gone.iter().for_each(|ticket| waiters.leave(*ticket)),
+                }
+                model.assert_same(&waiters);
+            }
+        }
+    }
+
     #[test]
     fn a_caller_that_never_comes_keeps_one_place_and_no_more() {
         let mut waiters = Waiters::default();

@@ -161,7 +161,8 @@ pub enum ItemError<E> {
 /// items, as long as frames are. With less, two items of 16 KiB went one way and two of 15 the other.
 const COPIED_BYTES_MAX: usize = CHUNK_BYTES;
 
-/// Longer batches are added to a row as long as nothing of it is on its way.
+/// Longer batches are added to a row as long as nothing of it is on its way: one that began with what is not
+/// copied.
 const LONG_BYTES_MIN: usize = 32 * 1024;
 
 /// The length of an item, in front of it.

@@ -127,7 +127,7 @@ pub(super) fn send_in_line<'a>(
     if !hold(&mut head) {
         return None;
     }
-    let line = InLine::new(channel.near.hold(remote)?);
+    let line = InLine::new(channel.near.open(remote)?);
     Some(Box::new(line).advance(head, encode, stage, cx))
 }
 
@@ -196,7 +196,7 @@ fn send_head_to_one<'a>(
     }
 }
 
-/// What became of a call that interceptors see.
+/// What became of a call that is not sent the shortest way.
 pub(super) enum Sending {
     /// It was sent, or is in line.
     UnderWay,

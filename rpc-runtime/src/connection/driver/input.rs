@@ -172,6 +172,7 @@ impl<S: Side> Driver<S> {
         let processed = self.process_some(&mut input, turn, cx);
         if !input.is_empty() {
             cold_path();
+            // Nothing is read before what was stashed is processed.
             self.stash = Bytes::copy_from_slice(input);
         }
         processed
