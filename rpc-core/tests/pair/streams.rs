@@ -87,7 +87,16 @@ fn both_streams_of_a_call_from_begin_to_end() {
 #[test]
 fn a_stream_without_items_and_one_in_large_items() {
     // [stream.items] [stream.end] [frame.pieces]
-    for length in [0, 1, PIECE - 4, PIECE - 3, PIECE, LIMIT] {
+    for length in [
+        0,
+        1,
+        62 * KIB - 4,
+        62 * KIB - 3,
+        PIECE - 4,
+        PIECE - 3,
+        PIECE,
+        LIMIT,
+    ] {
         let (mut pair, call) = streaming();
         let item = pattern(3, length);
         for sent in [
@@ -96,7 +105,7 @@ fn a_stream_without_items_and_one_in_large_items() {
         ] {
             assert_eq!(sent, Sent::All);
         }
-        let in_pieces = length + 4 > 32 * KIB;
+        let in_pieces = length + 4 > 62 * KIB;
         assert_eq!(pair.client.streams().can_end(call), !in_pieces);
         let next = pair.client_sends(call, &[b"next"]);
         assert_eq!(
