@@ -7,6 +7,7 @@
 //! names stands for that: the arguments are a tuple on the wire too, which bincode writes as it
 //! writes a struct, and JSON as an array.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -60,7 +61,23 @@ impl<'a> AsBytes<'a> for Argument<'a, Option<Vec<u8>>> {
     }
 }
 
+impl<'a> AsBytes<'a> for Argument<'a, Cow<'_, [u8]>> {
+    type Wire = ByteString<'a>;
+    #[inline]
+    fn wire(&self) -> ByteString<'a> {
+        ByteString(self.0)
+    }
+}
+
 impl<'a> AsBytes<'a> for Argument<'a, Bytes> {
+    type Wire = SharedString<'a>;
+    #[inline]
+    fn wire(&self) -> SharedString<'a> {
+        SharedString(self.0)
+    }
+}
+
+impl<'a> AsBytes<'a> for Argument<'a, Cow<'_, Bytes>> {
     type Wire = SharedString<'a>;
     #[inline]
     fn wire(&self) -> SharedString<'a> {

@@ -6,6 +6,7 @@
 //! It is first asked of the size, for nothing is compiled then for types that have another.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -39,6 +40,11 @@ impl<T: Serialize + 'static> Serialize for Whole<'_, T> {
         {
             return ByteString(bytes).serialize(serializer);
         }
+        if const { size_of::<T>() == size_of::<Cow<'_, [u8]>>() }
+            && let Some(bytes) = value.downcast_ref::<Cow<'static, [u8]>>()
+        {
+            return ByteString(bytes).serialize(serializer);
+        }
         if const { size_of::<T>() == size_of::<Option<Vec<u8>>>() }
             && let Some(bytes) = value.downcast_ref::<Option<Vec<u8>>>()
         {
@@ -46,6 +52,11 @@ impl<T: Serialize + 'static> Serialize for Whole<'_, T> {
         }
         if const { size_of::<T>() == size_of::<Bytes>() }
             && let Some(bytes) = value.downcast_ref::<Bytes>()
+        {
+            return SharedString(bytes).serialize(serializer);
+        }
+        if const { size_of::<T>() == size_of::<Cow<'_, Bytes>>() }
+            && let Some(bytes) = value.downcast_ref::<Cow<'static, Bytes>>()
         {
             return SharedString(bytes).serialize(serializer);
         }
@@ -78,6 +89,10 @@ impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
             && let Some(place) = place.downcast_mut::<Option<Vec<u8>>>()
         {
             *place = Some(ByteBuffer::deserialize(deserializer)?.0);
+        } else if const { size_of::<T>() == size_of::<Cow<'_, [u8]>>() }
+            && let Some(place) = place.downcast_mut::<Option<Cow<'static, [u8]>>>()
+        {
+            *place = Some(Cow::Owned(ByteBuffer::deserialize(deserializer)?.0));
         } else if const { size_of::<T>() == size_of::<Option<Vec<u8>>>() }
             && let Some(place) = place.downcast_mut::<Option<Option<Vec<u8>>>>()
         {
@@ -87,6 +102,10 @@ impl<'de, T: DeserializeOwned + 'static> DeserializeSeed<'de> for WholeSeed<T> {
             && let Some(place) = place.downcast_mut::<Option<Bytes>>()
         {
             *place = Some(SharedBytes::deserialize(deserializer)?.0);
+        } else if const { size_of::<T>() == size_of::<Cow<'_, Bytes>>() }
+            && let Some(place) = place.downcast_mut::<Option<Cow<'static, Bytes>>>()
+        {
+            *place = Some(Cow::Owned(SharedBytes::deserialize(deserializer)?.0));
         } else {
             // Not by way of the slot: it would be copied twice.
             return T::deserialize(deserializer);

@@ -2,6 +2,7 @@
 //! leave are sent from where they are.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
@@ -113,7 +114,8 @@ fn take_left_out() -> Parts {
 /// True if something can be left out of such a value.
 #[inline]
 pub(super) fn can_leave_out<T: 'static>() -> bool {
-    TypeId::of::<T>() == TypeId::of::<Bytes>()
+    let is = |other| TypeId::of::<T>() == other;
+    is(TypeId::of::<Bytes>()) || is(TypeId::of::<Cow<'static, Bytes>>())
 }
 
 /// Puts back what could be left out before, also if encoding panics.

@@ -1,5 +1,8 @@
 //! Arguments of a call: a tuple here, a struct with named fields on the wire.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use rpc_core::codec::*;
 
 use crate::samples::codecs;
@@ -74,25 +77,40 @@ fn byte_strings_are_recognised_by_type_and_not_by_spelling() {
     type Blob = Vec<u8>;
     let (blob, maybe, number): (Blob, Option<Blob>, u16) = (vec![1, 2], Some(vec![3]), 4);
     let slice: &[u8] = &[5];
-    let names = &["blob", "maybe", "number", "slice", "text"];
+    let seventh = Bytes::from_static(&[7]);
+    let (lent, shared) = (Cow::Borrowed(&[6][..]), Cow::Borrowed(&seventh));
+    let names = &["blob", "maybe", "number", "slice", "lent", "shared", "text"];
     let bytes: (
         ByteString<'_>,
         Option<ByteString<'_>>,
         &u16,
         ByteString<'_>,
+        ByteString<'_>,
+        SharedString<'_>,
         &str,
     ) = (
         wire!(&blob),
         wire!(&maybe),
         wire!(&number),
         wire!(slice),
-        wire!("six"),
+        wire!(&lent),
+        wire!(&shared),
+        wire!("eight"),
     );
-    let plain = (&blob, &maybe, &number, slice, "six");
+    let plain = (&blob, &maybe, &number, slice, &lent, &shared, "eight");
     for codec in codecs() {
         let body = sent(&codec, names, &bytes);
         assert_eq!(body, sent(&codec, names, &plain), "{codec:?}");
-        let back: (Blob, Option<Blob>, u16, Blob, String) = received(&codec, names, &body).unwrap();
+        type Received = (
+            Blob,
+            Option<Blob>,
+            u16,
+            Blob,
+            Cow<'static, [u8]>,
+            Cow<'static, Bytes>,
+            String,
+        );
+        let back: Received = received(&codec, names, &body).unwrap();
         assert_eq!(
             back,
             (
@@ -100,7 +118,9 @@ fn byte_strings_are_recognised_by_type_and_not_by_spelling() {
                 maybe.clone(),
                 number,
                 vec![5],
-                "six".to_owned()
+                lent.clone().into_owned().into(),
+                Cow::Owned(seventh.clone()),
+                "eight".to_owned()
             )
         );
     }

@@ -1,9 +1,12 @@
 //! Byte strings travel in one piece, whatever their type is called.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
+use bytes::Bytes;
 use rpc_core::codec::*;
 use serde::Serialize;
+use serde::de::{self, DeserializeOwned, Deserializer};
 use serde::ser::{Impossible, Serializer};
 
 use crate::samples::*;
@@ -53,7 +56,8 @@ fn t13_bytes_are_as_strict_in_one_piece_as_one_by_one() {
     assert!(decoded::<Option<Blob>>(&Codec::Bincode, b"\x02").is_err());
 }
 
-/// A codec that counts what a value asks of its serializer, and writes nothing.
+/// A codec that counts what a value asks of its serializer, and writes nothing; what it reads is bytes in
+/// one piece, and not numbers one after the other.
 #[derive(Debug)]
 struct Counting;
 
@@ -77,8 +81,26 @@ impl CustomCodec for Counting {
     fn encode(&self, value: &dyn ErasedSerialize, _: &mut Vec<u8>) -> Result<(), CodecError> {
         value.serialize(Counter).map_err(CodecError::encode)
     }
-    fn decode(&self, _: &[u8], _: Visit<'_>) -> Result<(), CodecError> {
-        Err(CodecError::decode("counts only"))
+    fn decode(&self, body: &[u8], visit: Visit<'_>) -> Result<(), CodecError> {
+        visit(&mut <dyn ErasedDeserializer<'_>>::erase(OnePiece(body))).map_err(CodecError::decode)
+    }
+}
+
+/// Bytes that are there in one piece, and in no other way.
+struct OnePiece<'de>(&'de [u8]);
+
+impl<'de> Deserializer<'de> for OnePiece<'de> {
+    type Error = de::value::Error;
+
+    fn deserialize_any<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_borrowed_bytes(self.0)
+    }
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -100,6 +122,49 @@ fn a_blob_of_64_kib_is_one_call_and_not_65536() {
     // A check that the counter counts.
     let all = calls(|codec| codec.encode(&element_wise, &mut vec![]).unwrap());
     assert_eq!(all, 1 + SIZE);
+}
+
+#[test]
+fn a_cow_of_bytes_is_one_call_too() {
+    fn check<T, Owned>(value: &T, of: fn(Vec<u8>) -> Owned)
+    where
+        T: Serialize + 'static,
+        Owned: DeserializeOwned + PartialEq + std::fmt::Debug + 'static,
+    {
+        assert_eq!(calls(|codec| codec.encode(value, &mut vec![]).unwrap()), 1);
+        let codec = Codec::custom(Counting).unwrap();
+        let back: Owned = decoded(&codec, b"one piece").unwrap();
+        assert_eq!(back, of(b"one piece".to_vec()));
+    }
+    static LENT: Bytes = Bytes::from_static(b"lent");
+    let copied = |bytes: Vec<u8>| Cow::<'static, [u8]>::Owned(bytes);
+    let shared = |bytes: Vec<u8>| Cow::<'static, Bytes>::Owned(bytes.into());
+    check(&Cow::Borrowed(&b"lent"[..]), copied);
+    check(&Cow::<'static, [u8]>::Owned(vec![7; 4]), copied);
+    check(&Cow::Borrowed(&LENT), shared);
+    check(&Cow::<'static, Bytes>::Owned(LENT.clone()), shared);
+    // A check that what is read one by one is not read by this codec.
+    assert!(decoded::<Vec<i8>>(&Codec::custom(Counting).unwrap(), b"bytes").is_err());
+}
+
+#[test]
+fn a_cow_of_shared_bytes_is_neither_copied_in_nor_out() {
+    let blob = Bytes::from(vec![7; 64 << 10]);
+    let lent = Cow::Borrowed(&blob);
+    let arguments = (Argument(&lent).wire(),);
+    let (body, parts) = leaving_out(|| {
+        let mut body = vec![];
+        Codec::Bincode
+            .encode_arguments(&["blob"], &arguments, &mut body)
+            .unwrap();
+        body
+    });
+    assert!(body.len() < 10 && !parts.is_empty(), "only its length");
+
+    let whole = Bytes::from(encoded(&Codec::Bincode, &blob));
+    let back: Cow<'static, Bytes> = Codec::Bincode.decode_item(&whole, &whole).unwrap();
+    assert_eq!(*back, blob);
+    assert!(whole.as_ptr_range().contains(&back.as_ptr()), "a part");
 }
 
 /// A serializer that counts: itself, and everything it is asked for.
