@@ -171,7 +171,7 @@ impl Codec {
 
     /// Appends `value` to `out`. On failure `out` is as it was.
     ///
-    /// A `Vec<u8>` or `Option<Vec<u8>>` is copied in one piece, under whatever name its type goes.
+    /// A `Vec<u8>`, `Option<Vec<u8>>` or `Cow` of bytes is copied in one piece, under whatever name its type goes.
     ///
     /// # Errors
     /// The value has no form in this codec, or its `Serialize` fails.
