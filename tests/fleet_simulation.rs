@@ -7,8 +7,9 @@
 //! idempotent runs once at the most. Then the network heals: every client knows the three servers
 //! and no others, and all calls succeed.
 //!
-//! `FLEET_SEEDS=10000 cargo test --test fleet_simulation` runs more seeds than the 20 of every run,
-//! `FLEET_SEED=17 cargo test --test fleet_simulation -- --nocapture` one alone, with its trace.
+//! `FLEET_SEEDS=10000 cargo test --profile simulation --test fleet_simulation` runs more seeds than the
+//! 20 of every run, `FLEET_SEED=17 cargo test --test fleet_simulation -- --nocapture` one alone, with
+//! its trace.
 
 #[path = "simulation/call.rs"]
 mod call;

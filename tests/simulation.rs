@@ -6,8 +6,9 @@
 //! deadline, given up, in line for room, waiting for a server, with streams either way. Then the network heals, and all has
 //! to be as if nothing had happened.
 //!
-//! `SIMULATION_SEEDS=10000 cargo test --test simulation` runs more seeds than the 40 of every run,
-//! `SIMULATION_SEED=17 cargo test --test simulation -- --nocapture` one alone, with its trace.
+//! `SIMULATION_SEEDS=10000 cargo test --profile simulation --test simulation` runs more seeds than the
+//! 40 of every run, `SIMULATION_SEED=17 cargo test --test simulation -- --nocapture` one alone, with
+//! its trace.
 
 #[path = "simulation/call.rs"]
 mod call;

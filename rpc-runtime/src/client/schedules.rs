@@ -10,7 +10,8 @@
 //! and time that passes by itself. Time stands still until the clock task moves it once, so that no
 //! keep-alive or idle timer can hide a lost wake-up.
 //!
-//! `SCHEDULES=50000 cargo test -p rpc-runtime schedules` runs 100,000: so many of either kind.
+//! `SCHEDULES=50000 cargo test --profile simulation -p rpc-runtime schedules` runs 100,000: so many of
+//! either kind.
 
 mod pipe;
 mod server;
