@@ -1,5 +1,6 @@
 //! Connections that break, cannot be made or take long, and channels that are closed.
 
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use rpc::{CallOptions, Code, ConnectionPool};
 
@@ -176,4 +177,53 @@ async fn a_call_after_a_loss_connects_again() {
         harbour.net.cut(lost);
         until(|| stats(&client).open == 0).await;
     }
+}
+
+/// Callers on another runtime do not wait for ever for who connected on one that has ended.
+#[tokio::test]
+async fn a_runtime_that_ends_while_it_connects_leaves_that_to_others() {
+    let harbour = Harbour::new();
+    let client = harbour.client(singles(1));
+    harbour.net.set_delay(seconds(3600));
+    let (begun, end) = (client.clone(), std::sync::Barrier::new(2));
+    let waiting = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build();
+            let runtime = runtime.unwrap();
+            runtime.spawn(async move { begun.echo().await });
+            runtime.block_on(tokio::task::yield_now());
+            end.wait();
+            end.wait();
+        });
+        end.wait();
+        harbour.net.set_delay(seconds(0));
+        let mut waiting = Box::pin(client.echo());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        end.wait();
+        ended.join().unwrap();
+        waiting
+    });
+    assert_eq!(soon(waiting).await.unwrap(), 0);
+    assert_eq!(client.echo().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_call_on_a_runtime_that_has_ended_fails() {
+    let harbour = Harbour::new();
+    let client = harbour.client(singles(1));
+    let called = client.clone();
+    let call = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        Box::pin(called.echo()).now_or_never()
+    });
+    let status = soon(call).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(status.is_not_processed());
+    assert_eq!(soon(client.echo()).await.unwrap(), 0);
 }

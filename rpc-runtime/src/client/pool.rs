@@ -79,6 +79,8 @@ pub(super) enum NotReached {
     /// Each has as many calls as it may.
     Full,
     Failed(Arc<Error>, Instant),
+    /// The runtime of the caller has ended, so that nothing can be begun on it.
+    Stopped,
     Closed,
 }
 
@@ -254,6 +256,7 @@ impl NotReached {
                 let wait = next.saturating_duration_since(clock::now());
                 format!("{error}; next attempt in {} ms", wait.as_millis())
             }
+            Self::Stopped => "cannot connect: the runtime of the call has ended".to_owned(),
             Self::Closed => return closed_by_user().with_not_processed(),
         };
         Status::unavailable(text).with_not_processed()

@@ -70,6 +70,12 @@ impl Pool {
         }
     }
 
+    /// The same for a caller who waits for it; false if its runtime has ended, which drops what is spawned.
+    pub(super) fn dial_here(self: &Arc<Self>) -> bool {
+        self.dial();
+        !matches!(*self.stage.borrow(), Stage::Idle) || self.has_any()
+    }
+
     /// Begins to connect at that time, unless an attempt is under way that does as well.
     fn keep_dialing(self: &Arc<Self>, next: Option<Instant>) {
         let is_kept = match &self.store {
@@ -188,15 +194,34 @@ impl Pool {
         });
     }
 
+    /// An attempt was dropped: the runtime it was made on has ended. If it was the last, whoever waits
+    /// begins another.
+    fn note_dropped(&self, opening: &Opening) {
+        if let Store::Many(shelf) = &self.store {
+            let mut shelf = lock(shelf);
+            shelf.forget(opening.is_kept);
+            if shelf.is_opening() {
+                return;
+            }
+        }
+        self.stage.send_if_modified(|stage| {
+            let is_begun = !matches!(stage, Stage::Idle | Stage::Closed);
+            if is_begun {
+                *stage = Stage::Idle;
+            }
+            is_begun
+        });
+    }
+
     fn note_connected(self: &Arc<Self>, connection: Connection, mut opening: Opening) {
         let connection = Arc::new(connection);
+        opening.is_over = true;
         match &self.store {
             Store::One(only) => only.store(Some(connection)),
             Store::Many(shelf) => {
                 let limit = self.settings.calls_per_connection_max();
                 let calls_max = connection.calls_max().min(limit.unwrap_or(u32::MAX));
                 let (is_kept, now) = (opening.is_kept, self.idle_clock());
-                opening.is_over = true;
                 let added = lock(shelf).add(connection.clone(), calls_max, is_kept, now);
                 // A pool that was closed meanwhile drops it.
                 if let Some((member, woken)) = added {
@@ -250,10 +275,9 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade()
-            && let Store::Many(shelf) = &pool.store
             && !self.is_over
         {
-            lock(shelf).forget(self.is_kept);
+            pool.note_dropped(self);
         }
     }
 }

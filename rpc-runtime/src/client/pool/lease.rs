@@ -132,7 +132,8 @@ impl Pool {
             match stage {
                 Stage::Closed => return Err(NotReached::Closed),
                 _ if self.has_any() => self.open_more(),
-                Stage::Idle => self.dial(),
+                Stage::Idle if !self.dial_here() => return Err(NotReached::Stopped),
+                Stage::Idle => {}
                 Stage::Slow if patience == Patience::Short => return Err(NotReached::Slow),
                 Stage::Failed(error, next) if patience != Patience::Endless => {
                     return Err(NotReached::Failed(error, next));

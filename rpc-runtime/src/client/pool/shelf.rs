@@ -122,6 +122,11 @@ impl<C: Clone> Shelf<C> {
         self.members.is_empty()
     }
 
+    /// True if a connection is under way.
+    pub(super) const fn is_opening(&self) -> bool {
+        self.opening > 0
+    }
+
     /// A place for a caller who has just come, if there is one and nobody waits.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Place<C>> {
