@@ -173,8 +173,7 @@ impl Pool {
     }
 
     fn note_slow(&self) {
-        self.listener.unreachable();
-        self.stage.send_if_modified(|stage| {
+        self.note_unreachable(|stage| {
             let is_first = matches!(stage, Stage::Dialing);
             if is_first {
                 *stage = Stage::Slow;
@@ -184,14 +183,24 @@ impl Pool {
     }
 
     fn note_failure(&self, error: Error, next: Instant) {
-        self.listener.unreachable();
-        self.stage.send_if_modified(|stage| {
+        self.note_unreachable(|stage| {
             let goes_on = !matches!(stage, Stage::Closed);
             if goes_on {
                 *stage = Stage::Failed(Arc::new(error), next);
             }
             goes_on
         });
+    }
+
+    /// There is no connection: `modify` says so in the stage. Another attempt may have made one
+    /// meanwhile; what was said after that would stay.
+    fn note_unreachable(&self, modify: impl FnOnce(&mut Stage) -> bool) {
+        self.listener.unreachable();
+        self.stage
+            .send_if_modified(|stage| !self.has_any() && modify(stage));
+        if self.has_any() {
+            self.listener.connected();
+        }
     }
 
     /// An attempt was dropped: the runtime it was made on has ended. If it was the last, whoever waits
@@ -346,3 +355,6 @@ impl Wake for Loss {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
