@@ -237,6 +237,48 @@ async fn hasty_callers_get_connected_together() {
     assert_eq!(wires.opened(), 1);
 }
 
+/// A caller who does not ask how far it has come keeps nobody from getting connected.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_not_polled_while_it_connects_holds_up_no_other() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder(&Worker::default()).serve(exchange).unwrap();
+    let client = client(Remote(wires.clone(), ms(500)));
+    let mut connecting = Box::pin(client.echo(1));
+    assert!(poll_immediate(&mut connecting).await.is_none());
+    let mut waiting = Box::pin(client.echo(2));
+    assert!(poll_immediate(&mut waiting).await.is_none());
+    assert_eq!(soon(client.echo(3)).await.unwrap(), 3);
+    assert_eq!(soon(waiting).await.unwrap(), 2);
+    assert_eq!(soon(connecting).await.unwrap(), 1);
+    assert_eq!(wires.opened(), 1);
+}
+
+/// On several threads, with callers who come and go while it is being connected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_who_come_and_go_get_connected_together() {
+    for round in 0..50 {
+        let (wires, exchange) = network(|_, ends| ends);
+        let _server = builder(&Worker::default()).serve(exchange).unwrap();
+        let client = client(Remote(wires.clone(), ms(round % 7)));
+        let calls: Vec<_> = (0..40)
+            .map(|nonce| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    if nonce % 3 == 0 {
+                        let hasty = client.with_timeout(ms(nonce % 5));
+                        let _ = hasty.echo(nonce).await;
+                    }
+                    client.echo(nonce).await
+                })
+            })
+            .collect();
+        for (nonce, call) in (0..).zip(calls) {
+            assert_eq!(soon(call).await.unwrap().unwrap(), nonce);
+        }
+        assert_eq!(wires.opened(), 1);
+    }
+}
+
 /// Connects to nowhere; counts the attempts, and those that are over.
 #[derive(Clone, Debug, Default)]
 struct Nowhere(Count, Count);

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::attempt::{Failed, attempt, name_missing_service};
 use super::call::{Encode, Outbound, in_time};
 use super::connection::Connection;
 use super::dialer::Dialer;
-use super::opening::{Attempted, Driving};
+use super::opening::{Attempted, Driving, Made};
 use super::resend::{Attempts, Resend};
 use super::slot::{Answer, Failure};
 use super::stats::ConnectionStats;
@@ -31,8 +31,8 @@ pub(super) struct Remote {
     dialer: Dialer,
     /// Calls keep what they find here, see `near`; so it is rarely asked for.
     current: RwLock<Option<Arc<Connection>>>,
-    /// Held while connecting, so that many callers make one connection.
-    dialing: tokio::sync::Mutex<Dialing>,
+    /// Never held while anybody waits.
+    dialing: Mutex<Dialing>,
     closed: AtomicBool,
     closing: Notify,
 }
@@ -43,9 +43,19 @@ struct Dialing {
     failure: Option<String>,
     /// The last connection was accepted and of no use.
     was_sent_away: bool,
-    /// The attempt under way. It belongs to all callers, not to the one that began it: else callers
-    /// who cannot wait that long would begin one after the other, and end none.
-    attempt: Option<Attempted>,
+    /// The attempt under way, so that many callers make one connection. It belongs to all of them, not to
+    /// the one that began it: else callers who cannot wait that long would begin one after the other,
+    /// and end none.
+    attempt: Option<Arc<Attempted>>,
+}
+
+/// What a caller finds who needs a connection.
+enum Found {
+    Usable(Arc<Connection>),
+    /// There is none, and for so long nobody tries to make one; why.
+    Pause(Duration, Status),
+    Attempt(Arc<Attempted>),
+    Closed,
 }
 
 impl Remote {
@@ -54,7 +64,7 @@ impl Remote {
         Self {
             dialer,
             current: RwLock::new(None),
-            dialing: tokio::sync::Mutex::new(dialing),
+            dialing: Mutex::new(dialing),
             closed: AtomicBool::new(false),
             closing: Notify::new(),
         }
@@ -84,11 +94,16 @@ impl Remote {
         self.stop_connecting();
     }
 
-    /// Drops the attempt under way. A caller who drives it does so as well, once it knows.
+    /// Drops the attempt under way.
     fn stop_connecting(&self) {
-        if let Ok(mut dialing) = self.dialing.try_lock() {
-            dialing.attempt = None;
+        let attempt = self.dialing().attempt.take();
+        if let Some(attempt) = attempt {
+            attempt.settle();
         }
+    }
+
+    fn dialing(&self) -> MutexGuard<'_, Dialing> {
+        self.dialing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects now and waits until the server has accepted.
@@ -165,9 +180,6 @@ impl Remote {
         let dial = self.dial_patiently(stale, call.resend.wait_for_ready);
         let dialed = in_time(call.deadline, self.unless_closed(dial)).await;
         call.renew();
-        if self.is_closed() {
-            self.stop_connecting();
-        }
         dialed.unwrap_or_else(|| {
             let text = format!("not connected to {} in time", self.dialer.target());
             Err(Status::deadline_exceeded(text).with_not_processed().into())
@@ -202,65 +214,81 @@ impl Remote {
         wait_for_ready: bool,
     ) -> Result<Arc<Connection>, Failure> {
         loop {
-            let mut dialing = self.dialing.lock().await;
-            if self.is_closed() {
-                return Err(closed_by_user().with_not_processed().into());
-            }
-            if let Some(current) = self.usable(stale, &mut dialing) {
-                return Ok(current);
-            }
-            if let Some(wait) = dialing.backoff.wait(clock::now()) {
-                if !wait_for_ready {
-                    return Err(dialing.not_yet(wait).into());
+            let attempt = match self.find(stale) {
+                Found::Usable(current) => return Ok(current),
+                Found::Closed => return Err(closed_by_user().with_not_processed().into()),
+                Found::Pause(wait, _) if wait_for_ready => {
+                    tokio::time::sleep(wait).await;
+                    continue;
                 }
-                drop(dialing);
-                tokio::time::sleep(wait).await;
+                Found::Pause(_, why) => return Err(why.into()),
+                Found::Attempt(attempt) => attempt,
+            };
+            let Some(opened) = Driving::new(&attempt).await else {
+                // Another caller has seen to it.
                 continue;
-            }
-            let begin = || Attempted::Driven(self.dialer.open());
-            let opened = Driving(dialing.attempt.get_or_insert_with(begin)).await;
-            dialing.attempt = None;
-            match opened {
-                Ok((connection, _)) => {
-                    let connection = Arc::new(connection);
-                    self.replace(Some(connection.clone()));
-                    if self.is_closed() {
-                        // Closed by another thread, which may not have found this one.
-                        self.close();
-                    }
-                    return Ok(connection);
+            };
+            match self.note_opened(&attempt, opened) {
+                Ok(connection) => return Ok(connection),
+                Err(error) if !wait_for_ready => {
+                    let status = Status::unavailable(error.to_string());
+                    return Err(status.with_not_processed().with_source(error).into());
                 }
-                Err(error) => {
-                    dialing.note_failure(error.to_string());
-                    if !wait_for_ready {
-                        let status = Status::unavailable(error.to_string());
-                        return Err(status.with_not_processed().with_source(error).into());
-                    }
-                }
+                Err(_) => {}
             }
         }
     }
 
-    /// The current connection, unless it is the stale one or closed.
-    fn usable(
-        &self,
-        stale: Option<&Arc<Connection>>,
-        dialing: &mut Dialing,
-    ) -> Option<Arc<Connection>> {
-        let current = self.current()?;
-        let is_stale = stale.is_some_and(|stale| Arc::ptr_eq(stale, &current));
-        if !is_stale && current.accepts_calls() {
-            return Some(current);
+    /// The current connection, unless it is the stale one or closed; else what is done to have another.
+    fn find(&self, stale: Option<&Arc<Connection>>) -> Found {
+        // Dropped after the lock is released.
+        let (current, _replaced);
+        let mut dialing = self.dialing();
+        if self.is_closed() {
+            return Found::Closed;
         }
-        // Seen to be over for the first time. A server that hangs up before it accepts is as good
-        // as one that does not listen.
-        self.replace(None);
-        if current.was_opened() {
-            dialing.note_opened(&current);
-        } else {
-            dialing.note_failure(current.why_closed());
+        current = self.current();
+        if let Some(current) = &current {
+            let is_stale = stale.is_some_and(|stale| Arc::ptr_eq(stale, current));
+            if !is_stale && current.accepts_calls() {
+                return Found::Usable(current.clone());
+            }
+            // Seen to be over for the first time. A server that hangs up before it accepts is as good
+            // as one that does not listen.
+            _replaced = self.replace(None);
+            if current.was_opened() {
+                dialing.note_opened(current);
+            } else {
+                dialing.note_failure(current.why_closed());
+            }
         }
-        None
+        if let Some(wait) = dialing.backoff.wait(clock::now()) {
+            return Found::Pause(wait, dialing.not_yet(wait));
+        }
+        let begin = || Attempted::new(self.dialer.open());
+        Found::Attempt(dialing.attempt.get_or_insert_with(begin).clone())
+    }
+
+    /// What came of an attempt, which is over.
+    fn note_opened(&self, attempt: &Attempted, opened: Made) -> Result<Arc<Connection>, Error> {
+        let mut dialing = self.dialing();
+        dialing.attempt = None;
+        let opened = opened.map(|(connection, _)| Arc::new(connection));
+        let replaced = match &opened {
+            Ok(connection) => self.replace(Some(connection.clone())),
+            Err(error) => {
+                dialing.note_failure(error.to_string());
+                None
+            }
+        };
+        drop(dialing);
+        drop(replaced);
+        attempt.settle();
+        if self.is_closed() {
+            // Closed by another thread, which may not have found this one.
+            self.close();
+        }
+        opened
     }
 }
 
