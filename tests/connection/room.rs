@@ -1,7 +1,8 @@
 //! Limits on what is in flight: who waits, and in what order.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 
 use futures_util::future::{join_all, poll_immediate};
 use rpc::Channel;
@@ -177,4 +178,53 @@ async fn a_call_that_is_dropped_once_it_was_called_lets_the_next_one_in() {
     soon(running).await.unwrap();
     drop(first);
     assert_eq!(soon(second).await.unwrap().0, 2);
+}
+
+/// A task that ends with its last waker, and lets go of a call then.
+#[expect(dead_code, reason = "it is only dropped")]
+struct Held(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+
+impl Wake for Held {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Held {
+    /// A waker that nobody else has, with a call that was sent or waits in line.
+    async fn waker(client: &WorkClient) -> Waker {
+        let client = client.clone();
+        let mut call = Box::pin(async move { drop(client.wait(9).await) });
+        assert!(poll_immediate(&mut call).await.is_none());
+        Arc::new(Self(Mutex::new(Some(call)))).into()
+    }
+}
+
+/// A task may end with a waker that a connection lets go of, and its calls with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waker_that_is_dropped_may_give_up_a_call() {
+    let worker = Worker::default();
+    let (client, _server) = crowded(&worker, 4).await;
+    let mut calls = Vec::new();
+    // First of calls that were sent, then of calls in line.
+    for company in [8, 0] {
+        let waker = Held::waker(&client).await;
+        let calling = client.clone();
+        let polling = tokio::task::spawn_blocking(move || {
+            let mut call = Box::pin(async move { calling.wait(1).await });
+            let former = call.as_mut().poll(&mut Context::from_waker(&waker));
+            drop(waker);
+            let latter = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(former.is_pending() && latter.is_pending());
+        });
+        soon(polling).await.unwrap();
+        for _ in 0..company {
+            let client = client.clone();
+            let mut call = Box::pin(async move { client.wait(2).await });
+            assert!(poll_immediate(&mut call).await.is_none());
+            calls.push(call);
+        }
+    }
+    worker.go.add_permits(100);
+    for answer in soon(join_all(calls)).await {
+        assert_eq!(answer.unwrap(), 2);
+    }
 }

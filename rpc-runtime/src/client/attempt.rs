@@ -288,9 +288,7 @@ fn flush_unattended(
 pub(super) fn give_up(connection: &Connection, call: Option<Pending>, ticket: Option<Ticket>) {
     let mut state = connection.shared.lock();
     let client = &mut state.protocol;
-    if let Some(ticket) = ticket {
-        client.waiters.leave(ticket);
-    }
+    let waker = ticket.and_then(|ticket| client.waiters.leave(ticket));
     let entry = call.and_then(|pending| {
         let Pending {
             call, letterbox, ..
@@ -311,7 +309,7 @@ pub(super) fn give_up(connection: &Connection, call: Option<Pending>, ticket: Op
         connection.shared.flush_soon(state, alone);
     }
     // Outside of the lock: dropping a waker may run a task's destructor.
-    drop(entry);
+    drop((waker, entry));
     if let Some(next) = next {
         next.wake();
     }

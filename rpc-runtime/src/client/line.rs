@@ -34,6 +34,7 @@ pub(super) fn enter<'a, T>(
     cx: &Context<'_>,
     send: impl FnOnce(&mut Client, &RequestHead<'a>) -> T,
 ) -> Entered<T> {
+    let left;
     let mut state = connection.shared.lock();
     let client = &mut state.protocol;
     if let Some(status) = &client.closed {
@@ -48,12 +49,15 @@ pub(super) fn enter<'a, T>(
         if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
             return wait(connection, state, Some(ticket), head, cx);
         }
-        client.waiters.leave(ticket);
+        left = client.waiters.leave(ticket);
         *head = head.with_deadline(deadline, now);
+    } else {
+        left = None;
     }
     let sent = send(client, head);
     let next = ticket.and_then(|_| client.next_waiter());
     flush(connection, state, head.timeout.is_some());
+    drop(left);
     if let Some(next) = next {
         next.wake();
     }
@@ -78,11 +82,13 @@ fn wait<T>(
         let text = format!("no room on the connection to {} in time", connection.peer);
         return Entered::Late(Status::deadline_exceeded(text).with_not_processed());
     }
-    let ticket = state.protocol.waiters.wait(ticket, deadline, cx.waker());
+    let mut waker = cx.waker().clone();
+    let ticket = state.protocol.waiters.wait(ticket, deadline, &mut waker);
     // All before it may have been called and not have come yet, and there is room for one more.
     let next = state.protocol.next_waiter();
     // The driver watches the deadline.
     connection.shared.watch_timer(state);
+    drop(waker);
     if let Some(next) = next {
         next.wake();
     }

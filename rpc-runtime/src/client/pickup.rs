@@ -58,7 +58,12 @@ pub(super) fn poll_answer(
         ..
     } = entry
     {
-        waker.clone_from(cx.waker());
+        if !waker.will_wake(cx.waker()) {
+            let former = std::mem::replace(waker, cx.waker().clone());
+            // Outside of the lock: dropping a waker may run a task's destructor.
+            drop(state);
+            drop(former);
+        }
         return Poll::Pending;
     }
     if entry.streams.is_some()

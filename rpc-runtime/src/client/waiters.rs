@@ -63,17 +63,18 @@ impl Waiters {
         }
     }
 
-    /// Lines up, or renews the waker of a caller that stands in line and has found no room.
+    /// Lines up, or renews the waker of a caller that stands in line and has found no room: `waker` is
+    /// the former one then, to be dropped without the lock.
     pub(super) fn wait(
         &mut self,
         ticket: Option<Ticket>,
         deadline: Option<Instant>,
-        waker: &Waker,
+        waker: &mut Waker,
     ) -> Ticket {
         if let Some(index) = ticket.and_then(|ticket| self.position(ticket)) {
             let place = &mut self.queue[index];
             if let Some(kept) = &mut place.waker {
-                kept.clone_from(waker);
+                std::mem::swap(kept, waker);
             }
             if std::mem::take(&mut place.called) {
                 self.called -= 1;
@@ -86,7 +87,7 @@ impl Waiters {
         self.earliest = earlier(self.earliest, deadline);
         self.queue.push_back(Place {
             ticket,
-            waker: Some(waker.clone()),
+            waker: Some(std::mem::replace(waker, Waker::noop().clone())),
             called: false,
             deadline,
         });
@@ -120,13 +121,12 @@ impl Waiters {
         }
     }
 
-    /// Leaves the queue, because the caller enters or gives up.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
-        let Some(index) = self.position(ticket) else {
-            return;
-        };
+    /// Leaves the queue, because the caller enters or gives up; gives its waker, to be dropped without the
+    /// lock.
+    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<Waker> {
+        let index = self.position(ticket)?;
         let place = &mut self.queue[index];
-        place.waker = None;
+        let waker = place.waker.take();
         place.deadline = None;
         self.called -= usize::from(std::mem::take(&mut place.called));
         self.vacant += 1;
@@ -139,6 +139,7 @@ impl Waiters {
         if self.vacant > Self::VACANT_MIN.max(self.queue.len() / 2) {
             self.close_gaps();
         }
+        waker
     }
 
     #[cold]
@@ -201,15 +202,19 @@ pub(super) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 mod tests {
     use super::*;
 
+    fn noop() -> Waker {
+        Waker::noop().clone()
+    }
+
     #[test]
     fn s0_13_the_first_to_wait_is_the_first_to_enter() {
         let mut waiters = Waiters::default();
         assert!(waiters.is_next(None));
-        let first = waiters.wait(None, None, Waker::noop());
-        let second = waiters.wait(None, None, Waker::noop());
+        let first = waiters.wait(None, None, &mut noop());
+        let second = waiters.wait(None, None, &mut noop());
         assert!(!waiters.is_next(None), "a newcomer does not overtake");
         assert!(waiters.is_next(Some(first)) && !waiters.is_next(Some(second)));
-        assert_eq!(waiters.wait(Some(second), None, Waker::noop()), second);
+        assert_eq!(waiters.wait(Some(second), None, &mut noop()), second);
         waiters.leave(first);
         assert!(waiters.is_next(Some(second)));
         waiters.leave(second);
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn as_many_are_called_as_there_is_room_for() {
         let mut waiters = Waiters::default();
-        let [first, second, third] = [(); 3].map(|()| waiters.wait(None, None, Waker::noop()));
+        let [first, second, third] = [(); 3].map(|()| waiters.wait(None, None, &mut noop()));
         assert!(waiters.call(2).is_some() && waiters.call(2).is_some());
         assert!(waiters.call(2).is_none(), "more than there is room for");
         assert!(waiters.is_next(Some(second)) && !waiters.is_next(Some(third)));
@@ -236,11 +241,11 @@ mod tests {
     #[test]
     fn who_was_called_in_vain_is_called_again() {
         let mut waiters = Waiters::default();
-        let [first, second] = [(); 2].map(|()| waiters.wait(None, None, Waker::noop()));
+        let [first, second] = [(); 2].map(|()| waiters.wait(None, None, &mut noop()));
         assert!(waiters.call(2).is_some() && waiters.call(2).is_some());
-        assert_eq!(waiters.wait(Some(second), None, Waker::noop()), second);
+        assert_eq!(waiters.wait(Some(second), None, &mut noop()), second);
         assert!(!waiters.is_next(Some(second)));
-        assert_eq!(waiters.wait(Some(first), None, Waker::noop()), first);
+        assert_eq!(waiters.wait(Some(first), None, &mut noop()), first);
         assert!(waiters.call(1).is_some() && waiters.is_next(Some(first)));
         assert!(
             !waiters.is_next(Some(second)),
@@ -292,9 +297,7 @@ mod tests {
                 let someone = (count > 0).then(|| random.usize(0..count));
                 match (random.u8(0..10), someone) {
                     (act, _) if act < arrivals => {
-                        model
-                            .0
-                            .push((waiters.wait(None, None, Waker::noop()), false));
+                        model.0.push((waiters.wait(None, None, &mut noop()), false));
                     }
                     (5 | 6, _) => {
                         let room = random.usize(0..300);
@@ -303,7 +306,7 @@ mod tests {
                     (7, Some(index)) => {
                         let (ticket, called) = &mut model.0[index];
                         *called = false;
-                        waiters.wait(Some(*ticket), None, Waker::noop());
+                        waiters.wait(Some(*ticket), None, &mut noop());
                     }
                     (8, Some(index)) => {
                         let (ticket, _) = model.0.remove(index);
@@ -314,7 +317,7 @@ mod tests {
                         assert_eq!(waiters.drain().count(), count);
                         gone.extend(model.0.drain(..).map(|(ticket, _)| ticket));
                     }
-                    _ => gone.iter().for_each(|ticket| waiters.leave(*ticket)),
+                    _ => gone.iter().for_each(|ticket| drop(waiters.leave(*ticket))),
                 }
                 model.assert_same(&waiters);
             }
@@ -324,11 +327,11 @@ mod tests {
     #[test]
     fn a_caller_that_never_comes_keeps_one_place_and_no_more() {
         let mut waiters = Waiters::default();
-        let stuck = waiters.wait(None, None, Waker::noop());
+        let stuck = waiters.wait(None, None, &mut noop());
         assert!(waiters.call(2).is_some());
-        let mut last = waiters.wait(None, None, Waker::noop());
+        let mut last = waiters.wait(None, None, &mut noop());
         for _ in 0..1000 {
-            let next = waiters.wait(None, None, Waker::noop());
+            let next = waiters.wait(None, None, &mut noop());
             assert!(waiters.call(2).is_some() && waiters.call(2).is_none());
             assert!(waiters.is_next(Some(last)) && !waiters.is_next(Some(next)));
             waiters.leave(last);

@@ -50,9 +50,12 @@ impl Inbox {
                 Poll::Ready(end.err().map(Err))
             }
             None => {
-                match &mut state.consumer {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    none => *none = Some(cx.waker().clone()),
+                let known = state.consumer.as_ref();
+                if !known.is_some_and(|known| known.will_wake(cx.waker())) {
+                    let former = state.consumer.replace(cx.waker().clone());
+                    // Outside of the lock: dropping a waker may run a task's destructor.
+                    drop(state);
+                    drop(former);
                 }
                 Poll::Pending
             }

@@ -170,7 +170,8 @@ impl<'a> Waiting<'a> {
             // Nobody is counted: whoever sees that there is a connection takes it.
             return self.pool.take().map_or(Poll::Pending, Poll::Ready);
         };
-        let asked = lock(shelf).wait(self.ticket.take(), cx.waker());
+        let mut waker = cx.waker().clone();
+        let asked = lock(shelf).wait(self.ticket.take(), &mut waker);
         match asked {
             Ok(place) => Poll::Ready(Leased::of(self.pool, place)),
             Err(ticket) => {
@@ -185,7 +186,12 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let (Store::Many(shelf), Some(ticket)) = (&self.pool.store, self.ticket) {
             let now = self.pool.idle_clock();
-            let next = lock(shelf).leave(ticket, now);
+            let mut waker = Waker::noop().clone();
+            let mut shelf = lock(shelf);
+            shelf.swap_waker(ticket, &mut waker);
+            let next = shelf.leave(ticket, now);
+            drop(shelf);
+            drop(waker);
             next.into_iter().for_each(Waker::wake);
         }
     }

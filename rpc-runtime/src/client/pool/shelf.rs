@@ -150,11 +150,12 @@ impl<C: Clone> Shelf<C> {
         over.map(|member| member.connection).collect()
     }
 
-    /// Lines up, or asks again: gives the place, or what to ask again with.
+    /// Lines up, or asks again: gives the place, or what to ask again with. `waker` is the former one
+    /// then, to be dropped without the lock.
     pub(super) fn wait(
         &mut self,
         ticket: Option<Ticket>,
-        waker: &Waker,
+        waker: &mut Waker,
     ) -> Result<Place<C>, Ticket> {
         let Some(ticket) = ticket else {
             if let Some(place) = self.take() {
@@ -164,17 +165,22 @@ impl<C: Clone> Shelf<C> {
             self.next_ticket += 1;
             self.line.push_back(Caller {
                 ticket,
-                waker: waker.clone(),
+                waker: std::mem::replace(waker, Waker::noop().clone()),
             });
             return Err(ticket);
         };
         if let Some(place) = self.given.remove(&ticket) {
             return Ok(place);
         }
-        if let Some(index) = self.position(ticket) {
-            self.line[index].waker.clone_from(waker);
-        }
+        self.swap_waker(ticket, waker);
         Err(ticket)
+    }
+
+    /// Exchanges the waker of a caller in line.
+    pub(super) fn swap_waker(&mut self, ticket: Ticket, waker: &mut Waker) {
+        if let Some(index) = self.position(ticket) {
+            std::mem::swap(&mut self.line[index].waker, waker);
+        }
     }
 
     /// A caller waits no longer; gives whom to wake.

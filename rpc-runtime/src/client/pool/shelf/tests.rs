@@ -73,7 +73,7 @@ impl World {
                 None => {
                     let bell = Arc::new(Bell::default());
                     let waker = Waker::from(bell.clone());
-                    let ticket = self.shelf.wait(None, &waker).unwrap_err();
+                    let ticket = self.shelf.wait(None, &mut waker.clone()).unwrap_err();
                     self.line.push((ticket, bell));
                 }
             },
@@ -128,7 +128,10 @@ impl World {
     fn ask(&mut self, index: usize) {
         let (ticket, bell) = &self.line[index];
         let was_woken = bell.0.swap(false, SeqCst);
-        let Ok(place) = self.shelf.wait(Some(*ticket), &Waker::from(bell.clone())) else {
+        let Ok(place) = self
+            .shelf
+            .wait(Some(*ticket), &mut Waker::from(bell.clone()))
+        else {
             return;
         };
         assert!(was_woken, "a place nobody was told of");
