@@ -130,3 +130,17 @@ async fn t14_a_connector_whose_panic_panics_fails_the_call() {
     let status = soon(client.echo(1)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
 }
+
+/// Makes calls whose arguments panic.
+#[derive(Clone)]
+pub(crate) struct Exploding(BombsClient);
+
+impl Exploding {
+    pub(crate) async fn explode(&self) -> rpc::Result<()> {
+        self.0.argument(Unspeakable).await
+    }
+}
+
+pub(crate) fn bombs(channel: &Channel) -> Exploding {
+    Exploding(BombsClient::new(channel.clone()))
+}

@@ -228,3 +228,78 @@ async fn a_waker_that_is_dropped_may_give_up_a_call() {
         assert_eq!(answer.unwrap(), 2);
     }
 }
+
+/// What a call in line cannot encode is an error of that call; the next in line has its room.
+#[tokio::test]
+async fn arguments_that_panic_when_their_call_enters_from_the_line_cost_nobody_else() {
+    let worker = Worker::default();
+    let (client, _server) = crowded(&worker, 1).await;
+    let running = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait(0).await.unwrap() }
+    });
+    until(|| worker.waiting() == 1).await;
+    let bombs = super::panics::bombs(client.channel());
+    let mut calls = Vec::new();
+    for nonce in 0..6 {
+        let (client, bombs) = (client.clone(), bombs.clone());
+        calls.push(tokio::spawn(async move {
+            match nonce % 2 {
+                0 => bombs.explode().await.map(|()| 0),
+                _ => client.echo(nonce, vec![]).await.map(|(nonce, _)| nonce),
+            }
+        }));
+        tokio::task::yield_now().await;
+    }
+    worker.go.add_permits(1);
+    assert_eq!(soon(running).await.unwrap(), 0);
+    for (nonce, call) in (0..).zip(calls) {
+        match (nonce % 2, soon(call).await.unwrap()) {
+            (0, answer) => {
+                let status = answer.unwrap_err();
+                assert_eq!(status.code(), rpc::Code::Internal, "{status}");
+                assert!(status.is_not_processed());
+            }
+            (_, answer) => assert_eq!(answer.unwrap(), nonce),
+        }
+    }
+    assert_eq!(soon(client.echo(8, vec![])).await.unwrap().0, 8);
+}
+
+/// A call in line keeps the deadline of the context that it was made in, whoever polls it then.
+#[tokio::test(start_paused = true)]
+async fn a_call_in_line_is_held_to_the_deadline_it_came_with() {
+    let worker = Worker::default();
+    let (client, _server) = crowded(&worker, 1).await;
+    let millis = std::time::Duration::from_millis;
+    for (enters, own) in [(false, None), (true, None), (true, Some(millis(60_000)))] {
+        let running = tokio::spawn({
+            let client = client.clone();
+            async move { client.wait(0).await.unwrap() }
+        });
+        let began = worker.waiting();
+        until(|| worker.waiting() == began + 1).await;
+        let called = match own {
+            Some(own) => client.with_timeout(own),
+            None => client.clone(),
+        };
+        let mut call = Box::pin(called.wait(1));
+        let context = rpc::Context::new().with_timeout(millis(100));
+        let begin = tokio::time::Instant::now();
+        assert!(context.scope(poll_immediate(&mut call)).await.is_none());
+        if enters {
+            worker.go.add_permits(1);
+            running.await.unwrap();
+            assert!(poll_immediate(&mut call).await.is_none());
+            until(|| worker.waiting() == began + 2).await;
+        }
+        let status = soon(&mut call).await.unwrap_err();
+        assert_eq!(status.code(), rpc::Code::DeadlineExceeded, "{status}");
+        assert!(begin.elapsed() <= millis(102), "{:?}", begin.elapsed());
+        if !enters {
+            worker.go.add_permits(1);
+        }
+        drop(call);
+        soon(client.echo(8, vec![])).await.unwrap();
+    }
+}
