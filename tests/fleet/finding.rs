@@ -1,12 +1,13 @@
 //! Who is called: names, lists that change, servers that cannot be reached.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use rpc::balance::Subset;
 use rpc::discovery::{Resolvers, StaticList};
-use rpc::transport::{Connector, MemoryConnector};
+use rpc::transport::{Connector, Duplex, MemoryConnector};
 use rpc::{CallOptions, Channel, Code, Server};
 use tokio::time::Instant;
 
@@ -359,4 +360,40 @@ async fn a_closed_channel_fails_every_call_at_once() {
         );
     }
     assert!(!client.channel().is_available());
+}
+
+/// Connects to nobody, and takes its time.
+#[derive(Debug)]
+struct Nowhere;
+
+#[rpc::async_trait]
+impl Connector for Nowhere {
+    async fn connect(&self) -> io::Result<Duplex> {
+        std::future::pending().await
+    }
+    fn target(&self) -> String {
+        "test://nowhere".into()
+    }
+}
+
+/// A call that waits for the only server goes on to another one as soon as that is listed.
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_for_a_server_that_was_replaced() {
+    let mut crew = Crew::listed(2);
+    crew.start(1).await;
+    crew.list([0]);
+    let dead = crew.address(0).to_owned();
+    let nowhere = move |target: &str| {
+        let is_dead = target == dead;
+        is_dead.then(|| Arc::new(Nowhere) as Arc<dyn Connector>)
+    };
+    let builder = Channel::builder().connectors(nowhere);
+    let client = crew.client_of(builder);
+    let calling = client.clone();
+    let call = tokio::spawn(async move { calling.hello(1).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    crew.list([1]);
+    let began = tokio::time::Instant::now();
+    assert_eq!(soon(call).await.unwrap().unwrap(), 1);
+    assert_eq!(began.elapsed().as_millis(), 0);
 }

@@ -79,6 +79,8 @@ pub(super) enum NotReached {
     /// Each has as many calls as it may.
     Full,
     Failed(Arc<Error>, Instant),
+    /// There may be one yet, but there is another place to go to.
+    Overtaken,
     /// The runtime of the caller has ended, so that nothing can be begun on it.
     Stopped,
     Closed,
@@ -250,7 +252,7 @@ impl NotReached {
     /// For a call that does not wait for a server.
     pub(super) fn status(&self) -> Status {
         let text = match self {
-            Self::Slow => "connecting takes long".to_owned(),
+            Self::Slow | Self::Overtaken => "connecting takes long".to_owned(),
             Self::Full => "no connection has room".to_owned(),
             Self::Failed(error, next) => {
                 let wait = next.saturating_duration_since(clock::now());

@@ -1,7 +1,10 @@
 //! The attempts of one call: where each goes, and what its end means.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use rpc_core::{Code, Deadline, Status};
@@ -246,11 +249,19 @@ impl Balanced {
                 Some(Picked {
                     endpoint,
                     is_last_resort,
-                }) => match endpoint
-                    .pool
-                    .lease(patience(is_last_resort || waits_for_full))
+                }) => match self
+                    .lease(
+                        &endpoint,
+                        key,
+                        patience(is_last_resort || waits_for_full),
+                        full.is_empty(),
+                    )
                     .await
                 {
+                    Err(NotReached::Overtaken) => {
+                        tried.push(endpoint.backend.clone());
+                        continue;
+                    }
                     Ok(leased) => return Ok(Place { endpoint, leased }),
                     Err(NotReached::Closed) => return Err(NotReached::Closed.status()),
                     Err(not_reached) if !is_last_resort => {
@@ -280,6 +291,37 @@ impl Balanced {
             news.changed().await;
             tried.clear();
             waits_for_full = false;
+        }
+    }
+
+    /// A connection to one place. Who waits for the last there is, and stands in no line, goes on as soon
+    /// as there is another: the list may have changed because nobody is there any more.
+    async fn lease(
+        &self,
+        endpoint: &Endpoint,
+        key: Option<u64>,
+        patience: Patience,
+        may_go: bool,
+    ) -> Result<Leased, NotReached> {
+        if patience == Patience::Short || !may_go {
+            return endpoint.pool.lease(patience).await;
+        }
+        let mut news = self.fleet.news();
+        let is_tried = [endpoint.backend.clone()];
+        let mut lease = pin!(endpoint.pool.lease(patience));
+        loop {
+            let mut changed = pin!(news.changed());
+            let leased = poll_fn(|cx| match lease.as_mut().poll(cx) {
+                Poll::Ready(leased) => Poll::Ready(Some(leased)),
+                Poll::Pending => changed.as_mut().poll(cx).map(|()| None),
+            });
+            if let Some(leased) = leased.await {
+                return leased;
+            }
+            let other = self.fleet.pick_again(key, &is_tried);
+            if other.is_some_and(|other| !other.is_last_resort) {
+                return Err(NotReached::Overtaken);
+            }
         }
     }
 }
