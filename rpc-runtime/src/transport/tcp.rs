@@ -7,6 +7,9 @@ use tokio::net::{TcpSocket, TcpStream, ToSocketAddrs};
 
 use super::{Connector, Duplex, Listener, Peer, Place};
 use crate::boxed::{Boxed, boxed};
+use congestion::Congestion;
+
+mod congestion;
 
 /// Connects to `host:port`; a name is resolved at each attempt.
 #[derive(Clone, Debug)]
@@ -27,8 +30,8 @@ impl TcpConnector {
 impl Connector for TcpConnector {
     fn connect<'c: 'f, 'f>(&'c self) -> Boxed<'f, io::Result<Duplex>> {
         boxed(async {
-            let stream = TcpStream::connect(&self.address).await?;
-            duplex(stream)
+            let (stream, congestion) = connect(&self.address).await?;
+            duplex(stream, &congestion)
         })
     }
 
@@ -41,6 +44,7 @@ impl Connector for TcpConnector {
 #[derive(Debug)]
 pub struct TcpListener {
     inner: tokio::net::TcpListener,
+    congestion: Congestion,
     target: String,
 }
 
@@ -50,12 +54,16 @@ impl TcpListener {
     /// # Errors
     /// As the operating system says; most often the address is in use.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        let mut failed = no_address();
         for address in tokio::net::lookup_host(address).await? {
             match listen(address) {
-                Ok(inner) => {
+                Ok((inner, congestion)) => {
                     let target = format!("tcp://{}", inner.local_addr()?);
-                    return Ok(Self { inner, target });
+                    return Ok(Self {
+                        inner,
+                        congestion,
+                        target,
+                    });
                 }
                 Err(error) => failed = error,
             }
@@ -64,21 +72,44 @@ impl TcpListener {
     }
 }
 
+/// To the first of its addresses that takes the connection.
+async fn connect(address: &str) -> io::Result<(TcpStream, Congestion)> {
+    let mut failed = no_address();
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = socket(address)?;
+        let congestion = Congestion::of_client(&socket, address);
+        match socket.connect(address).await {
+            Ok(stream) => return Ok((stream, congestion)),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
+    match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")
+}
+
 /// Connections that wait to be accepted. With the 128 that are usual, the clients of a server that
 /// restarts find its queue full, and ask again only after a second.
 const BACKLOG: u32 = 1024;
 
-fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
+fn listen(address: SocketAddr) -> io::Result<(tokio::net::TcpListener, Congestion)> {
+    let socket = socket(address)?;
+    let congestion = Congestion::of_listener(&socket, address);
     // The connections of a server that is gone do not keep the next one from its port. On Windows
     // the option means something else.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok((socket.listen(BACKLOG)?, congestion))
 }
 
 impl Listener for TcpListener {
@@ -87,7 +118,7 @@ impl Listener for TcpListener {
             loop {
                 let (stream, _) = self.inner.accept().await?;
                 // A visitor that has vanished already: no reason for the server to pause.
-                if let Ok(duplex) = duplex(stream) {
+                if let Ok(duplex) = duplex(stream, &self.congestion) {
                     return Ok(duplex);
                 }
             }
@@ -105,13 +136,7 @@ impl Listener for TcpListener {
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// The congestion control of connections that stay on this machine, where there is no network to look
-/// after: BBR, which many systems have for the sake of theirs, holds back what is written there, with a
-/// timer for each 64 KiB. This one does no more than it has to, and is always there.
-#[cfg(target_os = "linux")]
-const CONGESTION_CONTROL_WITHIN: &[u8] = b"reno";
-
-fn duplex(stream: TcpStream) -> io::Result<Duplex> {
+fn duplex(stream: TcpStream, congestion: &Congestion) -> io::Result<Duplex> {
     stream.set_nodelay(true)?;
     let peer = stream.peer_addr()?;
     let place = match stays_within(stream.local_addr()?, peer) {
@@ -119,14 +144,8 @@ fn duplex(stream: TcpStream) -> io::Result<Duplex> {
         false => Place::Far,
     };
     #[cfg(target_os = "linux")]
-    {
-        let socket = socket2::SockRef::from(&stream);
-        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-        if place == Place::Near {
-            // As fast as the system has it, where that is not allowed.
-            let _ = socket.set_tcp_congestion(CONGESTION_CONTROL_WITHIN);
-        }
-    }
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    congestion.settle(&stream, place);
     let (reader, writer) = stream.into_split();
     Ok(Duplex::new(reader, writer, Peer::from_address(peer)).to(place))
 }
@@ -134,52 +153,29 @@ fn duplex(stream: TcpStream) -> io::Result<Duplex> {
 /// True if what is sent between these two does not leave the machine: to itself, it goes by loopback
 /// also from an address of a network.
 fn stays_within(local: SocketAddr, peer: SocketAddr) -> bool {
-    local.ip() == peer.ip() || peer.ip().to_canonical().is_loopback()
+    local.ip() == peer.ip() || is_loopback(peer)
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    /// Both ends of a connection over loopback, as they are before anything is set.
-    async fn pair() -> [std::net::TcpStream; 2] {
-        let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await;
-        let server = listener.accept().await.unwrap().0;
-        [client.unwrap(), server].map(|stream| stream.into_std().unwrap())
-    }
-
-    /// What is set on one end, seen by a twin of it.
-    fn duplex_and_twin(stream: std::net::TcpStream) -> (Duplex, socket2::Socket) {
-        let twin = socket2::Socket::from(stream.try_clone().unwrap());
-        (duplex(TcpStream::from_std(stream).unwrap()).unwrap(), twin)
-    }
-
     /// T5: on either side.
     #[tokio::test]
     async fn t5_unacknowledged_bytes_are_given_up_after_20_seconds() {
-        for stream in pair().await {
-            let (kept, twin) = duplex_and_twin(stream);
+        let (listener, congestion) = listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let client = connect(&address).await.unwrap();
+        let server = (listener.accept().await.unwrap().0, congestion);
+        for (stream, congestion) in [client, server] {
+            let stream = stream.into_std().unwrap();
+            let twin = socket2::Socket::from(stream.try_clone().unwrap());
+            let kept = duplex(TcpStream::from_std(stream).unwrap(), &congestion).unwrap();
             assert_eq!(twin.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
-            drop(kept);
-        }
-    }
-
-    #[tokio::test]
-    async fn no_network_is_looked_after_on_the_way_to_oneself() {
-        let probe =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        if probe.set_tcp_congestion(CONGESTION_CONTROL_WITHIN).is_err() {
-            // It is not allowed here, and then all is as the system has it.
-            return;
-        }
-        for stream in pair().await {
-            // Another than is wanted, where the system has one.
-            let _ = socket2::SockRef::from(&stream).set_tcp_congestion(b"cubic");
-            let (kept, twin) = duplex_and_twin(stream);
-            let name = twin.tcp_congestion().unwrap();
-            let name = name.split(|byte| *byte == 0).next();
-            assert_eq!(name, Some(CONGESTION_CONTROL_WITHIN));
             drop(kept);
         }
     }
