@@ -17,6 +17,8 @@ use crate::hint::cold_path;
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     known: Option<Box<Known>>,
+    /// A small message was appended, ever.
+    has_small: bool,
     /// The peer does not say what it reads.
     is_silent: bool,
 }
@@ -34,7 +36,9 @@ struct Known {
 
 impl Ahead {
     fn known(&mut self) -> &mut Known {
-        self.known.get_or_insert_default()
+        let has_small = self.has_small;
+        self.known
+            .get_or_insert_with(|| Box::new(Known::new(has_small)))
     }
 
     /// The time, to be told before pieces are taken.
@@ -46,6 +50,7 @@ impl Ahead {
     /// what comes next.
     #[inline]
     pub(super) fn note_small(&mut self) {
+        self.has_small = true;
         if let Some(known) = &mut self.known {
             cold_path();
             known.lively_until = known.taken + Known::LIVELY_FOR;
@@ -106,18 +111,6 @@ impl Ahead {
     }
 }
 
-impl Default for Known {
-    fn default() -> Self {
-        Self {
-            path: Path::default(),
-            taken: 0,
-            // What was before the first piece is not known, and costs the less.
-            lively_until: Self::LIVELY_FOR,
-            now: None,
-        }
-    }
-}
-
 impl Known {
     /// What may wait in front of a reader on a short way: with small frames about, or without.
     const LIVELY: Allowance = Allowance {
@@ -138,6 +131,16 @@ impl Known {
     const QUIET_PIECE_BYTES: usize = 4 * CHUNK_BYTES;
     /// The smallest piece that a body is cut into.
     const PIECE_BYTES_MIN: usize = 16 * 1024;
+
+    fn new(has_small: bool) -> Self {
+        Self {
+            path: Path::default(),
+            taken: 0,
+            // When it was is not known, and to think of it as of late costs the less.
+            lively_until: if has_small { Self::LIVELY_FOR } else { 0 },
+            now: None,
+        }
+    }
 
     const fn is_quiet(&self) -> bool {
         self.taken >= self.lively_until
@@ -163,8 +166,9 @@ impl Known {
             return Self::PIECE_BYTES_MIN;
         }
         // A piece that nothing small waits for may be long, which saves system calls; but what takes
-        // the reader longer than it may wait anyway saves nothing that counts.
-        let (parts, most) = match self.is_quiet() {
+        // the reader longer than it may wait anyway saves nothing that counts. How long it takes is known
+        // once it has said something.
+        let (parts, most) = match self.is_quiet() && self.path.is_known() {
             true => {
                 let soon = self.path.carries(Self::QUIET.time) as usize;
                 (2, soon.clamp(Self::QUIET_PIECE_BYTES, LONG_CHUNK_BYTES))
@@ -188,6 +192,29 @@ mod tests {
         ahead.take(1000);
         assert!(!ahead.read(0, now) && !ahead.read(1001, now));
         assert!(ahead.read(999, now) && ahead.read(1, now) && !ahead.read(1, now));
+    }
+
+    #[test]
+    fn a_connection_that_begins_with_large_bodies_is_quiet() {
+        // [frame.ahead]
+        let goes_ahead = |smalls: usize| {
+            let (mut ahead, begin) = (Ahead::default(), epoch());
+            (0..smalls).for_each(|_| ahead.note_small());
+            ahead.note_time(begin);
+            let first = ahead.piece_bytes();
+            ahead.take(first);
+            assert!(ahead.piece_bytes() <= CHUNK_BYTES, "nothing is known yet");
+            assert!(ahead.read(first, begin + Duration::from_micros(40)));
+            let mut sent = 0;
+            while ahead.admits() {
+                let bytes = ahead.piece_bytes();
+                ahead.take(bytes);
+                sent += bytes as u64;
+            }
+            sent
+        };
+        assert_eq!(goes_ahead(0), Known::QUIET.bytes);
+        assert_eq!(goes_ahead(1), Known::LIVELY.bytes);
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Path {
         self.rate.measure(rate, queued, mark.end, self.sent);
     }
 
+    /// True if anything was measured.
+    pub(super) const fn is_known(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// What it carries in so much time.
     pub(super) fn carries(&self, time: Duration) -> u64 {
         (self.rate.highest() * time.as_secs_f64()) as u64
