@@ -14,6 +14,7 @@ mod liveness;
 mod pace;
 mod server;
 mod slots;
+pub mod spare;
 mod streams;
 
 pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};

@@ -1,7 +1,6 @@
 //! Messages that arrive in pieces: `[frame.pieces]`.
 
 mod advance;
-mod spare;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use self::advance::Advance;
 use super::ConnectionError;
 use super::landing::Landing;
+use super::spare;
 use crate::Metadata;
 use crate::wire::{Body, CHUNK_BYTES, Header};
 

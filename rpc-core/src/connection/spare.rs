@@ -1,4 +1,5 @@
-//! Memory of messages that were put together, for those that come after them.
+//! Memory of messages that were put together, and of rows of items that wait for their consumer, for
+//! those that come after them.
 //!
 //! Why not leave that to the allocator? Many give what is large back to the system as soon as it is
 //! free, and take it anew for the next message: a page fault for each 4 KiB, which costs more than
@@ -8,7 +9,7 @@ use std::cell::RefCell;
 
 use bytes::{Bytes, BytesMut};
 
-/// What a thread keeps at the most, in bytes and in messages.
+/// What a thread keeps at the most, in bytes and in messages or rows.
 const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const KEPT_MAX: usize = 64;
 
@@ -32,12 +33,12 @@ struct Kept {
 
 /// Memory for a message of this length: none unless there is some to spare that is neither too small
 /// nor much too large for it.
-pub(super) fn take(length: usize) -> BytesMut {
+pub fn take(length: usize) -> BytesMut {
     SPARE.with_borrow_mut(|spare| spare.take(length))
 }
 
 /// The message; its memory is kept for another.
-pub(super) fn keep(mut message: BytesMut) -> Bytes {
+pub fn keep(mut message: BytesMut) -> Bytes {
     let capacity = message.capacity();
     let whole = message.split().freeze();
     if capacity <= KEPT_BYTES_MAX {
