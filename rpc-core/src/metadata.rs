@@ -167,9 +167,15 @@ impl Metadata {
     pub fn decode(mut block: &[u8]) -> Result<Self, MetadataError> {
         let mut metadata = Self::new();
         while let Some((&key_len, rest)) = block.split_first() {
-            let (key, rest) = split_text(rest, usize::from(key_len))?;
+            let (key, rest) = split(rest, usize::from(key_len))?;
+            let key = std::str::from_utf8(key).map_err(|_| {
+                MetadataError::InvalidKey(String::from_utf8_lossy(key).into_owned())
+            })?;
             let (len, rest) = rest.split_first_chunk().ok_or(MetadataError::Malformed)?;
-            let (value, rest) = split_text(rest, usize::from(u16::from_le_bytes(*len)))?;
+            let (value, rest) = split(rest, usize::from(u16::from_le_bytes(*len)))?;
+            // By its key: what is no text may be a secret all the same.
+            let value = std::str::from_utf8(value)
+                .map_err(|_| MetadataError::InvalidValue(key.to_owned()))?;
             metadata.append_reserved(key, value)?;
             block = rest;
         }
@@ -177,13 +183,8 @@ impl Metadata {
     }
 }
 
-fn split_text(block: &[u8], len: usize) -> Result<(&str, &[u8]), MetadataError> {
-    let (text, rest) = block
-        .split_at_checked(len)
-        .ok_or(MetadataError::Malformed)?;
-    let text = std::str::from_utf8(text)
-        .map_err(|_| MetadataError::InvalidValue(String::from_utf8_lossy(text).into_owned()))?;
-    Ok((text, rest))
+fn split(block: &[u8], len: usize) -> Result<(&[u8], &[u8]), MetadataError> {
+    block.split_at_checked(len).ok_or(MetadataError::Malformed)
 }
 
 fn check_pair(key: &str, value: &str) -> Result<(), MetadataError> {
@@ -253,6 +254,14 @@ mod tests {
                 "{value:?}"
             );
         }
+        // A value that is no text is named by its key: it may be a secret.
+        let refused = Metadata::decode(b"\x0dauthorization\x08\x00secret \xff");
+        assert_eq!(
+            refused,
+            Err(MetadataError::InvalidValue("authorization".to_owned()))
+        );
+        let refused = Metadata::decode(b"\x01\xff\x00\x00");
+        assert!(matches!(refused, Err(MetadataError::InvalidKey(_))));
         let reserved = metadata.append("rpc-timeout", "1");
         assert!(matches!(reserved, Err(MetadataError::ReservedKey(_))));
         assert!(metadata.is_empty());
