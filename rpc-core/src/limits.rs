@@ -53,6 +53,12 @@ impl StreamLimits {
         }
     }
 
+    /// True if no item would ever fit.
+    #[must_use]
+    pub const fn has_zero(self) -> bool {
+        self.stream_bytes == 0 || self.connection_bytes == 0
+    }
+
     /// Sets by how many bytes windows may grow. A stream over a way of 50 ms there and back carries
     /// 20 times its window in a second.
     #[must_use]

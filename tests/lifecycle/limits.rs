@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rpc::{Channel, Code, KeepAlive, MethodId, Verdict};
+use rpc::{Channel, Code, KeepAlive, MethodId, StreamLimits, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::common::{network, raw, soon, until};
@@ -233,7 +233,7 @@ async fn t15_no_setting_is_too_long() {
 async fn limits_of_zero_are_refused_by_name() {
     type Set = fn(rpc::ServerBuilder) -> rpc::ServerBuilder;
     let zero = KeepAlive::new(Duration::ZERO, ms(1));
-    let server: [(&str, Set); 10] = [
+    let server: [(&str, Set); 12] = [
         ("calls_per_connection_max", |b| {
             b.calls_per_connection_max(0)
         }),
@@ -248,6 +248,12 @@ async fn limits_of_zero_are_refused_by_name() {
         }),
         ("idle_timeout", |b| b.idle_timeout(Some(ms(0)))),
         ("connection_age_max", |b| b.connection_age_max(ms(0))),
+        ("stream_limits", |b| {
+            b.stream_limits(StreamLimits::new(0, 1024))
+        }),
+        ("stream_limits", |b| {
+            b.stream_limits(StreamLimits::new(1024, 0))
+        }),
     ];
     let worker = Worker::default();
     for (name, set) in server {
@@ -269,6 +275,14 @@ async fn limits_of_zero_are_refused_by_name() {
         ),
         ("keep_alive", Channel::builder().keep_alive(Some(zero))),
         ("idle_timeout", Channel::builder().idle_timeout(ms(0))),
+        (
+            "stream_limits",
+            Channel::builder().stream_limits(StreamLimits::new(0, 1024)),
+        ),
+        (
+            "stream_limits",
+            Channel::builder().stream_limits(StreamLimits::new(1024, 0)),
+        ),
     ] {
         assert_zero(name, &channel.connect_lazy("mem://nobody").unwrap_err());
     }

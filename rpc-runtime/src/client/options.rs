@@ -261,6 +261,7 @@ impl ChannelBuilder {
         Error::if_zero([
             ("message_bytes_max", self.message_bytes_max == 0),
             ("handshake_timeout", self.handshake_timeout.is_zero()),
+            ("stream_limits", self.stream_limits.has_zero()),
             (
                 "keep_alive",
                 self.keep_alive.is_some_and(KeepAlive::has_zero),

@@ -84,6 +84,7 @@ impl Limits {
             ("connections_per_ip_max", self.connections.per_ip_max == 0),
             ("handshakes_max", self.connections.handshakes_max == 0),
             ("handshake_timeout", self.handshake_timeout.is_zero()),
+            ("stream_limits", self.streams.has_zero()),
             (
                 "keep_alive",
                 self.keep_alive.is_some_and(KeepAlive::has_zero),
