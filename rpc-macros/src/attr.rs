@@ -143,7 +143,8 @@ pub(crate) fn docs(attributes: &[Attribute]) -> String {
         };
         if pair.path.is_ident("doc") {
             let text = text.value();
-            lines.extend(text.lines().map(doc_line).map(str::to_owned));
+            let stars = has_stars(&text);
+            lines.extend(text.lines().map(|line| doc_line(line, stars).to_owned()));
             if text.is_empty() {
                 lines.push(String::new());
             }
@@ -152,13 +153,21 @@ pub(crate) fn docs(attributes: &[Attribute]) -> String {
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
-/// A line of a doc comment without the space behind `///` or the star of a block.
-fn doc_line(line: &str) -> &str {
+/// True if this is a block of which each line begins with a star, but for the first. A line with a star
+/// behind `///` is an item of a list.
+fn has_stars(text: &str) -> bool {
+    let mut rest = text.lines().skip(1).map(str::trim_start);
+    let is_block = text.contains('\n');
+    is_block && rest.all(|line| line.is_empty() || line.starts_with('*'))
+}
+
+/// A line of a doc comment without the space behind `///`, or the star of a block that has them.
+fn doc_line(line: &str, stars: bool) -> &str {
     let line = line.trim_end();
     let line = line
         .trim_start()
-        .strip_prefix("* ")
-        .or((line.trim() == "*").then_some(""))
+        .strip_prefix('*')
+        .filter(|_| stars)
         .unwrap_or(line);
     line.strip_prefix(' ').unwrap_or(line)
 }
@@ -274,5 +283,28 @@ impl Seen {
     fn known(&self) -> String {
         let quoted: Vec<_> = self.known.iter().map(|key| format!("`{key}`")).collect();
         quoted.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn a_star_is_left_out_only_where_it_is_no_item_of_a_list() {
+        let list = [
+            parse_quote!(#[doc = " Greets:"]),
+            parse_quote!(#[doc = " * one"]),
+            parse_quote!(#[doc = " * all"]),
+        ];
+        assert_eq!(docs(&list), "Greets:\n* one\n* all");
+        let block = [parse_quote!(#[doc = "\n * Greets:\n *\n * * one\n * * all\n "])];
+        assert_eq!(docs(&block), "Greets:\n\n* one\n* all");
+        let plain = [parse_quote!(#[doc = "\n Greets:\n * one\n * all\n"])];
+        assert_eq!(docs(&plain), "Greets:\n* one\n* all");
+        let one = [parse_quote!(#[doc = " Greets. "])];
+        assert_eq!(docs(&one), "Greets.");
     }
 }
