@@ -6,6 +6,7 @@ use crate::client::ChannelBuilder;
 use crate::discovery::{Endpoint, Resolvers, StaticList, Watch};
 use crate::error::{Error, Kind};
 use crate::registry;
+use crate::transport::Target;
 
 /// Follows a name. `None` if it is a place, and nothing was set that takes a fleet.
 pub(super) fn watch(builder: &ChannelBuilder, target: &str) -> Result<Option<Watch>, Error> {
@@ -14,6 +15,12 @@ pub(super) fn watch(builder: &ChannelBuilder, target: &str) -> Result<Option<Wat
     if resolvers.knows(target) {
         check_runtime(target)?;
         return Ok(Some(resolvers.watch(target)?));
+    }
+    if let Err(error) = target.parse::<Target>()
+        && error.is_unknown_scheme()
+    {
+        let mistake = format!("{error}, and for names {}", resolvers.known());
+        return Err(Error::new(Kind::UnknownScheme, mistake));
     }
     if builder.balances() {
         check_runtime(target)?;

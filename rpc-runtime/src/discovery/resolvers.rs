@@ -59,6 +59,12 @@ impl Resolvers {
         Ok(self)
     }
 
+    /// All of them, to be shown.
+    pub(crate) fn known(&self) -> String {
+        let known: Vec<_> = self.schemes.keys().map(String::as_str).collect();
+        known.join(", ")
+    }
+
     /// True if the text begins with one of these schemes.
     #[must_use]
     pub fn knows(&self, text: &str) -> bool {
@@ -76,9 +82,7 @@ impl Resolvers {
     pub fn watch(&self, name: &str) -> Result<Watch, Error> {
         let name: Name = name.parse()?;
         let Some(resolver) = self.schemes.get(name.scheme()) else {
-            let known: Vec<_> = self.schemes.keys().map(String::as_str).collect();
-            let known = known.join(", ");
-            let mistake = format!("unknown scheme in name {name}; known are {known}");
+            let mistake = format!("unknown scheme in name {name}; known are {}", self.known());
             return Err(Error::new(Kind::UnknownScheme, mistake));
         };
         let source = resolver.watch(&name).map_err(|cause| {
