@@ -123,3 +123,52 @@ fn s1_7_a_service_describes_itself() {
     );
     let _ = GreeterServer::new(Polite);
 }
+
+/// Where lints are forbidden, nothing can be allowed any more: generated code has to do without.
+mod forbidding {
+    #![forbid(dead_code, unused, clippy::all, clippy::pedantic)]
+    #![forbid(
+        clippy::unwrap_used,
+        clippy::impl_trait_in_params,
+        clippy::absolute_paths
+    )]
+
+    use rpc::{Result, Streaming};
+
+    #[rpc::service]
+    pub(super) trait Strict {
+        async fn hello(&self, name: String, greeting: &str) -> Result<String>;
+        #[rpc(oneway)]
+        async fn note(&self, line: String) -> Result<()>;
+        async fn sum(&self, numbers: Streaming<u64>) -> Result<Streaming<u64>>;
+    }
+
+    pub(super) struct Answers;
+
+    pub(super) async fn greet(client: &StrictClient) -> Result<String> {
+        client.hello("Ada".to_owned(), "Hello").await
+    }
+
+    impl Strict for Answers {
+        async fn hello(&self, name: String, greeting: &str) -> Result<String> {
+            Ok(format!("{greeting}, {name}"))
+        }
+        async fn note(&self, _line: String) -> Result<()> {
+            Ok(())
+        }
+        async fn sum(&self, numbers: Streaming<u64>) -> Result<Streaming<u64>> {
+            Ok(numbers)
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_in_a_crate_that_forbids_lints() {
+    let service = forbidding::StrictServer::new(forbidding::Answers);
+    let server = rpc::Server::builder().add_service(service);
+    let server = server.bind("mem://forbidding").await.unwrap();
+    let client = forbidding::StrictClient::connect("mem://forbidding");
+    let answer = forbidding::greet(&client.await.unwrap()).await;
+    assert_eq!(answer.unwrap(), "Hello, Ada");
+    server.shutdown().await;
+}

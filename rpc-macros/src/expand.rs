@@ -64,7 +64,7 @@ pub(crate) fn all(service: &Service) -> TokenStream {
         #client_type
         #server_type
         #(#cfgs)*
-        #[allow(warnings, clippy::all, clippy::pedantic, clippy::restriction)]
+        #[allow(warnings)]
         const _: () = {
             use #private::{
                 AsBytes as _, AsValue as _, KnownCode as _, NoCode as _, Oneway as _, Run as _,

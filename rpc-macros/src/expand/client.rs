@@ -20,7 +20,6 @@ pub(crate) fn definition(names: &Names, around: &Surroundings<'_>) -> TokenStrea
         #(#cfgs)*
         #[doc = #docs]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
-        #[allow(dead_code)]
         #visibility struct #client {
             channel: #private::Channel,
         }
@@ -60,8 +59,8 @@ pub(crate) fn inherent(names: &Names) -> TokenStream {
         /// # Errors
         ///
         /// If `target` is no address or nobody answers there.
-        pub async fn connect(
-            target: impl ::core::convert::AsRef<#text>,
+        pub async fn connect<__T: ::core::convert::AsRef<#text>>(
+            target: __T,
         ) -> #result<Self, #private::Error> {
             #result::Ok(Self::new(#private::Channel::connect(target).await?))
         }
@@ -71,8 +70,8 @@ pub(crate) fn inherent(names: &Names) -> TokenStream {
         /// # Errors
         ///
         /// If `target` is no address.
-        pub fn connect_lazy(
-            target: impl ::core::convert::AsRef<#text>,
+        pub fn connect_lazy<__T: ::core::convert::AsRef<#text>>(
+            target: __T,
         ) -> #result<Self, #private::Error> {
             #result::Ok(Self::new(#private::Channel::connect_lazy(target)?))
         }

@@ -17,7 +17,6 @@ pub(crate) fn definition(names: &Names, around: &Surroundings<'_>) -> TokenStrea
     quote! {
         #(#cfgs)*
         #[doc = #docs]
-        #[allow(dead_code)]
         #visibility struct #server<__T> {
             service: ::std::sync::Arc<__T>,
         }
