@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::fmt;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, join_all};
 use rpc::{Channel, Code, Context, Interceptor, MethodId, Server, ServerBuilder, Status};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::io::AsyncWriteExt;
 
 use common::{Count, network, raw, soon};
@@ -31,6 +32,10 @@ trait Work {
     /// The time left, of a handler that another one calls at once.
     async fn relay(&self) -> rpc::Result<Option<Duration>>;
     async fn load(&self) -> rpc::Result<Loaded>;
+    /// Fails with what panics where it is dropped.
+    async fn blame(&self) -> Result<(), Blame>;
+    /// Returns what cannot be encoded, and panics where it is dropped.
+    async fn mumble(&self) -> rpc::Result<Mumbled>;
 }
 
 /// Panics where it is dropped, unless it was sent.
@@ -43,6 +48,32 @@ struct Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         assert!(!self.is_loaded, "as asked");
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Blame(Loaded);
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was not me")
+    }
+}
+
+impl From<Status> for Blame {
+    fn from(_: Status) -> Self {
+        Self::default()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Mumbled {
+    _loaded: Loaded,
+}
+
+impl Serialize for Mumbled {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("as asked"))
     }
 }
 
@@ -120,6 +151,13 @@ impl Work for Worker {
     }
     async fn load(&self) -> rpc::Result<Loaded> {
         Ok(Loaded { is_loaded: true })
+    }
+    async fn blame(&self) -> Result<(), Blame> {
+        Err(Blame(Loaded { is_loaded: true }))
+    }
+    async fn mumble(&self) -> rpc::Result<Mumbled> {
+        let _loaded = Loaded { is_loaded: true };
+        Ok(Mumbled { _loaded })
     }
 }
 
@@ -380,26 +418,49 @@ async fn what_a_handler_calls_has_its_deadline() {
     }
 }
 
-/// A reply that panics behind its back was sent, and nothing else is.
+/// The kinds of the frames that answer a call of each method, all of which come together, in order.
+async fn kinds_of_answers(methods: &[&str], intercepted: bool) -> Vec<u8> {
+    let builder = Server::builder().add_service(WorkServer::new(Worker::default()));
+    let builder = match intercepted {
+        true => builder.interceptor(Idle),
+        false => builder,
+    };
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder.serve(exchange).unwrap();
+    let mut stream = wires.dial().await;
+    stream.write_all(&raw::hello(1, 1)).await.unwrap();
+    raw::read_ack(&mut stream).await;
+    let request = |(call, method)| {
+        let method = MethodId::of("Work", method).number();
+        raw::request(call, 0, method, 0)
+    };
+    let numbered = (1..).zip(methods.iter().copied());
+    let requests: Vec<_> = numbered.map(request).collect();
+    stream.write_all(&requests.concat()).await.unwrap();
+    let mut kinds = Vec::new();
+    for call in (1..).take(methods.len()) {
+        let (header, _) = soon(raw::read_frame(&mut stream)).await;
+        assert_eq!(header[4], call, "{methods:?}");
+        kinds.push(header[8]);
+    }
+    // Nothing is behind them but the answer of the next.
+    stream.write_all(&request((99, "load"))).await.unwrap();
+    let (header, _) = soon(raw::read_frame(&mut stream)).await;
+    assert_eq!((header[4], header[8]), (99, raw::RESPONSE), "{methods:?}");
+    kinds
+}
+
+/// What panics behind the back of an answer was sent, and nothing else is.
 #[tokio::test]
-async fn a_reply_whose_drop_panics_is_the_only_answer() {
+async fn an_answer_whose_drop_panics_is_the_only_one() {
     for intercepted in [false, true] {
-        let builder = Server::builder().add_service(WorkServer::new(Worker::default()));
-        let builder = match intercepted {
-            true => builder.interceptor(Idle),
-            false => builder,
-        };
-        let (wires, exchange) = network(|_, ends| ends);
-        let _server = builder.serve(exchange).unwrap();
-        let mut stream = wires.dial().await;
-        stream.write_all(&raw::hello(1, 1)).await.unwrap();
-        raw::read_ack(&mut stream).await;
-        let load = MethodId::of("Work", "load").number();
-        let calls = [1, 2, 3].map(|call| raw::request(call, 0, load, 0));
-        stream.write_all(&calls.concat()).await.unwrap();
-        for call in [1, 2, 3] {
-            let (header, _) = soon(raw::read_frame(&mut stream)).await;
-            assert_eq!((header[4], header[8]), (call, raw::RESPONSE));
+        let kinds = kinds_of_answers(&["load"; 3], intercepted).await;
+        assert_eq!(kinds, [raw::RESPONSE; 3]);
+        for method in ["blame", "mumble"] {
+            let kinds = kinds_of_answers(&[method; 3], intercepted).await;
+            assert_eq!(kinds, [raw::ERROR; 3], "{method}");
+            let kinds = kinds_of_answers(&["load", method, "load"], intercepted).await;
+            assert_eq!(kinds, [raw::RESPONSE, raw::ERROR, raw::RESPONSE]);
         }
     }
 }

@@ -93,13 +93,17 @@ pub(crate) struct Collection<'a> {
 }
 
 impl Collection<'_> {
-    /// From now on the call that is run is answered to the connection itself, behind what was
-    /// collected.
+    /// From now on the call that is run, which is the last one, is answered to the connection itself,
+    /// behind what was collected.
     #[cold]
     pub(crate) fn pass(&self, call: CallId) {
+        if self.is_passed.replace(true) {
+            // By the same call, what is left of which panicked: only the connection knows whether it is
+            // answered already.
+            return;
+        }
         self.connection
             .collect(call, &mut self.replies.borrow_mut());
-        self.is_passed.set(true);
     }
 
     /// Goes on with a call whose reply has not ended it.
