@@ -1,12 +1,16 @@
 //! Accepting connections when the system does not want to.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rpc::async_trait;
 use rpc::transport::{Duplex, Listener};
+use rpc::{Peer, async_trait};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -92,17 +96,33 @@ async fn s0_3_visitors_that_vanish_do_not_slow_the_next() {
 /// A listener whose author made a mistake.
 struct Panicking {
     panics: usize,
+    /// In the call, before there is a future.
+    early: bool,
     then: Exchange,
 }
 
-#[async_trait]
-impl Listener for Panicking {
-    async fn accept(&mut self) -> io::Result<Duplex> {
+impl Panicking {
+    fn count_down(&mut self) {
         if self.panics > 0 {
             self.panics -= 1;
             panic!("a listener that panics");
         }
-        self.then.accept().await
+    }
+}
+
+impl Listener for Panicking {
+    fn accept<'l, 'f>(&'l mut self) -> Pin<Box<dyn Future<Output = io::Result<Duplex>> + Send + 'f>>
+    where
+        'l: 'f,
+        Self: 'f,
+    {
+        if self.early {
+            self.count_down();
+        }
+        Box::pin(async {
+            self.count_down();
+            self.then.accept().await
+        })
     }
     fn target(&self) -> String {
         "test://panicking".into()
@@ -111,13 +131,84 @@ impl Listener for Panicking {
 
 #[tokio::test(start_paused = true)]
 async fn s0_4_a_listener_that_panics_does_not_end_the_server() {
+    for early in [false, true] {
+        let (wires, then) = network(|_, ends| ends);
+        let listener = Panicking {
+            panics: 3,
+            early,
+            then,
+        };
+        let server = builder(&Worker::default()).serve(listener).unwrap();
+        let channel = rpc::Channel::builder().with_connector(Arc::new(wires));
+        let client = WorkClient::new(channel);
+        soon(client.echo(1, vec![])).await.unwrap();
+        soon(server.shutdown()).await;
+    }
+}
+
+/// A stream that panics when it is dropped.
+struct Grenade<T>(T);
+
+impl<T> Drop for Grenade<T> {
+    fn drop(&mut self) {
+        panic!("a stream that panics");
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Grenade<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, out)
+    }
+}
+
+/// Gives the first so many connections a reader that panics when it is dropped.
+struct Mined {
+    left: usize,
+    then: Exchange,
+}
+
+#[async_trait]
+impl Listener for Mined {
+    async fn accept(&mut self) -> io::Result<Duplex> {
+        if self.left == 0 {
+            return self.then.accept().await;
+        }
+        let (reader, writer) = tokio::io::split(self.then.next().await);
+        self.left -= 1;
+        let peer = Peer::from_uri("test://client");
+        Ok(Duplex::new(Grenade(reader), writer, peer))
+    }
+    fn target(&self) -> String {
+        "test://mined".into()
+    }
+}
+
+/// More than are told why, so that some are dropped where they were accepted.
+const TURNED_AWAY: usize = 300;
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_panics_when_it_is_turned_away_does_not_end_the_server() {
     let (wires, then) = network(|_, ends| ends);
-    let listener = Panicking { panics: 3, then };
-    let server = builder(&Worker::default()).serve(listener).unwrap();
+    let listener = Mined {
+        left: TURNED_AWAY,
+        then,
+    };
+    let server = builder(&Worker::default()).connections_max(1);
+    let server = server.serve(listener).unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..TURNED_AWAY {
+        streams.push(wires.dial().await);
+    }
+    until(|| server.load().connections_refused == TURNED_AWAY as u64 - 1).await;
+    drop(streams);
+    until(|| server.connection_count() == 0).await;
     let channel = rpc::Channel::builder().with_connector(Arc::new(wires));
     let client = WorkClient::new(channel);
     soon(client.echo(1, vec![])).await.unwrap();
-    soon(server.shutdown()).await;
 }
 
 /// A socket whose owner is busy is not taken from it, and asking does not hold up the runtime.

@@ -11,7 +11,7 @@ use rpc_core::connection::ServerConfig;
 use super::connection::{self, Offer};
 use super::connections::Connections;
 use crate::boxed::boxed;
-use crate::contain::contain;
+use crate::contain::{catch, contain};
 use crate::dispatch::Router;
 use crate::log;
 use crate::transport::{Duplex, Listener};
@@ -36,7 +36,8 @@ impl Acceptor {
     pub(super) async fn run(mut self) {
         let mut pause = Self::PAUSE_MIN;
         loop {
-            let accepted = contain(self.listener.accept()).await;
+            // Whether it panics in its future or before there is one.
+            let accepted = contain(async { self.listener.accept().await }).await;
             let accepted = accepted.unwrap_or_else(|panic| {
                 log::error!(panic, "a listener panicked");
                 Err(io::Error::other("the listener panicked"))
@@ -45,7 +46,10 @@ impl Acceptor {
                 Ok(duplex) => {
                     pause = Self::PAUSE_MIN;
                     self.connections.wait_for_room().await;
-                    self.start(duplex);
+                    // A stream that is turned away is dropped here.
+                    if let Err(panic) = catch(|| self.start(duplex)) {
+                        log::error!(panic, "a stream panicked when it was dropped");
+                    }
                 }
                 Err(error) => {
                     log::warn!(%error, ?pause, "accept failed; trying again after a pause");
