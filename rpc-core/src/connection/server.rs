@@ -207,9 +207,15 @@ impl<T> ServerConnection<T> {
         self.parked.remove(&call).map(|parked| parked.data)
     }
 
-    /// Turns the client away before it has said anything: the server has no room for it.
-    pub fn refuse_connection(&mut self, reason: &str) {
-        let _ = self.refuse_hello(Verdict::TooManyConnections, 0, reason.to_owned());
+    /// Turns the client away before it has said anything: the server has no room for it. False, without
+    /// having done anything, if it has said hello and was let in: then it is to be told by a
+    /// [go-away](Self::drain).
+    #[must_use = "if it was let in, it is to be told in another way"]
+    pub fn refuse_connection(&mut self, reason: &str) -> bool {
+        if matches!(self.state, State::Opening(_)) {
+            let _ = self.refuse_hello(Verdict::TooManyConnections, 0, reason.to_owned());
+        }
+        !self.is_open()
     }
 
     /// Announces that no further call is accepted, and why; the running ones may finish. Before the

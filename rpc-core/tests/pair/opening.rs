@@ -97,6 +97,33 @@ fn s1_12_a_slow_hello_is_cut_at_the_handshake_timeout() {
     assert_eq!(pair.pass(SECOND / 2), [late.clone(), late]);
 }
 
+/// A server decides without the connection at hand, so that the hello may come first.
+#[test]
+fn a_client_that_is_turned_away_is_told_once_whether_it_was_let_in_or_not() {
+    // [open.reject] [conn.go-away]
+    let why = "no room";
+    let mut pair = Pair::new();
+    assert!(pair.server.refuse_connection(why));
+    assert!(pair.server.refuse_connection("again"));
+    let told = refusal(pair.carry_to_client());
+    assert_eq!(told.verdict, Verdict::TooManyConnections);
+    assert_eq!(told.reason, why);
+
+    let mut pair = Pair::new();
+    let call = pair.call(ECHO, 1, b"");
+    pair.carry_to_server().unwrap();
+    assert!(!pair.server.refuse_connection(why), "it was let in");
+    pair.server.drain(why);
+    pair.drive();
+    let go_away = ClientSaw::GoAway {
+        last: call.number(),
+        reason: why.to_owned(),
+    };
+    assert_eq!(pair.client_saw[0], ClientSaw::Opened);
+    assert!(pair.client_saw.contains(&go_away), "{:?}", pair.client_saw);
+    assert_eq!(pair.ends().len(), 1, "{:?}", pair.client_saw);
+}
+
 #[test]
 fn an_open_connection_has_no_handshake_timeout() {
     // [open.timeout]

@@ -99,11 +99,15 @@ impl ServerShared {
         origin.note_draining();
     }
 
-    /// Turns the client away.
+    /// Turns the client away. One that has said hello since this was decided is told by a go-away, and the
+    /// calls that it has begun finish.
     pub(super) fn refuse(&self, reason: &str) {
         let mut state = self.lock();
+        if !state.protocol.core.refuse_connection(reason) {
+            drop(state);
+            return self.drain(reason);
+        }
         state.protocol.abandoned = true;
-        state.protocol.core.refuse_connection(reason);
         self.wake_driver(state);
     }
 
