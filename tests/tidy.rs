@@ -17,7 +17,10 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ("log", &[]),
     ("watch", &[]),
     ("transport", &["error", "boxed"]),
-    ("connection", &["transport", "stream", "clock"]),
+    (
+        "connection",
+        &["transport", "stream", "clock", "contain", "log"],
+    ),
     (
         "discovery",
         &[

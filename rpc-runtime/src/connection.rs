@@ -12,6 +12,7 @@ mod driver;
 mod lock;
 mod streams;
 mod turns;
+mod writing;
 
 pub(crate) use driver::{Closed, Driver, Progress, Side};
 pub(crate) use lock::{AtomicState, MutexGuard};
@@ -75,7 +76,8 @@ pub(crate) struct State<P> {
     pub(crate) protocol: P,
     /// Absent while somebody writes.
     writer: Option<Writer>,
-    /// The writer took everything, and has not passed all of it on.
+    /// The writer took everything, and has not passed all of it on; or it has failed, which the driver is
+    /// to see.
     unflushed: bool,
     /// Somebody has taken on the next flush: appending is enough.
     armed: bool,
@@ -226,10 +228,11 @@ impl<P: Protocol> Shared<P> {
         let taken = state.protocol.handle_taken();
         drop(state);
         if let Some(taken) = taken {
-            cold_path();
-            taken.wake();
+            writing::wake(taken);
         }
-        let written = poll_write_flat(&mut writer, &mut flat, cx);
+        let written = writing::contained(&mut writer, &mut flat, |writer, flat| {
+            poll_write_flat(writer, flat, cx)
+        });
         let mut state = self.lock();
         if state.over {
             cold_path();
@@ -252,9 +255,11 @@ impl<P: Protocol> Shared<P> {
         let taken = state.protocol.handle_taken();
         drop(state);
         if let Some(taken) = taken {
-            taken.wake();
+            writing::wake(taken);
         }
-        let written = poll_write_all(&mut writer, &mut outgoing, cx);
+        let written = writing::contained(&mut writer, &mut outgoing, |writer, outgoing| {
+            poll_write_all(writer, outgoing, cx)
+        });
         let mut state = self.lock();
         if !state.over {
             state.protocol.outgoing().prepend(outgoing);
@@ -327,7 +332,7 @@ impl<P: Protocol> State<P> {
             cold_path();
             drop(other);
         }
-        self.unflushed = written.is_pending();
+        self.unflushed = !matches!(written, Poll::Ready(Ok(())));
     }
 
     /// When the driver has to act because of the time. Asked by callers and by the driver, in one place.
