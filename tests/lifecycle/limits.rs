@@ -233,7 +233,7 @@ async fn t15_no_setting_is_too_long() {
 async fn limits_of_zero_are_refused_by_name() {
     type Set = fn(rpc::ServerBuilder) -> rpc::ServerBuilder;
     let zero = KeepAlive::new(Duration::ZERO, ms(1));
-    let server: [(&str, Set); 12] = [
+    let server: [(&str, Set); 13] = [
         ("calls_per_connection_max", |b| {
             b.calls_per_connection_max(0)
         }),
@@ -247,6 +247,9 @@ async fn limits_of_zero_are_refused_by_name() {
             b.keep_alive(Some(KeepAlive::new(ms(1), ms(0))))
         }),
         ("idle_timeout", |b| b.idle_timeout(Some(ms(0)))),
+        ("stream_idle_timeout", |b| {
+            b.stream_idle_timeout(Some(ms(0)))
+        }),
         ("connection_age_max", |b| b.connection_age_max(ms(0))),
         ("stream_limits", |b| {
             b.stream_limits(StreamLimits::new(0, 1024))

@@ -94,6 +94,10 @@ impl Limits {
                 self.idle_timeout.is_some_and(|t| t.is_zero()),
             ),
             (
+                "stream_idle_timeout",
+                self.stream_idle_timeout.is_some_and(|t| t.is_zero()),
+            ),
+            (
                 "connection_age_max",
                 self.age_max.is_some_and(|t| t.is_zero()),
             ),
