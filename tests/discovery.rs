@@ -7,6 +7,8 @@ mod sources;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ enum Say {
     List(Vec<u16>),
     Fail(&'static str),
     Panic(&'static str),
+    /// In the call, before there is a future.
+    PanicAtOnce(&'static str),
 }
 
 /// A source that a test plays. It says one thing after the other, and then waits for the test.
@@ -84,19 +88,30 @@ impl Resolver for Played {
     }
 }
 
-#[async_trait]
+/// As `async_trait` would write it, but for what is done before the future is there.
 impl Source for Played {
-    async fn next(&mut self) -> Result<Vec<Endpoint>, SourceError> {
+    fn next<'s, 'f>(
+        &'s mut self,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Endpoint>, SourceError>> + Send + 'f>>
+    where
+        's: 'f,
+        Self: 'f,
+    {
         self.asked.lock().unwrap().push(Instant::now());
-        loop {
-            let say = self.says.lock().unwrap().pop_front();
-            match say {
-                Some(Say::List(list)) => return Ok(endpoints(list)),
-                Some(Say::Fail(why)) => return Err(why.into()),
-                Some(Say::Panic(why)) => panic!("{why}"),
-                None => self.more.notified().await,
+        let panics = matches!(self.says.lock().unwrap().front(), Some(Say::PanicAtOnce(_)));
+        let say = panics.then(|| self.says.lock().unwrap().pop_front());
+        assert!(!panics, "{say:?}");
+        Box::pin(async {
+            loop {
+                let say = self.says.lock().unwrap().pop_front();
+                match say {
+                    Some(Say::List(list)) => return Ok(endpoints(list)),
+                    Some(Say::Fail(why)) => return Err(why.into()),
+                    Some(Say::Panic(why) | Say::PanicAtOnce(why)) => panic!("{why}"),
+                    None => self.more.notified().await,
+                }
             }
-        }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! T14: panics whose value panics once more when it is dropped.
 
+use std::future::Future;
 use std::io;
 use std::panic::panic_any;
 use std::pin::Pin;
@@ -238,12 +239,21 @@ async fn t14_a_stream_that_panics_in_a_handler_ends_its_connection_alone() {
 }
 
 #[derive(Debug)]
-struct Mine;
+struct Mine {
+    /// In the call, before there is a future.
+    early: bool,
+}
 
-#[async_trait]
 impl Connector for Mine {
-    async fn connect(&self) -> io::Result<Duplex> {
-        panic_any(Bomb(3))
+    fn connect<'c, 'f>(&'c self) -> Pin<Box<dyn Future<Output = io::Result<Duplex>> + Send + 'f>>
+    where
+        'c: 'f,
+        Self: 'f,
+    {
+        if self.early {
+            panic_any(Bomb(3));
+        }
+        Box::pin(async { panic_any(Bomb(3)) })
     }
     fn target(&self) -> String {
         "test://mine".into()
@@ -252,9 +262,13 @@ impl Connector for Mine {
 
 #[tokio::test]
 async fn t14_a_connector_whose_panic_panics_fails_the_call() {
-    let client = BombsClient::new(Channel::builder().with_connector(Arc::new(Mine)));
-    let status = soon(client.echo(1)).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    for early in [false, true] {
+        let mine = Arc::new(Mine { early });
+        let client = BombsClient::new(Channel::builder().with_connector(mine));
+        let status = soon(client.echo(1)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert!(status.to_string().contains("panicked"), "{status}");
+    }
 }
 
 /// Makes calls whose arguments panic.

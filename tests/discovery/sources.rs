@@ -13,6 +13,7 @@ async fn f5_the_last_good_list_stays_whatever_the_source_says() {
         too_long,
         Say::List(vec![2, 1, 2]),
         Say::Panic("a bug in the source"),
+        Say::PanicAtOnce("another bug in the source"),
         Say::Fail("connection refused"),
     ]);
     let mut watch = played.watch();
@@ -21,7 +22,7 @@ async fn f5_the_last_good_list_stays_whatever_the_source_says() {
     // Everything is said well within a minute, and nothing of it is news.
     let changed = tokio::time::timeout(Duration::from_secs(60), other.changed()).await;
     assert!(changed.is_err(), "{changed:?}");
-    assert_eq!(played.asked().len(), 8);
+    assert_eq!(played.asked().len(), 9);
     assert_eq!(ports(&watch.snapshot().unwrap()), [1, 2]);
     assert_eq!(watch.failure().as_deref(), Some("connection refused"));
     assert_eq!(ports(&watch.ready().await.unwrap()), [1, 2]);

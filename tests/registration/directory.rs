@@ -1,10 +1,12 @@
 //! A directory that a test plays: it keeps a record, and fails as it is told.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rpc::Status;
 use rpc::registry::{Entry, Registration, Registry};
-use rpc::{Status, async_trait};
 use tokio::time::Instant;
 
 /// A directory with room for one server.
@@ -36,6 +38,8 @@ pub(crate) enum Outage {
     Refuses,
     Hangs,
     Panics,
+    /// In the call, before there is a future.
+    PanicsAtOnce,
     /// It answers, and has lost the entry.
     Forgets,
 }
@@ -76,6 +80,15 @@ impl Directory {
         self.state().delay = delay;
     }
 
+    fn begin(&self) {
+        let mut state = self.state();
+        if state.outage == Some(Outage::PanicsAtOnce) {
+            state.record.push((Did::Fail, Instant::now()));
+            drop(state);
+            panic!("a bug in the directory");
+        }
+    }
+
     async fn asked(&self, did: Did) -> Result<(), Status> {
         let (outage, delay) = {
             let mut state = self.state();
@@ -89,23 +102,34 @@ impl Directory {
             None => Ok(()),
             Some(Outage::Refuses) => Err(Status::unavailable("the directory is down")),
             Some(Outage::Hangs) => std::future::pending().await,
-            Some(Outage::Panics) => panic!("a bug in the directory"),
+            Some(Outage::Panics | Outage::PanicsAtOnce) => panic!("a bug in the directory"),
             Some(Outage::Forgets) => Err(Status::not_found("there is no such entry")),
         }
     }
 }
 
-#[async_trait]
+type Asked<'f, T> = Pin<Box<dyn Future<Output = Result<T, Status>> + Send + 'f>>;
+
+/// As `async_trait` would write it, but for what is done before the future is there.
 impl Registry for Directory {
-    async fn register(&self, entry: &Entry) -> Result<Box<dyn Registration>, Status> {
-        self.asked(Did::Register).await?;
-        let mut state = self.state();
-        state.number += 1;
-        state.entry = Some(entry.clone());
-        Ok(Box::new(Registered {
-            directory: self.clone(),
-            number: state.number,
-        }))
+    fn register<'d, 'e, 'f>(&'d self, entry: &'e Entry) -> Asked<'f, Box<dyn Registration>>
+    where
+        'd: 'f,
+        'e: 'f,
+        Self: 'f,
+    {
+        self.begin();
+        Box::pin(async move {
+            self.asked(Did::Register).await?;
+            let mut state = self.state();
+            state.number += 1;
+            state.entry = Some(entry.clone());
+            let registered: Box<dyn Registration> = Box::new(Registered {
+                directory: self.clone(),
+                number: state.number,
+            });
+            Ok(registered)
+        })
     }
 }
 
@@ -123,16 +147,29 @@ impl Registered {
     }
 }
 
-#[async_trait]
 impl Registration for Registered {
-    async fn renew(&mut self) -> Result<(), Status> {
-        self.directory.asked(Did::Renew).await?;
-        self.is_there().map(drop)
+    fn renew<'r, 'f>(&'r mut self) -> Asked<'f, ()>
+    where
+        'r: 'f,
+        Self: 'f,
+    {
+        self.directory.begin();
+        Box::pin(async {
+            self.directory.asked(Did::Renew).await?;
+            self.is_there().map(drop)
+        })
     }
 
-    async fn deregister(&mut self) -> Result<(), Status> {
-        self.directory.asked(Did::Deregister).await?;
-        self.is_there()?.entry = None;
-        Ok(())
+    fn deregister<'r, 'f>(&'r mut self) -> Asked<'f, ()>
+    where
+        'r: 'f,
+        Self: 'f,
+    {
+        self.directory.begin();
+        Box::pin(async {
+            self.directory.asked(Did::Deregister).await?;
+            self.is_there()?.entry = None;
+            Ok(())
+        })
     }
 }

@@ -93,7 +93,9 @@ impl Dialer {
             let target = connector.target();
             let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
             let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
-            let duplex = match in_time(limit, contain(connector.connect())).await {
+            // Whether it panics in its future or before there is one.
+            let connecting = contain(async { connector.connect().await });
+            let duplex = match in_time(limit, connecting).await {
                 Some(Ok(Ok(duplex))) => duplex,
                 Some(Ok(Err(cause))) => return Err(error().with_source(cause)),
                 Some(Err(panic)) => {

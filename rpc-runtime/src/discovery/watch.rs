@@ -155,7 +155,8 @@ struct Listener {
 impl Listener {
     async fn run(mut self) {
         loop {
-            let heard = contain(self.source.next()).await;
+            // Whether it panics in its future or before there is one.
+            let heard = contain(async { self.source.next().await }).await;
             let heard = heard.unwrap_or_else(|panic| Err(format!("it panicked: {panic}").into()));
             match heard {
                 Ok(list) if list.len() <= ENDPOINTS_MAX => {

@@ -105,7 +105,7 @@ impl Keeping {
         loop {
             // An attempt is never interrupted: nobody would know what it left behind.
             let attempt = match &mut self.registration {
-                Some(registration) => within(registration.renew()).await,
+                Some(registration) => within(async { registration.renew().await }).await,
                 None => self.register().await,
             };
             let pause = match attempt {
@@ -121,13 +121,13 @@ impl Keeping {
         let Some(mut registration) = self.registration else {
             return;
         };
-        if let Err(status) = within(registration.deregister()).await {
+        if let Err(status) = within(async { registration.deregister().await }).await {
             log::warn!(name = self.entry.name, %status, "the entry is left to run out");
         }
     }
 
     async fn register(&mut self) -> Result<(), Status> {
-        let registration = within(self.registry.register(&self.entry)).await?;
+        let registration = within(async { self.registry.register(&self.entry).await }).await?;
         self.registration = Some(registration);
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Keeping {
     }
 }
 
-/// Code of the user's own, that may hang or panic.
+/// Code of the user's own, that may hang or panic; also in its call, if that is part of the attempt.
 async fn within<T>(attempt: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(ATTEMPT_TIMEOUT, contain(attempt)).await {
         Ok(Ok(result)) => result,
