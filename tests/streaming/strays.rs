@@ -1,7 +1,8 @@
 //! What goes astray: wake-ups, panics, streams that meet on one thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -140,4 +141,46 @@ async fn a_channel_as_large_as_can_be_is_one() {
     drop(sender);
     assert_eq!(stream.next().await.unwrap().unwrap(), 1);
     assert!(stream.next().await.is_none());
+}
+
+/// Drops a stream when it is woken, at once.
+struct Dropper(Mutex<Option<Streaming<u64>>>);
+
+impl Wake for Dropper {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+#[rpc::service]
+trait Leaving {
+    async fn leave(&self, items: Streaming<u64>) -> rpc::Result<u64>;
+}
+
+struct Leaver;
+
+impl Leaving for Leaver {
+    async fn leave(&self, mut items: Streaming<u64>) -> rpc::Result<u64> {
+        tokio::task::yield_now().await;
+        let dropper = Arc::new(Dropper(Mutex::default()));
+        let waker = Waker::from(dropper.clone());
+        let polled = items.poll_next_unpin(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending(), "{polled:?}");
+        *dropper.0.lock().unwrap() = Some(items);
+        Ok(7)
+    }
+}
+
+/// Who still waits for items when the call is answered is woken, and may use the connection.
+#[tokio::test]
+async fn whoever_is_woken_by_the_end_of_a_call_may_drop_its_stream() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let builder = Server::builder().add_service(LeavingServer::new(Leaver));
+    let _server = builder.serve(exchange).unwrap();
+    let channel = Channel::builder().with_connector(Arc::new(wires));
+    let client = LeavingClient::new(channel);
+    for _ in 0..2 {
+        let (_sender, items) = Streaming::channel(1);
+        assert_eq!(soon(client.leave(items)).await, Ok(7));
+    }
 }

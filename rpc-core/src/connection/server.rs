@@ -60,6 +60,8 @@ pub struct ServerConnection<T> {
     /// What the first go-away said: no later one says more.
     last_accepted: Option<u64>,
     unknown_frames: u32,
+    /// What was kept of the parked call that ended last, unless it was given back already.
+    left: Option<T>,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,7 @@ impl<T> ServerConnection<T> {
             refused: 0,
             last_accepted: None,
             unknown_frames: 0,
+            left: None,
             config,
         }
     }
@@ -205,6 +208,13 @@ impl<T> ServerConnection<T> {
     #[inline]
     pub fn unpark(&mut self, call: CallId) -> Option<T> {
         self.parked.remove(&call).map(|parked| parked.data)
+    }
+
+    /// What was kept of a parked call, once it was answered: whoever answers it decides where that is
+    /// dropped.
+    #[inline]
+    pub const fn take_left(&mut self) -> Option<T> {
+        self.left.take()
     }
 
     /// Turns the client away before it has said anything: the server has no room for it. False, without

@@ -138,14 +138,19 @@ impl ServerShared {
             return Answered::Error(rpc_core::Code::Cancelled);
         }
         let answered = send(&mut serving.core);
+        let left = serving.core.take_left();
         if inline && answered != Answered::Items {
             serving.inline = None;
         }
-        if !inline {
+        if inline {
+            drop(state);
+        } else {
             // A draining connection is closed by its driver, so that has to see the last answer.
             let alone = serving.core.running() == 0 && !serving.draining;
             self.flush_soon(state, alone);
         }
+        // Without the lock: whoever still reads the items behind the request is woken.
+        drop(left);
         answered
     }
 }
