@@ -1,13 +1,14 @@
 //! As `cluster`, but it is etcd that knows the servers: three processes, restarted in turn under load,
 //! and no call fails. `cargo run --example cluster_etcd` with `--features etcd` and etcd on the PATH.
 use std::io::{BufRead, BufReader, Read, stdin};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::{net::TcpListener, time::Duration};
 
 use rpc::{Server, registry::EtcdRegistry};
 
 #[rpc::service]
 trait Greeter {
+    #[rpc(timeout = "20s")]
     async fn hello(&self) -> rpc::Result<u32>;
 }
 
@@ -19,12 +20,12 @@ impl Greeter for Polite {
 }
 
 /// Serves until its input ends, then finishes the calls under way.
-async fn serve(etcd: &str) {
+async fn serve(etcd: EtcdRegistry) {
     let builder = Server::builder().add_service(GreeterServer::new(Polite));
-    let etcd = EtcdRegistry::new(etcd).unwrap();
     let builder = builder.register(etcd, "greeter", Default::default());
     let server = builder.bind("tcp://127.0.0.1:0").await.unwrap();
-    server.registered().await;
+    let registered = tokio::time::timeout(Duration::from_secs(20), server.registered());
+    registered.await.expect("etcd does not answer");
     println!("registered");
     let _ = tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new())).await;
     server.shutdown().await;
@@ -50,7 +51,7 @@ const ETCD: &str = r#"
 #[tokio::main]
 async fn main() {
     if let Some(etcd) = std::env::args().nth(1) {
-        return serve(&etcd).await;
+        return serve(EtcdRegistry::new(etcd).unwrap()).await;
     }
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let host = free.unwrap().to_string();
@@ -62,7 +63,7 @@ async fn main() {
     let (client, mut calls, mut failed) = (client.unwrap(), 0, 0);
     let restarts = std::thread::spawn(move || {
         for number in [0, 1, 2, 0, 1, 2] {
-            std::thread::sleep(std::time::Duration::from_millis(800));
+            std::thread::sleep(Duration::from_millis(800));
             servers[number].wait().unwrap(); // Ends its input first.
             servers[number] = server(&at);
         }
@@ -72,9 +73,8 @@ async fn main() {
         failed += i32::from(client.hello().await.is_err());
         calls += 1;
     }
-    for mut process in restarts.join().unwrap() {
-        process.wait().unwrap();
-    }
+    let processes = restarts.join().unwrap();
+    let _ = processes.map(|mut process| process.wait()).count();
     println!("{calls} calls, {failed} of them failed");
     assert_eq!(failed, 0);
 }
