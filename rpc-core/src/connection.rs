@@ -14,7 +14,6 @@ mod liveness;
 mod pace;
 mod server;
 mod slots;
-pub mod spare;
 mod streams;
 
 pub use client::{ClientConfig, ClientConnection, ClientEvent, Reply, RequestHead, StartError};

@@ -10,6 +10,7 @@ pub mod hint;
 mod limits;
 mod metadata;
 mod method;
+pub mod spare;
 mod status;
 pub mod wire;
 

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use self::advance::Advance;
 use super::ConnectionError;
 use super::landing::Landing;
-use super::spare;
 use crate::Metadata;
+use crate::spare;
 use crate::wire::{Body, CHUNK_BYTES, Header};
 
 const WITHIN_PIECES: ConnectionError =

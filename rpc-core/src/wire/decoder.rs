@@ -1,9 +1,10 @@
 //! From a byte stream, cut anywhere, to frames.
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 
 use super::header::{Flags, HEADER_BYTES, Header, Kind};
 use super::{Body, CHUNK_BYTES_MAX, LONG_CHUNK_BYTES_MAX, WireError};
+use crate::spare;
 
 /// What the stream holds next.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ impl Decoder {
     pub const SKIP_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// The most that is allocated because a length field says so.
     const TRUSTED_BYTES_MAX: usize = 64 * 1024;
+    /// From here on the memory of a frame is used again for others.
+    const LONG_BYTES: usize = 16 * 1024;
     /// The longest body of a frame that carries no message.
     const CONTROL_BYTES_MAX: usize = 16 * 1024;
 
@@ -195,6 +198,14 @@ impl Decoder {
         }
         let missing = self.missing().unwrap_or(0);
         let part = take(input, missing);
+        if self.partial.len() == HEADER_BYTES && missing >= Self::LONG_BYTES {
+            // Nothing is allocated for what was only announced: others had it.
+            let mut memory = spare::take(HEADER_BYTES + missing);
+            if memory.capacity() > 0 {
+                memory.extend_from_slice(&self.partial);
+                self.partial = memory;
+            }
+        }
         if self.partial.capacity() - self.partial.len() < part.len() {
             let ahead = missing.min(self.partial.len().max(Self::TRUSTED_BYTES_MAX));
             self.partial.reserve(ahead.max(part.len()));
@@ -203,9 +214,13 @@ impl Decoder {
         if part.len() < missing {
             return Ok(None);
         }
-        let mut whole = std::mem::take(&mut self.partial);
-        whole.advance(HEADER_BYTES);
-        Ok(Some(Frame::Whole(header, Body::Owned(whole.freeze()))))
+        let whole = std::mem::take(&mut self.partial);
+        let whole = match whole.len() >= Self::LONG_BYTES {
+            true => spare::keep(whole),
+            false => whole.freeze(),
+        };
+        let body = whole.slice(HEADER_BYTES..);
+        Ok(Some(Frame::Whole(header, Body::Owned(body))))
     }
 
     /// As much of a piece as there is, as a piece of its own.
@@ -284,6 +299,27 @@ mod tests {
         let mut out = Outgoing::default();
         out.control(Header::new(kind, call), body);
         out.chunk().to_vec()
+    }
+
+    #[test]
+    fn a_long_frame_in_parts_has_the_memory_of_the_one_before() {
+        let mut decoder = Decoder::new(1 << 20);
+        let mut arrive = |byte: u8| {
+            let frame = frame(Kind::Item, 2, &[byte; 40_000]);
+            let (first, mut second) = frame.split_at(30_000);
+            assert_eq!(decode(&mut decoder, first), []);
+            match decoder.next(&mut second).unwrap() {
+                Some(Frame::Whole(_, Body::Owned(body))) => body,
+                other => panic!("{other:?}"),
+            }
+        };
+        let first = arrive(1);
+        let (at, second) = (first.as_ptr(), arrive(2));
+        assert_ne!(second.as_ptr(), at, "somebody has the first");
+        assert!(first == [1; 40_000][..] && second == [2; 40_000][..]);
+        drop(first);
+        let third = arrive(3);
+        assert!(third.as_ptr() == at && third == [3; 40_000][..]);
     }
 
     fn decode(decoder: &mut Decoder, mut input: &[u8]) -> Vec<(u32, Vec<u8>)> {

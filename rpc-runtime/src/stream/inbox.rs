@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use rpc_core::Status;
-use rpc_core::connection::spare;
+use rpc_core::spare;
 use rpc_core::wire::Body;
 
 /// The consumer's end of what a connection receives.

@@ -1,5 +1,5 @@
-//! Memory of messages that were put together, and of rows of items that wait for their consumer, for
-//! those that come after them.
+//! Memory of what is long and came in parts, messages, frames, and rows of items that wait for their
+//! consumer, for those that come after them.
 //!
 //! Why not leave that to the allocator? Many give what is large back to the system as soon as it is
 //! free, and take it anew for the next message: a page fault for each 4 KiB, which costs more than
