@@ -404,9 +404,10 @@ impl Outgoing {
             self.rare.open.row = None;
         }
         other.buffer = Vec::new();
-        if other.large.is_empty() {
+        if other.ahead.take_small() {
             self.ahead.note_small();
-        } else {
+        }
+        if !other.large.is_empty() {
             self.append_large(other);
         }
     }

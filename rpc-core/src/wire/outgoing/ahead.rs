@@ -57,6 +57,12 @@ impl Ahead {
         }
     }
 
+    /// True if a small message was appended since this was asked last, or ever.
+    #[inline]
+    pub(super) const fn take_small(&mut self) -> bool {
+        std::mem::replace(&mut self.has_small, false)
+    }
+
     /// The peer will not say what it has read: nothing waits for that.
     pub(super) const fn expect_nothing(&mut self) {
         self.is_silent = true;

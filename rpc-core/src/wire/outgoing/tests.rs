@@ -81,3 +81,27 @@ fn a_partly_written_buffer_keeps_its_order() {
     second.advance(5);
     assert!(second.is_empty());
 }
+
+#[test]
+fn what_opens_a_stream_is_not_small_wherever_it_was_appended() {
+    // [frame.ahead]: its items may go at full speed.
+    let (header, metadata) = (Header::new(Kind::Response, 1), Metadata::new());
+    let append = |out: &mut Outgoing, follows: Follows| {
+        let body = |body: &mut Vec<u8>| {
+            body.push(1);
+            Ok::<_, ()>(follows)
+        };
+        out.frame(header, &metadata, 100, body).unwrap();
+    };
+    let (mut out, mut collected) = (Outgoing::default(), Outgoing::default());
+    out.append(&mut collected);
+    append(&mut out, Follows::Items);
+    append(&mut collected, Follows::Items);
+    out.append(&mut collected);
+    assert!(!out.ahead.take_small());
+    append(&mut collected, Follows::Nothing);
+    append(&mut collected, Follows::Items);
+    out.append(&mut collected);
+    assert!(out.ahead.take_small());
+    assert!(!collected.ahead.take_small());
+}
