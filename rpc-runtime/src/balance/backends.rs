@@ -5,6 +5,13 @@ use std::sync::Arc;
 
 use super::{Backend, List, Pick, Picked, Picker, Policy};
 
+/// Leaves out those of weight 0, unless all have 0.
+pub(super) fn keep_weighty(backends: &mut Vec<Backend>) {
+    if backends.iter().any(|backend| backend.weight() > 0) {
+        backends.retain(|backend| backend.weight() > 0);
+    }
+}
+
 /// A list of backends and its picker. Immutable: a change of the list is a new one.
 #[derive(Debug)]
 pub struct Backends {
@@ -17,9 +24,7 @@ impl Backends {
     /// the first counts; those of weight 0 are left out, unless all have 0.
     #[must_use]
     pub fn new(policy: &dyn Policy, mut backends: Vec<Backend>, seed: u64) -> Self {
-        if backends.iter().any(|backend| backend.weight() > 0) {
-            backends.retain(|backend| backend.weight() > 0);
-        }
+        keep_weighty(&mut backends);
         let mut seen = HashSet::new();
         let is_first: Vec<bool> = backends.iter().map(|b| seen.insert(b.address())).collect();
         let firsts = backends

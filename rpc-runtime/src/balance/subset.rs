@@ -1,5 +1,6 @@
 //! A part of a large fleet, so that not every client is connected to every backend.
 
+use super::backends::keep_weighty;
 use super::{Backend, hash_key};
 
 /// Which part of a fleet a client uses.
@@ -43,9 +44,11 @@ impl Subset {
         Self { size, kind }
     }
 
-    /// The part of these backends. All of them, if they are no more than the part.
+    /// The part of these backends. All of them, if they are no more than the part. Those of weight 0
+    /// are left out, unless all have 0: they get no calls, and would be a part that is of no use.
     #[must_use]
     pub fn of(&self, mut backends: Vec<Backend>) -> Vec<Backend> {
+        keep_weighty(&mut backends);
         if backends.len() <= self.size {
             return backends;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rpc_runtime::balance::Subset;
+use rpc_runtime::balance::{Backend, Subset};
 
 use super::fleet::backends;
 
@@ -72,4 +72,28 @@ fn a_small_fleet_is_used_whole_and_odd_numbers_do_no_harm() {
     assert_eq!(Subset::even(12, 5, 0).of(backends(13)).len(), 12);
     assert_eq!(Subset::even(12, usize::MAX, 3).of(backends(13)).len(), 12);
     assert_eq!(Subset::random(12, 1).of(Vec::new()).len(), 0);
+}
+
+/// One that is to get no calls takes nobody's place, or a client would be left without servers.
+#[test]
+fn a_backend_without_weight_is_not_part_of_a_subset() {
+    let drained = |addresses: &[String]| -> Vec<Backend> {
+        let weigh = |b: Backend| match addresses.contains(&b.address().to_owned()) {
+            true => b.with_weight(0),
+            false => b,
+        };
+        backends(40).into_iter().map(weigh).collect()
+    };
+    for subset in [Subset::random(12, 7), Subset::even(12, 3, 100)] {
+        let addresses = |list: Vec<Backend>| -> Vec<String> {
+            list.iter().map(|b| b.address().to_owned()).collect()
+        };
+        let before = addresses(subset.of(backends(40)));
+        let part = subset.of(drained(&before));
+        assert_eq!(part.len(), 12);
+        assert!(part.iter().all(|backend| backend.weight() > 0));
+        // With nobody left, all of them are as good.
+        let all = addresses(backends(40));
+        assert_eq!(subset.of(drained(&all)).len(), 12);
+    }
 }
