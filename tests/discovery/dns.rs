@@ -109,6 +109,19 @@ async fn an_answer_is_kept_for_its_time_to_live() {
     assert!((10..=13).contains(&asked), "{asked}");
 }
 
+/// Who wants to ask once says so by a time that never comes.
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_be_used_for_ever() {
+    let server = Server::default();
+    server.set(&["10.0.0.1:80"]);
+    let dns = DnsResolver::new(server.clone()).with_refresh(Duration::MAX);
+    let resolvers = Resolvers::default().with("dns", dns).unwrap();
+    let mut watch = resolvers.watch("dns://greeter:80").unwrap();
+    assert_eq!(watch.ready().await.unwrap().len(), 1);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(server.asked(), 1);
+}
+
 /// F5: a name server that is down, hangs or lists nobody.
 #[tokio::test(start_paused = true)]
 async fn f5_a_name_server_that_fails_changes_nothing() {

@@ -22,6 +22,8 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// What the time to live of an answer is held to: neither a flood of questions nor a list for ever.
 const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(300);
+/// Longer is for ever, and no clock shows when that is over.
+const REFRESH_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a lookup may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -101,10 +103,10 @@ impl DnsResolver {
     }
 
     /// How long an answer is used if its time to live is not known; 10 s unless it is said, at least
-    /// 1 s.
+    /// 1 s, at most a year.
     #[must_use]
     pub fn with_refresh(mut self, refresh: Duration) -> Self {
-        self.refresh = refresh.max(TTL_MIN);
+        self.refresh = refresh.clamp(TTL_MIN, REFRESH_MAX);
         self
     }
 }
