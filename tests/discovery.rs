@@ -44,6 +44,27 @@ enum Say {
     Panic(&'static str),
     /// In the call, before there is a future.
     PanicAtOnce(&'static str),
+    /// In its error, when somebody wants to know what it says, and when that is dropped.
+    FailBadly,
+}
+
+#[derive(Debug)]
+struct Bad;
+
+impl fmt::Display for Bad {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("a bug in the error")
+    }
+}
+
+impl std::error::Error for Bad {}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("another bug in the error");
+        }
+    }
 }
 
 /// A source that a test plays. It says one thing after the other, and then waits for the test.
@@ -107,6 +128,7 @@ impl Source for Played {
                 match say {
                     Some(Say::List(list)) => return Ok(endpoints(list)),
                     Some(Say::Fail(why)) => return Err(why.into()),
+                    Some(Say::FailBadly) => return Err(SourceError::from(Bad)),
                     Some(Say::Panic(why) | Say::PanicAtOnce(why)) => panic!("{why}"),
                     None => self.more.notified().await,
                 }

@@ -31,6 +31,15 @@ async fn f5_the_last_good_list_stays_whatever_the_source_says() {
     assert_eq!(watch.failure(), None);
 }
 
+/// F5: nor does a source stop that cannot even say why it failed.
+#[tokio::test(start_paused = true)]
+async fn f5_a_source_whose_error_panics_is_asked_again() {
+    let played = Played::new([Say::FailBadly, Say::List(vec![1])]);
+    let mut watch = played.watch();
+    let first = tokio::time::timeout(Duration::from_secs(60), watch.changed()).await;
+    assert_eq!(ports(&first.unwrap()), [1]);
+}
+
 /// S1-29: with nobody there from the start, that is the list.
 #[tokio::test(start_paused = true)]
 async fn s1_29_a_name_that_nobody_serves_has_an_empty_list() {

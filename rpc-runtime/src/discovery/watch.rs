@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{ENDPOINTS_MAX, Endpoint, Name, Snapshot, Source, SourceError};
+use super::{ENDPOINTS_MAX, Endpoint, Name, Snapshot, Source};
 use crate::boxed::boxed;
 use crate::clock;
 use crate::contain::contain;
@@ -155,9 +155,13 @@ struct Listener {
 impl Listener {
     async fn run(mut self) {
         loop {
-            // Whether it panics in its future or before there is one.
-            let heard = contain(async { self.source.next().await }).await;
-            let heard = heard.unwrap_or_else(|panic| Err(format!("it panicked: {panic}").into()));
+            // Whether it panics in its future, before there is one, or in its error.
+            let heard = contain(async {
+                let heard = self.source.next().await;
+                heard.map_err(|error| error.to_string())
+            });
+            let heard = heard.await;
+            let heard = heard.unwrap_or_else(|panic| Err(format!("it panicked: {panic}")));
             match heard {
                 Ok(list) if list.len() <= ENDPOINTS_MAX => {
                     self.note(list);
@@ -165,11 +169,11 @@ impl Listener {
                 }
                 Ok(list) => {
                     let count = list.len();
-                    self.fail(&format!("a list of {count} endpoints is garbage").into());
+                    self.fail(&format!("a list of {count} endpoints is garbage"));
                     self.pause().await;
                 }
-                Err(error) => {
-                    self.fail(&error);
+                Err(why) => {
+                    self.fail(&why);
                     self.pause().await;
                 }
             }
@@ -182,7 +186,7 @@ impl Listener {
         let last = self.state.borrow().snapshot.len();
         if snapshot.is_empty() && last > 0 && !self.is_empty_believed {
             let why = format!("it lists nobody; the last {last} endpoints stay");
-            return self.fail(&why.into());
+            return self.fail(&why);
         }
         self.state.send_if_modified(|state| {
             state.failure = None;
@@ -196,10 +200,9 @@ impl Listener {
         });
     }
 
-    fn fail(&self, error: &SourceError) {
-        let why = error.to_string();
+    fn fail(&self, why: &str) {
         self.state.send_if_modified(|state| {
-            if state.failure.as_deref() == Some(&*why) {
+            if state.failure.as_deref() == Some(why) {
                 return false;
             }
             log::warn!(name = %self.name, why, "endpoints are not refreshed");
