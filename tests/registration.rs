@@ -100,6 +100,7 @@ async fn s1_34_a_directory_that_comes_back_has_the_server_again() {
         Outage::Panics,
         Outage::PanicsAtOnce,
         Outage::Forgets,
+        Outage::ForgetsBadly,
     ] {
         directory.fail(outage);
         tokio::time::sleep(3 * TTL).await;

@@ -42,6 +42,8 @@ pub(crate) enum Outage {
     PanicsAtOnce,
     /// It answers, and has lost the entry.
     Forgets,
+    /// The same, and what is left of the entry panics when it is dropped.
+    ForgetsBadly,
 }
 
 impl Directory {
@@ -103,7 +105,9 @@ impl Directory {
             Some(Outage::Refuses) => Err(Status::unavailable("the directory is down")),
             Some(Outage::Hangs) => std::future::pending().await,
             Some(Outage::Panics | Outage::PanicsAtOnce) => panic!("a bug in the directory"),
-            Some(Outage::Forgets) => Err(Status::not_found("there is no such entry")),
+            Some(Outage::Forgets | Outage::ForgetsBadly) => {
+                Err(Status::not_found("there is no such entry"))
+            }
         }
     }
 }
@@ -144,6 +148,13 @@ impl Registered {
         let is_there = state.entry.is_some() && state.number == self.number;
         let gone = || Status::not_found("there is no such entry");
         is_there.then_some(state).ok_or_else(gone)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let outage = self.directory.state().outage;
+        assert_ne!(outage, Some(Outage::ForgetsBadly), "a bug in the directory");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::{Entry, Registration, Registry};
 use crate::boxed::boxed;
 use crate::clock;
-use crate::contain::contain;
+use crate::contain::{catch, contain};
 use crate::log;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
 
@@ -150,7 +150,15 @@ impl Keeping {
         let is_over = now.saturating_duration_since(self.renewed) >= self.entry.ttl;
         let is_gone = status.code() == Code::NotFound && self.registration.is_some();
         if is_gone || is_over {
-            self.registration = None;
+            let registration = self.registration.take();
+            // It is of the user's as well.
+            if let Err(panic) = catch(|| drop(registration)) {
+                log::error!(
+                    name = self.entry.name,
+                    panic,
+                    "an entry panicked when it was dropped"
+                );
+            }
             self.registered.send_replace(false);
         }
         let text = status.to_string();
