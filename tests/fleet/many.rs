@@ -1,9 +1,12 @@
 //! One call to all who are listed.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use rpc::many::{broadcast, fork, inform};
-use rpc::{Code, Status};
+use rpc::transport::{Connector, Duplex, MemoryConnector};
+use rpc::{Channel, Code, Status};
 use tokio::time::Instant;
 
 use super::crew::{Crew, Greeter, GreeterClient};
@@ -104,4 +107,37 @@ async fn s1_31_inform_tells_every_outcome() {
         [Err(Code::Unavailable), Err(Code::Unavailable), Ok(&2)]
     );
     assert!(outcomes[1].as_ref().unwrap_err().is_not_processed());
+}
+
+/// Reaches a server after so many milliseconds.
+#[derive(Debug)]
+struct Slow(MemoryConnector, u64);
+
+#[rpc::async_trait]
+impl Connector for Slow {
+    async fn connect(&self) -> io::Result<Duplex> {
+        tokio::time::sleep(millis(self.1)).await;
+        self.0.connect().await
+    }
+    fn target(&self) -> String {
+        self.0.target()
+    }
+}
+
+/// A call to one server stays there, also when another one is reached before it.
+#[tokio::test(start_paused = true)]
+async fn s1_31_a_broadcast_waits_for_each_server() {
+    let crew = Crew::of(3).await;
+    let addresses: Vec<_> = (0..3)
+        .map(|number| crew.address(number).to_owned())
+        .collect();
+    let slow = move |target: &str| {
+        let number = addresses.iter().position(|address| address == target)?;
+        let place = MemoryConnector::new(target.strip_prefix("mem://")?);
+        Some(Arc::new(Slow(place, 100 * number as u64)) as Arc<dyn Connector>)
+    };
+    let client = crew.client_of(Channel::builder().connectors(slow));
+    let outcomes = inform(each(&client).await, pause).await;
+    let called: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+    assert_eq!(called, [0, 1, 2]);
 }

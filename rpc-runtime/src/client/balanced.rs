@@ -186,22 +186,14 @@ impl Balanced {
         encode: &Encode<'_>,
     ) -> Answer {
         self.budget.note_call(self.fleet.now());
-        // Whoever waits for a server waits for any.
-        call.resend.wait_for_ready = false;
         let mut unsent = 0;
         loop {
-            let picked = Picked {
-                endpoint: endpoint.clone(),
-                is_last_resort: true,
-            };
-            let mut tried = Vec::new();
-            let attempt = self.attempt_somewhere(call, encode, &mut tried, Some(picked));
-            match attempt.await {
-                Ok((reply, _)) => return Ok(reply),
-                Err((lost, _)) if lost.unsent && !lost.is_nowhere && unsent < UNSENT_MAX => {
-                    unsent += 1;
-                }
-                Err((lost, _)) => return Err(lost.failure),
+            let place = self.reach_one(call, endpoint).await?;
+            let began = self.fleet.now();
+            match self.attempt_at(&place, call, encode, began).await {
+                Ok(reply) => return Ok(reply),
+                Err(lost) if lost.unsent && unsent < UNSENT_MAX => unsent += 1,
+                Err(lost) => return Err(lost.failure),
             }
         }
     }

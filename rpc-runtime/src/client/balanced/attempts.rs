@@ -229,6 +229,30 @@ impl Balanced {
         })
     }
 
+    /// Connects to one place and to no other, within the deadline.
+    pub(super) async fn reach_one(
+        &self,
+        call: &mut Outbound<'_>,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<Place, Status> {
+        call.anchor();
+        let lease = endpoint.pool.lease(Patience::Long);
+        let leased = in_time(call.deadline, lease).await;
+        call.renew();
+        match leased {
+            Some(Ok(leased)) => Ok(Place {
+                endpoint: endpoint.clone(),
+                leased,
+            }),
+            Some(Err(not_reached)) => Err(not_reached.status()),
+            None => {
+                let address = endpoint.backend.address();
+                let text = format!("{address} was not reached in time");
+                Err(Status::deadline_exceeded(text).with_not_processed())
+            }
+        }
+    }
+
     async fn search(
         &self,
         wait_for_ready: bool,
