@@ -247,13 +247,16 @@ impl Crew {
         (0..self.moods.len()).map(|number| self.calls(number)).sum()
     }
 
+    /// What makes `crew://greeter` whoever is listed.
+    pub(crate) fn resolvers(&self) -> Resolvers {
+        let resolvers = Resolvers::default();
+        resolvers.with("crew", self.list.clone()).unwrap()
+    }
+
     /// A channel to whoever is listed.
     pub(crate) fn channel(&self, builder: ChannelBuilder) -> Channel {
-        let resolvers = Resolvers::default()
-            .with("crew", self.list.clone())
-            .unwrap();
         builder
-            .resolvers(resolvers)
+            .resolvers(self.resolvers())
             .connect_lazy("crew://greeter")
             .unwrap()
     }

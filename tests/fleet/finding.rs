@@ -397,3 +397,24 @@ async fn a_call_does_not_wait_for_a_server_that_was_replaced() {
     assert_eq!(soon(call).await.unwrap().unwrap(), 1);
     assert_eq!(began.elapsed().as_millis(), 0);
 }
+
+/// Nor does whoever waits for a channel to be ready.
+#[tokio::test(start_paused = true)]
+async fn a_channel_is_ready_without_a_server_that_was_replaced() {
+    let mut crew = Crew::listed(2);
+    crew.start(1).await;
+    crew.list([0]);
+    let dead = crew.address(0).to_owned();
+    let nowhere = move |target: &str| {
+        let is_dead = target == dead;
+        is_dead.then(|| Arc::new(Nowhere) as Arc<dyn Connector>)
+    };
+    let builder = Channel::builder().connectors(nowhere);
+    let builder = builder.resolvers(crew.resolvers());
+    let connecting = tokio::spawn(builder.connect("crew://greeter"));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    crew.list([1]);
+    let began = Instant::now();
+    soon(connecting).await.unwrap().unwrap();
+    assert_eq!(began.elapsed().as_millis(), 0);
+}

@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 
 use super::call::{Encode, Outbound, in_time};
 use super::dialer::Terms;
+use super::pool::NotReached;
 use super::remote::first_cause;
 use super::slot::{Answer, Failure};
 use super::stats::ChannelStats;
@@ -109,14 +110,13 @@ impl Balanced {
             let mut news = self.fleet.news();
             let mut tried = Vec::new();
             while let Some(picked) = self.fleet.pick_again(None, &tried) {
-                match picked
-                    .endpoint
-                    .pool
-                    .lease(patience(picked.is_last_resort))
-                    .await
-                {
+                let patience = patience(picked.is_last_resort);
+                match self.lease(&picked.endpoint, None, patience, true).await {
                     Ok(_) => return Ok(()),
-                    Err(not_reached) if picked.is_last_resort => {
+                    Err(not_reached)
+                        if picked.is_last_resort
+                            && !matches!(not_reached, NotReached::Overtaken) =>
+                    {
                         return Err(not_reached.into_error());
                     }
                     Err(_) => tried.push(picked.endpoint.backend.clone()),

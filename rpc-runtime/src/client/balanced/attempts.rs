@@ -320,7 +320,7 @@ impl Balanced {
 
     /// A connection to one place. Who waits for the last there is, and stands in no line, goes on as soon
     /// as there is another: the list may have changed because nobody is there any more.
-    async fn lease(
+    pub(super) async fn lease(
         &self,
         endpoint: &Endpoint,
         key: Option<u64>,
