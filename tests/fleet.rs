@@ -9,6 +9,8 @@ mod common;
 mod crew;
 #[path = "fleet/directory.rs"]
 mod directory;
+#[path = "fleet/extremes.rs"]
+mod extremes;
 #[path = "fleet/finding.rs"]
 mod finding;
 #[path = "fleet/hashing.rs"]

@@ -213,3 +213,15 @@ proptest! {
         }
     }
 }
+
+/// Whoever asks to be told when to compare is not kept busy by it.
+#[test]
+fn an_interval_of_zero_is_a_short_one() {
+    let policy = OutlierPolicy::default().with_interval(Duration::ZERO);
+    let mut detector = OutlierDetector::<()>::new(policy, secs(1));
+    for _ in 0..3 {
+        let now = detector.poll_timeout();
+        detector.handle_timeout(now);
+        assert!(detector.poll_timeout() >= now + Duration::from_millis(1));
+    }
+}

@@ -247,7 +247,8 @@ impl Fleet {
         for (backend, verdict) in detector.handle_timeout(self.now()) {
             self.apply(&backend, verdict);
         }
-        Some(self.glance.epoch() + detector.poll_timeout())
+        // A time that no clock shows never comes.
+        self.glance.epoch().checked_add(detector.poll_timeout())
     }
 
     /// Makes the roster of a new list.

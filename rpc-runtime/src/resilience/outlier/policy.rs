@@ -33,10 +33,14 @@ impl Default for OutlierPolicy {
 }
 
 impl OutlierPolicy {
-    /// How often backends are compared.
+    /// How often backends are compared: every millisecond at most.
     #[must_use]
     pub const fn with_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
+        self.interval = if interval.as_millis() == 0 {
+            Duration::from_millis(1)
+        } else {
+            interval
+        };
         self
     }
 
