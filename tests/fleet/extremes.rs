@@ -1,9 +1,9 @@
 //! Settings at the end of their range, and code of the user's that fails where nobody expects it.
 
-use rpc::Channel;
-use rpc::resilience::OutlierPolicy;
+use rpc::resilience::{BackoffPolicy, OutlierPolicy};
+use rpc::{Channel, Code, ConnectionPool};
 
-use super::crew::{Crew, Greeter};
+use super::crew::{Crew, Greeter, GreeterClient};
 use super::*;
 use crate::common::soon;
 
@@ -17,4 +17,28 @@ async fn outliers_may_be_looked_for_never() {
     crew.list([1]);
     tokio::time::sleep(seconds(1)).await;
     assert_eq!(soon(client.hello(2)).await.unwrap(), 1);
+}
+
+/// Nor is there ever another attempt to connect, if the pause is as long as it can be.
+#[tokio::test]
+async fn a_pause_before_connecting_again_may_be_for_ever() {
+    let forever = BackoffPolicy::default()
+        .with_base(Duration::MAX)
+        .with_cap(Duration::MAX)
+        .with_jitter(0.0);
+    for connections in [1, 2] {
+        let crew = Crew::listed(1);
+        let pool = ConnectionPool::new().with_max_connections(connections);
+        let builder = || {
+            let builder = Channel::builder().connection_pool(pool);
+            builder.reconnect_backoff(forever)
+        };
+        let one = builder().connect_lazy(crew.address(0)).unwrap();
+        for client in [GreeterClient::new(one), crew.client_of(builder())] {
+            for _ in 0..2 {
+                let status = soon(client.hello(1)).await.unwrap_err();
+                assert_eq!(status.code(), Code::Unavailable, "{status}");
+            }
+        }
+    }
 }

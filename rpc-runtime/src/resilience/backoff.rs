@@ -82,6 +82,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// No wait is longer, or there would be no time at which it is over.
+    const WAIT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
     /// No failures yet.
     pub(crate) const fn new(policy: BackoffPolicy) -> Self {
         Self {
@@ -93,7 +96,7 @@ impl Backoff {
 
     /// An attempt failed; `random` is from 0.0 to 1.0.
     pub(crate) fn note_failure(&mut self, now: Instant, random: f64) {
-        let wait = self.policy.pause(self.failures, random);
+        let wait = self.policy.pause(self.failures, random).min(Self::WAIT_MAX);
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + wait);
     }
