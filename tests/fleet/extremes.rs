@@ -1,11 +1,14 @@
 //! Settings at the end of their range, and code of the user's that fails where nobody expects it.
 
+use std::sync::{Arc, Mutex, Weak, mpsc};
+
+use rpc::balance::{List, Picker, Policy, RoundRobin};
 use rpc::resilience::{BackoffPolicy, OutlierPolicy};
 use rpc::{Channel, Code, ConnectionPool};
 
 use super::crew::{Crew, Greeter, GreeterClient};
 use super::*;
-use crate::common::soon;
+use crate::common::{soon, until};
 
 /// Who does not want servers to be compared may say so by a time that never comes.
 #[tokio::test(start_paused = true)]
@@ -41,4 +44,53 @@ async fn a_pause_before_connecting_again_may_be_for_ever() {
             }
         }
     }
+}
+
+/// Makes a picker when it is told to.
+#[derive(Debug)]
+struct Thinker {
+    begun: tokio::sync::mpsc::Sender<Weak<()>>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+#[derive(Debug)]
+struct Thought(
+    Box<dyn Picker>,
+    #[expect(dead_code, reason = "for its end")] Arc<()>,
+);
+
+impl Policy for Thinker {
+    fn picker(&self, backends: List, seed: u64) -> Box<dyn Picker> {
+        let token = Arc::new(());
+        self.begun.try_send(Arc::downgrade(&token)).unwrap();
+        // An error means that the test is over.
+        let _ = self.go_on.lock().unwrap().recv();
+        Box::new(Thought(RoundRobin::default().picker(backends, seed), token))
+    }
+}
+
+impl Picker for Thought {
+    fn pick(&self, pick: &rpc::balance::Pick<'_>) -> Option<rpc::balance::Picked> {
+        self.0.pick(pick)
+    }
+}
+
+/// A list that is being worked out while the channel is closed opens it no more.
+#[tokio::test]
+async fn a_channel_that_is_closed_while_it_makes_a_picker_stays_closed() {
+    let crew = Crew::of(100).await;
+    let (begun, mut thinking) = tokio::sync::mpsc::channel(1);
+    let (go_on, waiting) = mpsc::sync_channel(1);
+    let policy = Thinker {
+        begun,
+        go_on: Mutex::new(waiting),
+    };
+    let client = crew.client_of(Channel::builder().balancing(policy));
+    let thought = soon(thinking.recv()).await.unwrap();
+    client.channel().close();
+    go_on.send(()).unwrap();
+    until(|| thought.strong_count() == 0).await;
+    let status = soon(client.hello(1)).await.unwrap_err();
+    assert!(status.message().contains("closed"), "{status}");
+    assert!(client.channel().stats().endpoints.is_empty());
 }

@@ -265,10 +265,6 @@ impl Fleet {
             // A policy of the user's panicked: the last roster stays.
             log::error!(panic, "no picker for the new endpoints");
         }
-        if self.is_closed() {
-            // Closed by another thread, which may not have found this one.
-            self.shut();
-        }
         self.news.send_replace(());
     }
 
@@ -289,6 +285,11 @@ impl Fleet {
             backends,
             endpoints,
         })));
+        if self.is_closed() {
+            // Closed by another thread, which may not have found this one. Whoever waits for it to be made
+            // is gone then.
+            self.shut();
+        }
     }
 
     /// The endpoints of these backends: the same as before, where there were some.
