@@ -1,9 +1,11 @@
 //! Settings at the end of their range, and code of the user's that fails where nobody expects it.
 
+use std::io;
 use std::sync::{Arc, Mutex, Weak, mpsc};
 
 use rpc::balance::{List, Picker, Policy, RoundRobin};
 use rpc::resilience::{BackoffPolicy, OutlierPolicy};
+use rpc::transport::{Connector, Duplex};
 use rpc::{Channel, Code, ConnectionPool};
 
 use super::crew::{Crew, Greeter, GreeterClient};
@@ -93,4 +95,38 @@ async fn a_channel_that_is_closed_while_it_makes_a_picker_stays_closed() {
     let status = soon(client.hello(1)).await.unwrap_err();
     assert!(status.message().contains("closed"), "{status}");
     assert!(client.channel().stats().endpoints.is_empty());
+}
+
+/// Cannot say where it leads.
+#[derive(Debug)]
+struct Nameless;
+
+#[rpc::async_trait]
+impl Connector for Nameless {
+    async fn connect(&self) -> io::Result<Duplex> {
+        Err(io::Error::other("nobody is there"))
+    }
+    fn target(&self) -> String {
+        panic!("a bug in the connector")
+    }
+}
+
+/// A connector that panics when it is asked for its name costs a call no more than one that fails.
+#[tokio::test]
+async fn a_connector_that_cannot_say_its_name_fails_calls_and_nothing_else() {
+    for connections in [1, 2] {
+        let crew = Crew::listed(1);
+        let nameless = |_: &str| Some(Arc::new(Nameless) as Arc<dyn Connector>);
+        let pool = ConnectionPool::new().with_max_connections(connections);
+        let builder = || {
+            let builder = Channel::builder().connection_pool(pool);
+            builder.connectors(nameless)
+        };
+        let one = builder().connect_lazy(crew.address(0)).unwrap();
+        for client in [GreeterClient::new(one), crew.client_of(builder())] {
+            let status = soon(client.hello(1)).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unavailable, "{status}");
+            assert!(status.is_not_processed());
+        }
+    }
 }

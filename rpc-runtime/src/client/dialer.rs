@@ -15,7 +15,7 @@ use super::opening::Opening;
 use crate::boxed::boxed;
 use crate::clock;
 use crate::connection::Closed;
-use crate::contain::contain;
+use crate::contain::{catch, contain};
 use crate::error::{Error, Kind};
 use crate::log;
 use crate::resilience::backoff::{Backoff, BackoffPolicy};
@@ -81,7 +81,7 @@ impl Dialer {
 
     /// The place, for error messages.
     pub(super) fn target(&self) -> String {
-        self.connector.target()
+        target_of(&*self.connector)
     }
 
     /// Makes a connection, which may be used before the server has accepted.
@@ -90,7 +90,7 @@ impl Dialer {
         let (keeps, hearing) = (self.keeps, self.hearing.clone());
         Box::pin(async move {
             let within = terms.connect_timeout;
-            let target = connector.target();
+            let target = target_of(&*connector);
             let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
             let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
             // Whether it panics in its future or before there is one.
@@ -129,7 +129,7 @@ impl Dialer {
     }
 
     fn refused(&self, closed: Closed) -> Error {
-        let target = self.connector.target();
+        let target = self.target();
         match closed {
             Closed::Protocol(cause) => {
                 if let ConnectionError::HandshakeTimeout(_) = cause {
@@ -150,6 +150,11 @@ impl Dialer {
             ),
         }
     }
+}
+
+/// What a connector calls its place. It is of the user's, and an error must not become a panic.
+fn target_of(connector: &dyn Connector) -> String {
+    catch(|| connector.target()).unwrap_or_else(|_| "a place without a name".to_owned())
 }
 
 impl fmt::Debug for Dialer {
