@@ -88,6 +88,26 @@ async fn s1_34_a_server_is_entered_at_once_and_renewed_at_a_third_of_its_time() 
     assert_eq!(directory.times(Did::Register).len(), 1);
 }
 
+/// A server is entered as soon as it is, also after attempts that failed.
+#[tokio::test(start_paused = true)]
+async fn a_server_is_registered_when_the_directory_has_it_again() {
+    let directory = Directory::default();
+    directory.fail(Outage::Refuses);
+    let server = registered(&directory).await;
+    for _ in 0..2 {
+        tokio::time::sleep(2 * TTL).await;
+        assert!(!server.is_registered());
+        directory.work();
+        while directory.entry().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let entered = Instant::now();
+        soon(server.registered()).await;
+        assert_eq!(entered.elapsed(), Duration::ZERO);
+        directory.fail(Outage::Forgets);
+    }
+}
+
 /// S1-34: down for three periods, and back: the server comes back by itself.
 #[tokio::test(start_paused = true)]
 async fn s1_34_a_directory_that_comes_back_has_the_server_again() {

@@ -137,7 +137,8 @@ impl Keeping {
     fn note_success(&mut self) -> Duration {
         self.backoff.note_success();
         self.renewed = clock::now();
-        if self.failure.take().is_some() || !self.registered.send_replace(true) {
+        let was_registered = self.registered.send_replace(true);
+        if self.failure.take().is_some() || !was_registered {
             let (name, endpoint) = (&self.entry.name, self.entry.endpoint.address());
             log::info!(name, endpoint, "registered");
         }
