@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use rpc::balance::Subset;
 use rpc::discovery::{Resolvers, StaticList};
 use rpc::transport::{Connector, Duplex, MemoryConnector};
-use rpc::{CallOptions, Channel, Code, Server};
+use rpc::{CallOptions, Channel, Code, ConnectionPool, Server};
 use tokio::time::Instant;
 
 use super::crew::{Crew, Greeter, GreeterClient};
@@ -417,4 +417,42 @@ async fn a_channel_is_ready_without_a_server_that_was_replaced() {
     let began = Instant::now();
     soon(connecting).await.unwrap().unwrap();
     assert_eq!(began.elapsed().as_millis(), 0);
+}
+
+/// Calls at servers that are listed no more belong to the channel as well.
+#[tokio::test(start_paused = true)]
+async fn a_closed_channel_fails_calls_at_servers_that_have_left_the_list() {
+    for connections in [1, 2] {
+        let mut crew = Crew::listed(2);
+        crew.start(0).await;
+        let dead = crew.address(1).to_owned();
+        let nowhere = move |target: &str| {
+            let is_dead = target == dead;
+            is_dead.then(|| Arc::new(Nowhere) as Arc<dyn Connector>)
+        };
+        let pool = ConnectionPool::new().with_max_connections(connections);
+        let builder = Channel::builder().connectors(nowhere);
+        let builder = builder.connect_timeout(Duration::from_secs(3600));
+        let client = crew.client_of(builder.connection_pool(pool));
+        crew.list([0]);
+        tokio::time::sleep(millis(50)).await;
+        let caller = client.clone();
+        let at_work = tokio::spawn(async move { caller.pause(3_600_000).await });
+        let mut items = client.repeat(2, 3_600_000).await.unwrap();
+        let streaming = tokio::spawn(async move { items.next().await.unwrap() });
+        until(|| crew.calls(0) == 2).await;
+        crew.list([1]);
+        tokio::time::sleep(millis(50)).await;
+        let caller = client.clone();
+        let connecting = tokio::spawn(async move { caller.hello(1).await });
+        tokio::time::sleep(millis(500)).await;
+        crew.list([]);
+        tokio::time::sleep(millis(50)).await;
+        assert!(!at_work.is_finished() && !streaming.is_finished());
+        client.channel().close();
+        for call in [at_work, streaming, connecting] {
+            let status = soon(call).await.unwrap().unwrap_err();
+            assert!(status.message().contains("closed"), "{status}");
+        }
+    }
 }

@@ -213,6 +213,14 @@ impl Pool {
         }
     }
 
+    /// Those that take calls.
+    pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
+        match &self.store {
+            Store::One(only) => only.load_full().into_iter().collect(),
+            Store::Many(shelf) => lock(shelf).connections().cloned().collect(),
+        }
+    }
+
     /// The connections there are, that take calls; a closed pool has none, and gets none.
     pub(super) fn close(&self) {
         self.stage.send_replace(Stage::Closed);

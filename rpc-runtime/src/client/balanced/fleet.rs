@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::super::glance::{Glance, Hearing};
 use super::super::pool::ConnectionPool;
 use super::super::remote::closed_by_user;
 use super::attempts::pick;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Left};
 use crate::balance::{Backend, Backends, Pick, Policy, Subset};
 use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
@@ -41,6 +42,8 @@ pub(super) struct Fleet {
     glance: Arc<Glance>,
     /// `None` until the first list, and once the channel is closed.
     roster: ArcSwapOption<Roster>,
+    /// Who was listed, and may still have calls.
+    left: Mutex<Vec<Left>>,
     detector: Option<Mutex<OutlierDetector<Arc<Backend>>>>,
     /// Told when there is a new list, an endpoint was connected to, or the channel was closed.
     news: watch::Sender<()>,
@@ -85,6 +88,7 @@ impl Fleet {
             connections,
             glance: Glance::new(),
             roster: ArcSwapOption::empty(),
+            left: Mutex::default(),
             detector: outliers
                 .map(|policy| Mutex::new(OutlierDetector::new(policy, Duration::ZERO))),
             news: watch::Sender::new(()),
@@ -186,6 +190,12 @@ impl Fleet {
                 .iter()
                 .for_each(|endpoint| endpoint.pool.close());
         }
+        let left = mem::take(&mut *self.left());
+        left.iter().for_each(Left::close);
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call to an endpoint has ended in a way that may say something about it.
@@ -308,6 +318,10 @@ impl Fleet {
         if let Some(mut detector) = self.detector() {
             detector.retain(|backend| !known.contains_key(backend.address()));
         }
+        let mut left = self.left();
+        left.retain(Left::is_there);
+        left.extend(known.values().map(|endpoint| Left::of(endpoint)));
+        drop(left);
         endpoints
     }
 
