@@ -148,6 +148,26 @@ async fn s3_10_a_late_call_is_hedged_elsewhere() {
     assert_eq!(client.channel().stats().hedges, 2);
 }
 
+/// Calls that are not answered in time tell how long calls take: at least so long.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_answered_in_time_counts_for_the_delay_of_hedges() {
+    let crew = Crew::of(2).await;
+    let slow = |delay| (0..2).for_each(|number| crew.mood(number).delay.store(delay, SeqCst));
+    let hedging = HedgePolicy::for_slowest(0.05);
+    let builder = without_outliers().resilience(Resilience::new().with_hedging(hedging));
+    let client = crew.client_of(builder);
+    let within = |time| client.with_options(CallOptions::new().with_timeout(time));
+    slow(10_000);
+    for nonce in 0..40 {
+        let status = within(millis(100)).lookup(nonce).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+    assert_eq!(client.channel().stats().hedges, 0);
+    slow(500);
+    within(seconds(5)).lookup(40).await.unwrap();
+    assert_eq!(client.channel().stats().hedges, 1);
+}
+
 /// A hedge that fails by the fault of its server leaves the first attempt to be awaited.
 #[tokio::test(start_paused = true)]
 async fn s3_10_only_a_success_wins() {

@@ -42,6 +42,7 @@ use crate::error::Error;
 use crate::resilience::{Attempted, GiveUp, Pushback, RetryBudget, RetryPolicy};
 use attempts::{Lost, Place, patience, pick};
 use fleet::{Choice, Fleet, Picked};
+use hedging::was_late;
 use policies::{Policies, Table};
 use stats::{Counters, count};
 
@@ -309,12 +310,14 @@ impl Balanced {
         }
         let began = self.fleet.now();
         let answer = self.attempt_somewhere(call, encode, tried, picked).await;
-        answer.map(|(reply, _)| {
-            if let Some(hedging) = hedging {
-                hedging.record(self.fleet.now().saturating_sub(began));
-            }
-            reply
-        })
+        let tells_latency = match &answer {
+            Ok(_) => true,
+            Err((lost, at)) => at.is_some() && was_late(&lost.failure),
+        };
+        if let Some(hedging) = hedging.filter(|_| tells_latency) {
+            hedging.record(self.fleet.now().saturating_sub(began));
+        }
+        answer.map(|(reply, _)| reply)
     }
 
     /// Decides whether there is one more attempt, and after which pause.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use rpc_core::Code;
+
 use super::super::attempt::{Attempt, Failed};
 use super::super::call::{Encode, Outbound};
-use super::super::slot::{Answer, RawReply};
+use super::super::slot::{Answer, Failure, RawReply};
 use super::Balanced;
 use super::attempts::{Lost, Place, Tracked, note_failed};
 use super::stats::count;
@@ -122,6 +124,11 @@ impl Balanced {
     }
 }
 
+/// True if the call takes at least as long as the attempt did.
+pub(super) fn was_late(failure: &Failure) -> bool {
+    failure.status.code() == Code::DeadlineExceeded
+}
+
 /// One of two attempts.
 struct Running<'a> {
     balanced: &'a Balanced,
@@ -134,11 +141,13 @@ struct Running<'a> {
 impl Running<'_> {
     /// It has an answer.
     fn end(self, hedging: &Hedging, call: &Outbound<'_>, answer: Answer) -> Result<RawReply, Lost> {
+        if answer.as_ref().err().is_none_or(was_late) {
+            let took = self.balanced.fleet.now().saturating_sub(self.began);
+            hedging.record(took);
+        }
         let failure = match answer {
             Ok(mut reply) => {
                 self.place.leased.keep_for(&mut reply);
-                let took = self.balanced.fleet.now().saturating_sub(self.began);
-                hedging.record(took);
                 let connection = &self.place.leased.connection;
                 self.tracked.answered(connection, &mut reply);
                 return Ok(reply);
