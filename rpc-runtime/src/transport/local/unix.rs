@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -38,12 +38,18 @@ impl Connector for UnixConnector {
     }
 }
 
-/// Accepts connections on the socket at a path, and removes the socket when dropped.
+/// Accepts connections on the socket at a path, and removes the socket when dropped, unless what is
+/// at the path by then is somebody else's.
 #[derive(Debug)]
 pub struct UnixListener {
     inner: tokio::net::UnixListener,
     path: PathBuf,
+    /// What was made at the path.
+    file: Option<FileId>,
 }
+
+/// Device and inode. The system gives them to no other file while the socket is open.
+type FileId = (u64, u64);
 
 impl UnixListener {
     /// Listens on a path. A socket there that nobody listens on any more is replaced.
@@ -59,14 +65,18 @@ impl UnixListener {
             }
             other => other?,
         };
-        Ok(Self { inner, path })
+        let file = file_id(&path);
+        Ok(Self { inner, path, file })
     }
 }
 
 impl Drop for UnixListener {
     fn drop(&mut self) {
-        // Nothing to be done if it is gone already.
-        let _ = std::fs::remove_file(&self.path);
+        // Whoever moved their socket here, to take over from this one, is to keep it.
+        if self.file.is_some() && file_id(&self.path) == self.file {
+            // Nothing to be done if it cannot be removed.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -80,6 +90,11 @@ impl Listener for UnixListener {
     fn target(&self) -> String {
         uri(&self.path)
     }
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// True for the socket of a process that ended: connecting to it is refused. So is connecting to
