@@ -107,6 +107,20 @@ async fn s0_2_a_stale_socket_is_replaced_and_a_live_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_server_leaves_the_socket_of_the_one_that_took_its_path() {
+    let (path, new) = (socket_path(), socket_path());
+    let target = format!("unix://{}", path.display());
+    let first = Server::builder().bind(&target).await.unwrap();
+    // As is usual for a restart without a gap: the next one listens elsewhere, and is moved here.
+    let second = std::os::unix::net::UnixListener::bind(&new).unwrap();
+    std::fs::rename(&new, &path).unwrap();
+    first.shutdown().await;
+    std::os::unix::net::UnixStream::connect(&path).expect("it is the second one's by now");
+    drop(second);
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
 async fn s0_25_bind_returns_when_the_socket_listens() {
     for target in ["tcp://127.0.0.1:0", "tcp://[::1]:0"] {
         let server = Server::builder()
@@ -236,6 +250,8 @@ async fn s3_4_one_type_serves_under_two_names_beside_plain_functions() {
     let services: Vec<_> = server.services().collect();
     let names: Vec<_> = services.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["Greeter", "pkg.v1.Greeter", "Math"]);
+    let math = services[2].1.methods.iter().map(|method| method.name);
+    assert_eq!(math.collect::<Vec<_>>(), ["add", "fail"]);
     assert_eq!(server.method_stats("Greeter.hello").unwrap().calls, 1);
     assert_eq!(
         server.method_stats("pkg.v1.Greeter.hello").unwrap().calls,

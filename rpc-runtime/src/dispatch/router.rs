@@ -151,6 +151,12 @@ impl RouterBuilder {
             return Err(mistake);
         }
         let admission = Arc::new(Admission::new(calls_max));
+        let services = self.services.into_iter();
+        let services = services.map(|(name, descriptor)| {
+            let descriptor = complete(&name, descriptor, &self.methods);
+            (name, descriptor)
+        });
+        let services = services.collect();
         let method = |registered: Registered| {
             let method = Method {
                 service: registered.service,
@@ -165,7 +171,7 @@ impl RouterBuilder {
             methods: Methods::new(self.methods.into_iter().map(method).collect()),
             admission: admission.clone(),
             interceptors: self.interceptors,
-            services: self.services,
+            services,
         })
     }
 
@@ -198,4 +204,21 @@ impl RouterBuilder {
             format!("{ours} and {theirs} have the same id {id}: rename one of them")
         });
     }
+}
+
+/// The descriptor of a service with those plain functions that were added to it, if there are any.
+///
+/// It lives as long as the process, like that of a trait.
+fn complete(
+    name: &str,
+    descriptor: &'static ServiceDescriptor,
+    methods: &[Registered],
+) -> &'static ServiceDescriptor {
+    let methods = methods.iter().filter(|method| method.service_name == name);
+    let methods: Vec<_> = methods.map(|method| *method.descriptor).collect();
+    if methods.len() == descriptor.methods.len() {
+        return descriptor;
+    }
+    let joint = ServiceDescriptor::new(descriptor.name, Vec::leak(methods));
+    Box::leak(Box::new(joint.with_docs(descriptor.docs)))
 }
