@@ -118,13 +118,14 @@ impl<P: Carrier> Uplink for Shared<P> {
 
     fn leave(&self, call: CallId) {
         let mut state = self.lock();
-        state.protocol.turns().leave(call);
+        let waker = state.protocol.turns().leave(call);
         let next = if state.protocol.streams().writer_keeps_up() {
             state.protocol.turns().next()
         } else {
             None
         };
         drop(state);
+        drop(waker);
         if let Some(next) = next {
             next.wake();
         }

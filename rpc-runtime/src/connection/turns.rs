@@ -71,9 +71,10 @@ impl Turns {
         None
     }
 
-    /// Leaves the queue.
-    pub(super) fn leave(&mut self, call: CallId) {
+    /// Leaves the queue. The waker is to be dropped without the lock, as it may be the last that
+    /// is left of a task.
+    pub(super) fn leave(&mut self, call: CallId) -> Option<Waker> {
         self.come(call);
-        self.wakers.remove(&call);
+        self.wakers.remove(&call)
     }
 }
