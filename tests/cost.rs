@@ -35,6 +35,8 @@ trait Arith {
     async fn add(&self, a: i64, b: i64) -> rpc::Result<i64>;
     async fn add_later(&self, a: i64, b: i64) -> rpc::Result<i64>;
     async fn copy(&self, record: &Record) -> rpc::Result<Record>;
+    #[rpc(oneway)]
+    async fn note(&self, n: u64) -> rpc::Result<()>;
 }
 
 struct Adder;
@@ -49,6 +51,9 @@ impl Arith for Adder {
     }
     async fn copy(&self, record: &Record) -> rpc::Result<Record> {
         Ok(record.clone())
+    }
+    async fn note(&self, _: u64) -> rpc::Result<()> {
+        Ok(())
     }
 }
 
@@ -294,6 +299,32 @@ fn calls_that_waited_for_room_share_a_write() {
             let [client, server] = measure_under_load(call, &pair, load, "in line").await;
             assert!(client >= 16.0 && server >= 16.0, "{call:?}");
         }
+    });
+}
+
+#[test]
+fn oneway_calls_in_a_row_share_a_write() {
+    const CALLS: u64 = 10_000;
+    current_thread().block_on(async {
+        let pair = Pair::new().await;
+        add(&pair.client, 1).await;
+        pair.forget();
+        let callers = (0..IN_FLIGHT).map(|_| {
+            let client = pair.client.clone();
+            tokio::spawn(async move {
+                for n in 0..CALLS / IN_FLIGHT {
+                    client.note(n).await.unwrap();
+                    yield_now().await;
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        // What was sent before it is written before it.
+        add(&pair.client, 1).await;
+        let [client, _] = pair.calls_per_write(CALLS, "oneway");
+        assert!(client >= 16.0);
     });
 }
 

@@ -111,6 +111,7 @@ over_every_transport! {
     behaviours::metadata_travels_both_ways
     behaviours::response_metadata_travels_with_errors
     behaviours::oneway_runs
+    behaviours::who_makes_one_call_after_the_other_lets_others_run
     behaviours::bytes_of_64_kib
     behaviours::s0_6_request_and_response_of_different_sizes
     behaviours::s0_24_private_fields_survive

@@ -16,6 +16,7 @@ mod invoked;
 mod letterbox;
 mod line;
 mod near;
+mod oneways;
 mod opening;
 mod options;
 mod pickup;

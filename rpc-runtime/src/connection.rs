@@ -306,6 +306,12 @@ impl<P: Protocol> State<P> {
         self.armed && self.driver_is_due
     }
 
+    /// True if somebody is about to flush, though not soon maybe.
+    #[inline]
+    pub(crate) const fn is_armed(&self) -> bool {
+        self.armed
+    }
+
     /// Starts the timeout of a new call, unless the driver is about to do it for all that begin
     /// meanwhile: asking for the time costs as much as a tenth of a call.
     #[inline]

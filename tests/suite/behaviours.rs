@@ -87,6 +87,17 @@ pub(crate) async fn oneway_runs(pair: &Pair) {
     assert_eq!(pair.shared.next_note().await, "first");
 }
 
+/// There is one thread, and no answer that could be there at once may keep it.
+pub(crate) async fn who_makes_one_call_after_the_other_lets_others_run(pair: &Pair) {
+    let other = tokio::spawn(async {});
+    let mut calls = 0;
+    while !other.is_finished() {
+        pair.client.nothing().await.unwrap();
+        calls += 1;
+        assert!(calls < 10_000, "nobody else runs");
+    }
+}
+
 pub(crate) async fn bytes_of_64_kib(pair: &Pair) {
     let bytes: Vec<u8> = (0..65_536_u32).map(|i| (i * 7) as u8).collect();
     let reversed: Vec<u8> = bytes.iter().rev().copied().collect();

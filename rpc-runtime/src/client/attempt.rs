@@ -41,6 +41,10 @@ pub(super) async fn attempt(
     call: &Outbound<'_>,
     encode: &Encode<'_>,
 ) -> Result<RawReply, Failed> {
+    if call.oneway {
+        // It waits for nobody, so who makes one after the other would never give way.
+        tokio::task::consume_budget().await;
+    }
     let mut attempt = Attempt::of(connection, call, encode);
     let answer = (&mut attempt).await;
     answer.map_err(|failure| Failed::of(&attempt, failure))
@@ -155,7 +159,8 @@ impl<'a> Attempt<'a> {
     #[inline]
     fn poll_send(&mut self, ticket: Option<Ticket>, cx: &Context<'_>) -> Poll<Answer> {
         let (connection, encode, oneway) = (self.connection, self.encode, self.oneway);
-        let entered = enter(connection, ticket, &mut self.head, cx, |client, head| {
+        let head = &mut self.head;
+        let entered = enter(connection, ticket, head, cx, oneway, |client, head| {
             if !oneway {
                 return start(connection, client, head, encode, cx).map(Some);
             }
@@ -266,6 +271,22 @@ pub(super) fn flush(connection: &Connection, state: MutexGuard<'_, State<Client>
     if !state.is_attended() {
         flush_unattended(connection, state, timed);
     }
+}
+
+/// The same for a oneway call.
+#[cold]
+pub(super) fn flush_oneway(connection: &Connection, mut state: MutexGuard<'_, State<Client>>) {
+    if state.is_attended() {
+        return state.protocol.oneways.note_joined();
+    }
+    state.anchor_soon();
+    let has_company = state.is_armed() || state.protocol.core.open_calls() > 1;
+    let oneways = &mut state.protocol.oneways;
+    if has_company {
+        oneways.note_joined();
+    }
+    let lone = !has_company && oneways.is_lone();
+    connection.shared.flush_soon(state, lone);
 }
 
 /// As [`flush`], where the driver is not about to do it.

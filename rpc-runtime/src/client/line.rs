@@ -6,7 +6,7 @@ use std::task::Context;
 use rpc_core::connection::RequestHead;
 use rpc_core::{Deadline, Status};
 
-use super::attempt::flush;
+use super::attempt::{flush, flush_oneway};
 use super::connection::{Client, Connection};
 use super::waiters::Ticket;
 use crate::clock;
@@ -25,13 +25,14 @@ pub(super) enum Entered<T> {
 }
 
 /// Lets a caller send its request if there is room and nobody was there before it, or lines it up. A
-/// timeout that has not begun begins in line.
+/// timeout that has not begun begins in line. Nobody waits for the answer to a `oneway` call.
 #[inline]
 pub(super) fn enter<'a, T>(
     connection: &Arc<Connection>,
     ticket: Option<Ticket>,
     head: &mut RequestHead<'a>,
     cx: &Context<'_>,
+    oneway: bool,
     send: impl FnOnce(&mut Client, &RequestHead<'a>) -> T,
 ) -> Entered<T> {
     let left;
@@ -56,7 +57,11 @@ pub(super) fn enter<'a, T>(
     }
     let sent = send(client, head);
     let next = ticket.and_then(|_| client.next_waiter());
-    flush(connection, state, head.timeout.is_some());
+    if oneway {
+        flush_oneway(connection, state);
+    } else {
+        flush(connection, state, head.timeout.is_some());
+    }
     drop(left);
     if let Some(next) = next {
         next.wake();

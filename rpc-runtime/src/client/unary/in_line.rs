@@ -47,7 +47,8 @@ impl<'a> InLine<'a> {
             head.anchored_later = false;
         }
         let connection = &self.connection;
-        let entered = enter(connection, self.ticket, &mut head, cx, |client, head| {
+        let ticket = self.ticket;
+        let entered = enter(connection, ticket, &mut head, cx, false, |client, head| {
             start(connection, client, head, encode, cx)
         });
         match entered {
