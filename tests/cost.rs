@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::thread;
 
 use allocation_counter::{AllocationInfo, measure};
+use rpc::Streaming;
 use rpc::transport::{Connector, Duplex, Listener, Peer};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, TcpStream};
@@ -37,6 +38,7 @@ trait Arith {
     async fn copy(&self, record: &Record) -> rpc::Result<Record>;
     #[rpc(oneway)]
     async fn note(&self, n: u64) -> rpc::Result<()>;
+    async fn sum(&self, numbers: Streaming<u64>) -> rpc::Result<u64>;
 }
 
 struct Adder;
@@ -54,6 +56,13 @@ impl Arith for Adder {
     }
     async fn note(&self, _: u64) -> rpc::Result<()> {
         Ok(())
+    }
+    async fn sum(&self, mut numbers: Streaming<u64>) -> rpc::Result<u64> {
+        let mut sum = 0;
+        while let Some(number) = numbers.next().await {
+            sum += number?;
+        }
+        Ok(sum)
     }
 }
 
@@ -325,6 +334,27 @@ fn oneway_calls_in_a_row_share_a_write() {
         add(&pair.client, 1).await;
         let [client, _] = pair.calls_per_write(CALLS, "oneway");
         assert!(client >= 16.0);
+    });
+}
+
+#[test]
+fn items_in_a_row_share_a_write_though_each_is_sent_by_itself() {
+    const ITEMS: u64 = 10_000;
+    current_thread().block_on(async {
+        let pair = Pair::new().await;
+        add(&pair.client, 1).await;
+        pair.forget();
+        let (sender, numbers) = Streaming::channel(1);
+        let sending = tokio::spawn(async move {
+            for _ in 0..ITEMS {
+                sender.send(1).await.unwrap();
+            }
+        });
+        assert_eq!(pair.client.sum(numbers).await.unwrap(), ITEMS);
+        sending.await.unwrap();
+        let [client, _] = pair.calls_per_write(ITEMS, "items");
+        // The driver lets all who are ready go first, once: the one producer there is.
+        assert!(client >= 1.9);
     });
 }
 

@@ -16,7 +16,6 @@ mod invoked;
 mod letterbox;
 mod line;
 mod near;
-mod oneways;
 mod opening;
 mod options;
 mod pickup;

@@ -10,6 +10,7 @@
 mod buffer;
 mod driver;
 mod lock;
+mod row;
 mod streams;
 mod turns;
 mod writing;
@@ -33,6 +34,7 @@ use rpc_core::wire::{Flat, Outgoing};
 use tokio::io::AsyncWrite;
 
 use self::lock::{AtomicBool, Mutex};
+use self::row::Row;
 use crate::clock;
 
 /// A protocol state machine, of either end.
@@ -81,6 +83,8 @@ pub(crate) struct State<P> {
     unflushed: bool,
     /// Somebody has taken on the next flush: appending is enough.
     armed: bool,
+    /// What was appended lately that nobody waits for.
+    row: Row,
     /// Present while the driver sleeps.
     driver: Option<Waker>,
     /// The driver will run before anything else happens to the connection, and anchor timeouts.
@@ -104,6 +108,7 @@ impl<P: Protocol> Shared<P> {
                 writer: Some(writer),
                 unflushed: false,
                 armed: false,
+                row: Row::default(),
                 driver: None,
                 driver_is_due: false,
                 timer: None,
@@ -299,6 +304,9 @@ impl<P: Protocol> Shared<P> {
 }
 
 impl<P: Protocol> State<P> {
+    /// As much is written at once, whatever follows.
+    const WRITE_BYTES_MIN: usize = 4 * 1024;
+
     /// True if the driver is about to flush, and to look at the time before it sleeps: appending is
     /// enough.
     #[inline]
@@ -306,10 +314,13 @@ impl<P: Protocol> State<P> {
         self.armed && self.driver_is_due
     }
 
-    /// True if somebody is about to flush, though not soon maybe.
-    #[inline]
-    pub(crate) const fn is_armed(&self) -> bool {
-        self.armed
+    /// True if what was appended, and nobody waits for, is worth a write by itself.
+    pub(crate) fn is_lone(&mut self) -> bool {
+        if self.armed {
+            self.row.note_joined();
+            return false;
+        }
+        self.protocol.outgoing().len() >= Self::WRITE_BYTES_MIN || self.row.is_lone()
     }
 
     /// Starts the timeout of a new call, unless the driver is about to do it for all that begin

@@ -276,17 +276,11 @@ pub(super) fn flush(connection: &Connection, state: MutexGuard<'_, State<Client>
 /// The same for a oneway call.
 #[cold]
 pub(super) fn flush_oneway(connection: &Connection, mut state: MutexGuard<'_, State<Client>>) {
-    if state.is_attended() {
-        return state.protocol.oneways.note_joined();
+    let lone = state.is_lone() && state.protocol.core.open_calls() <= 1;
+    if !state.is_attended() {
+        state.anchor_soon();
+        connection.shared.flush_soon(state, lone);
     }
-    state.anchor_soon();
-    let has_company = state.is_armed() || state.protocol.core.open_calls() > 1;
-    let oneways = &mut state.protocol.oneways;
-    if has_company {
-        oneways.note_joined();
-    }
-    let lone = !has_company && oneways.is_lone();
-    connection.shared.flush_soon(state, lone);
 }
 
 /// As [`flush`], where the driver is not about to do it.

@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 
 use super::glance::{Hearing, Reports};
 use super::letterbox::{Lender, Letterboxes};
-use super::oneways::Oneways;
 use super::slot::Entry;
 use super::waiters::{Waiters, earlier};
 use super::woken::{Spares, Woken};
@@ -47,7 +46,6 @@ pub(super) struct Client {
     /// Calls whose items wait until the server has said how many it takes.
     pub(super) early: Vec<CallId>,
     turns: Turns,
-    pub(super) oneways: Oneways,
     pub(super) waiters: Waiters,
     /// Why no further call can be made.
     pub(super) closed: Option<Status>,
@@ -93,7 +91,6 @@ impl Connection {
             lender: Lender::default(),
             spares: Spares::default(),
             turns: Turns::default(),
-            oneways: Oneways::default(),
             early: Vec::new(),
             closed: None,
             opened: false,

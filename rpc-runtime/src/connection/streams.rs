@@ -46,18 +46,28 @@ impl<P: Carrier> Shared<P> {
     pub(crate) fn say<R>(&self, call: CallId, say: impl FnOnce(&mut P) -> R) -> R {
         let mut state = self.lock();
         let said = say(&mut state.protocol);
-        self.said(state, call);
+        let flush = state.protocol.flush(call);
+        self.said(state, flush);
         said
     }
 
-    /// After something may have been appended for a call.
-    fn said(&self, mut state: MutexGuard<'_, State<P>>, call: CallId) {
+    /// Sees to it that items are written, for which nobody waits whom this side knows of.
+    fn sent(&self, mut state: MutexGuard<'_, State<P>>, call: CallId) {
+        let flush = match state.protocol.flush(call) {
+            Flush::Now if !state.is_lone() => Flush::Soon,
+            flush => flush,
+        };
+        self.said(state, flush);
+    }
+
+    /// After something may have been appended.
+    fn said(&self, mut state: MutexGuard<'_, State<P>>, flush: Flush) {
         let next = if state.protocol.streams().writer_keeps_up() {
             state.protocol.turns().next()
         } else {
             None
         };
-        match state.protocol.flush(call) {
+        match flush {
             // A cancel may have to wait for its turn.
             _ if state.protocol.outgoing().is_empty() => self.watch_timer(state),
             Flush::ByItself => drop(state),
@@ -93,13 +103,13 @@ impl<P: Carrier> Uplink for Shared<P> {
         // line.
         let more = sent == Sent::All && state.protocol.streams().takes_alike(call);
         if !more || !state.protocol.turns().is_empty() {
-            self.said(state, call);
+            self.sent(state, call);
         }
         sent
     }
 
     fn flush(&self, call: CallId) {
-        self.said(self.lock(), call);
+        self.sent(self.lock(), call);
     }
 
     fn poll_end(&self, call: CallId, cx: &mut Context<'_>) -> Poll<()> {
