@@ -9,7 +9,9 @@
 #[derive(Debug)]
 pub(super) struct Row {
     /// So many more are written by whoever appends them before one is left to the driver.
-    lone_left: u8,
+    lone_left: u16,
+    /// So many after that one, if none joins it.
+    lone_next: u16,
     /// Some have joined the one that was left to the driver.
     joined: bool,
 }
@@ -17,15 +19,18 @@ pub(super) struct Row {
 impl Default for Row {
     fn default() -> Self {
         Self {
-            lone_left: Self::LONE_MAX,
+            lone_left: Self::LONE_MIN,
+            lone_next: Self::LONE_MIN,
             joined: false,
         }
     }
 }
 
 impl Row {
-    /// As many are written by themselves before it is seen whether they come in a row.
-    const LONE_MAX: u8 = 16;
+    /// As many are written by themselves before it is seen whether they come in a row; twice as many each
+    /// time that they do not.
+    const LONE_MIN: u16 = 16;
+    const LONE_MAX: u16 = 1024;
 
     /// One goes with others, as somebody is about to write.
     #[inline]
@@ -37,12 +42,14 @@ impl Row {
     pub(super) fn is_lone(&mut self) -> bool {
         if std::mem::take(&mut self.joined) {
             self.lone_left = 0;
+            self.lone_next = Self::LONE_MIN;
         }
         if let Some(left) = self.lone_left.checked_sub(1) {
             self.lone_left = left;
             return true;
         }
-        self.lone_left = Self::LONE_MAX;
+        self.lone_left = self.lone_next;
+        self.lone_next = Self::LONE_MAX.min(2 * self.lone_next);
         false
     }
 }
@@ -52,9 +59,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_come_one_by_one_are_mostly_written_by_themselves() {
+    fn those_that_come_one_by_one_are_hardly_ever_left_to_the_driver() {
         let mut row = Row::default();
-        assert_eq!((0..1700).filter(|_| row.is_lone()).count(), 1600);
+        let left = (0..10_000).filter(|_| !row.is_lone()).count();
+        assert_eq!(left, 15);
     }
 
     #[test]
