@@ -85,6 +85,21 @@ async fn calls_that_do_not_wait_fail_at_once() {
     assert_eq!(address.attempts().len(), 2);
 }
 
+/// There is one thread, and whoever waits for the server to come back needs it as well.
+#[tokio::test(start_paused = true)]
+async fn who_calls_again_and_again_without_a_server_lets_others_run() {
+    fastrand::seed(7);
+    let client = client(Address::default());
+    assert_unavailable(&client.echo(1).await.unwrap_err());
+    let other = tokio::spawn(async {});
+    let mut calls = 0;
+    while !other.is_finished() {
+        assert_unavailable(&client.echo(1).await.unwrap_err());
+        calls += 1;
+        assert!(calls < 1000, "nobody else runs");
+    }
+}
+
 /// Many that wait share the attempts, and all go on when the server is there.
 #[tokio::test(start_paused = true)]
 async fn calls_that_wait_go_on_when_the_server_comes() {

@@ -41,10 +41,6 @@ pub(super) async fn attempt(
     call: &Outbound<'_>,
     encode: &Encode<'_>,
 ) -> Result<RawReply, Failed> {
-    if call.oneway {
-        // It waits for nobody, so who makes one after the other would never give way.
-        tokio::task::consume_budget().await;
-    }
     let mut attempt = Attempt::of(connection, call, encode);
     let answer = (&mut attempt).await;
     answer.map_err(|failure| Failed::of(&attempt, failure))

@@ -184,6 +184,9 @@ impl Channel {
         oneway: bool,
         encode: &Encode<'_>,
     ) -> Answer {
+        // A call that is oneway, stays within the process, or finds no server may be over at once, and
+        // whoever makes one after the other would never give way.
+        tokio::task::consume_budget().await;
         let mut call = self.outbound(method, oneway);
         let intercepted = self.has_interceptors();
         let direct = !intercepted && !call.is_overdue();

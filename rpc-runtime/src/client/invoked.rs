@@ -43,8 +43,6 @@ impl<I: Invoke> Answers for Invoked<I> {
 
     fn exchange<'a>(&'a self, call: &'a Outbound<'_>, encode: &'a Encode<'_>) -> Boxed<'a, Answer> {
         Box::pin(async move {
-            // It may be ready at once, and its caller would never give way.
-            tokio::task::consume_budget().await;
             let mut body = Vec::new();
             let (encoded, source) = capturing(|| guard(&mut body, encode));
             encoded.map_err(|error| {
