@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
 use super::common::process::{self, Process, Role};
@@ -12,6 +13,36 @@ use super::*;
 
 fn value(address: &str) -> String {
     format!(r#"{{"address":"{address}","attributes":{{"version":"{address}"}}}}"#)
+}
+
+/// A fleet that enters itself at once is one change after the other: those that are there are one list.
+#[tokio::test]
+async fn f5_a_burst_of_changes_is_followed_as_fast_as_it_comes() {
+    const KEYS: usize = 600;
+    let Some(etcd) = Etcd::start(1).await else {
+        return;
+    };
+    let mut watch = watch(&etcd.target("rpc"), "greeter");
+    assert!(watch.ready().await.unwrap().is_empty());
+    let put = |n| {
+        let (etcd, address) = (&etcd, format!("tcp://10.0.0.1:{}", 1000 + n));
+        async move {
+            etcd.put(&format!("rpc/greeter/{address}"), &value(&address))
+                .await
+        }
+    };
+    let puts = futures_util::stream::iter((0..KEYS).map(put));
+    let puts = puts.buffer_unordered(16).collect::<Vec<_>>().await;
+    assert_eq!(puts.len(), KEYS);
+    let there = Instant::now();
+    while watch
+        .snapshot()
+        .is_none_or(|now| now.endpoints().len() < KEYS)
+    {
+        let changed = tokio::time::timeout(seconds(2), watch.changed()).await;
+        changed.expect("the list is not whole");
+    }
+    assert!(there.elapsed() < seconds(2), "{:?}", there.elapsed());
 }
 
 /// F6, S2-9: what a client is about to watch is compacted away; it lists again, each time.

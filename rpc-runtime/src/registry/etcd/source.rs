@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use super::api::{self, Event, Pair, Told, Watching};
 use super::cluster::Cluster;
+use super::http::Failure;
 use crate::clock;
 use crate::discovery::{Endpoint, Name, Resolver, Source, SourceError};
 use crate::log;
@@ -19,6 +20,10 @@ use crate::registry::wire::Instance;
 
 /// How long a watch is silent before its member is asked whether it is there; up to a fifth less.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Changes that are not further apart are one list,
+const PAUSE: Duration = Duration::from_millis(2);
+/// unless they go on for longer.
+const BURST_MAX: Duration = Duration::from_millis(50);
 /// A watch that ends earlier is a short one.
 const SHORT: Duration = Duration::from_secs(1);
 /// After as many short watches in a row, the next is not begun at once.
@@ -67,21 +72,31 @@ impl Source for EtcdSource {
         let Some(following) = &mut self.following else {
             return self.begin().await;
         };
-        match following.wait(&self.prefix).await {
-            Ok(Told::Events(events)) => {
-                for event in events {
-                    apply(&mut following.entries, &self.prefix, event);
+        let mut told = following.wait(&self.prefix).await;
+        let until = clock::now() + BURST_MAX;
+        loop {
+            match told {
+                Ok(Told::Events(events)) => {
+                    for event in events {
+                        apply(&mut following.entries, &self.prefix, event);
+                    }
                 }
-                return list(&following.entries);
+                Ok(Told::Cancelled) => {
+                    let why = "etcd cancelled the watch".into();
+                    self.lost(why)?;
+                    break;
+                }
+                Err(failure) => {
+                    self.cluster.turn_away_from(&following.host);
+                    self.lost(failure.into())?;
+                    break;
+                }
             }
-            Ok(Told::Cancelled) => {
-                let why = "etcd cancelled the watch".into();
-                self.lost(why)?;
-            }
-            Err(failure) => {
-                self.cluster.turn_away_from(&following.host);
-                self.lost(failure.into())?;
-            }
+            // etcd tells of each change by itself, and of a thousand one after the other.
+            told = match following.told_along(until).await {
+                Some(more) => more,
+                None => return list(&following.entries),
+            };
         }
         self.begin().await
     }
@@ -123,8 +138,17 @@ impl EtcdSource {
 }
 
 impl Following {
+    /// What is told at once behind something else, until a moment.
+    async fn told_along(&mut self, until: Instant) -> Option<Result<Told, Failure>> {
+        if clock::now() >= until {
+            return None;
+        }
+        let told = tokio::time::timeout(PAUSE, self.watching.next());
+        told.await.ok()
+    }
+
     /// Waits for something to be told, and sees to it that somebody is there to tell it.
-    async fn wait(&mut self, prefix: &str) -> Result<Told, super::http::Failure> {
+    async fn wait(&mut self, prefix: &str) -> Result<Told, Failure> {
         loop {
             let silence = SILENCE.mul_f64(1.0 - 0.2 * fastrand::f64());
             match tokio::time::timeout(silence, self.watching.next()).await {
