@@ -5,6 +5,7 @@
 //! directory may fail for as long as it likes: servers enter themselves again, clients keep their
 //! last list ([`discovery`](crate::discovery)).
 
+mod burst;
 mod contract;
 mod embedded;
 mod entry;

@@ -40,6 +40,27 @@ async fn s1_35_a_change_is_seen_at_once() {
     assert!(took <= TTL + Duration::from_millis(100), "{took:?}");
 }
 
+/// A fleet that enters itself at once is one change after the other.
+#[tokio::test(start_paused = true)]
+async fn s1_35_a_burst_of_changes_is_followed_as_fast_as_it_comes() {
+    const SERVERS: usize = 600;
+    let place = Place::start(&open().build()).await;
+    let client = place.client();
+    let mut watch = place.watch("greeter");
+    watch.ready().await.unwrap();
+    for server in 0..SERVERS {
+        let entered = client.register("greeter".into(), instance(&server.to_string()), TTL);
+        entered.await.unwrap();
+    }
+    let there = Instant::now();
+    while watch.changed().await.endpoints().len() < SERVERS {}
+    assert!(
+        there.elapsed() <= Duration::from_millis(100),
+        "{:?}",
+        there.elapsed()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_watches_is_told_at_once_and_then_at_least_every_five_seconds() {
     let place = Place::start(&open().build()).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rpc_core::Status;
 
+use super::burst::Burst;
 use super::entry::check_name;
 use super::known::Known;
 use super::remote::Line;
@@ -104,6 +105,16 @@ impl RegistrySource {
         self.line.judge(heard)
     }
 
+    /// What it says at once behind that. After a failure it is asked anew, when the list is done.
+    async fn hear_along(&mut self, burst: &Burst) -> Option<Changes> {
+        let watching = self.watching.as_mut()?;
+        let heard = burst.more(watching.next()).await?;
+        if !matches!(heard, Some(Ok(_))) {
+            self.watching = None;
+        }
+        self.line.judge(heard?).ok()
+    }
+
     async fn listen(&mut self) -> Result<Changes, Status> {
         if let Some(watching) = &mut self.watching
             && let Some(changes) = watching.next().await
@@ -122,11 +133,21 @@ impl RegistrySource {
 #[async_trait]
 impl Source for RegistrySource {
     async fn next(&mut self) -> Result<Vec<Endpoint>, SourceError> {
-        for _ in 0..PAGES_MAX {
-            let changes = self.hear().await?;
-            if !self.known.apply(changes)? {
-                return self.known.list();
-            }
+        let (mut pages, mut burst) = (0, None);
+        while pages < PAGES_MAX {
+            let changes = match &burst {
+                None => self.hear().await?,
+                Some(burst) => match self.hear_along(burst).await {
+                    Some(changes) => changes,
+                    None => return self.known.list(),
+                },
+            };
+            burst = if self.known.apply(changes)? {
+                pages += 1;
+                None
+            } else {
+                Some(burst.unwrap_or_else(Burst::begin))
+            };
         }
         // Begin anew: the pages of this list do not end.
         self.known = Known::default();

@@ -15,15 +15,12 @@ use super::http::Failure;
 use crate::clock;
 use crate::discovery::{Endpoint, Name, Resolver, Source, SourceError};
 use crate::log;
+use crate::registry::burst::Burst;
 use crate::registry::entry::check_name;
 use crate::registry::wire::Instance;
 
 /// How long a watch is silent before its member is asked whether it is there; up to a fifth less.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Changes that are not further apart are one list,
-const PAUSE: Duration = Duration::from_millis(2);
-/// unless they go on for longer.
-const BURST_MAX: Duration = Duration::from_millis(50);
 /// A watch that ends earlier is a short one.
 const SHORT: Duration = Duration::from_secs(1);
 /// After as many short watches in a row, the next is not begun at once.
@@ -73,7 +70,7 @@ impl Source for EtcdSource {
             return self.begin().await;
         };
         let mut told = following.wait(&self.prefix).await;
-        let until = clock::now() + BURST_MAX;
+        let burst = Burst::begin();
         loop {
             match told {
                 Ok(Told::Events(events)) => {
@@ -92,8 +89,8 @@ impl Source for EtcdSource {
                     break;
                 }
             }
-            // etcd tells of each change by itself, and of a thousand one after the other.
-            told = match following.told_along(until).await {
+            // etcd tells of each change by itself.
+            told = match burst.more(following.watching.next()).await {
                 Some(more) => more,
                 None => return list(&following.entries),
             };
@@ -138,15 +135,6 @@ impl EtcdSource {
 }
 
 impl Following {
-    /// What is told at once behind something else, until a moment.
-    async fn told_along(&mut self, until: Instant) -> Option<Result<Told, Failure>> {
-        if clock::now() >= until {
-            return None;
-        }
-        let told = tokio::time::timeout(PAUSE, self.watching.next());
-        told.await.ok()
-    }
-
     /// Waits for something to be told, and sees to it that somebody is there to tell it.
     async fn wait(&mut self, prefix: &str) -> Result<Told, Failure> {
         loop {
