@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const IMPORTS: [(&str, &[&str]); 21] = [
     ("boxed", &[]),
     ("clock", &[]),
-    ("contain", &[]),
+    ("contain", &["log"]),
     ("error", &[]),
     ("invoke", &["stream", "boxed"]),
     ("log", &[]),

@@ -3,17 +3,52 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// Runs a future; a panic in it is an error that carries the text of the panic.
-pub(crate) async fn contain<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| match catch(|| future.as_mut().poll(cx)) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic)),
-    })
-    .await
+use pin_project_lite::pin_project;
+
+use crate::log;
+
+pin_project! {
+    /// A future whose panics go no further.
+    struct Contained<F> {
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Contained<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut future = this.project().future;
+            if let Err(panic) = catch(|| future.set(None)) {
+                log::error!(panic, "what was given up panicked when it was dropped");
+            }
+        }
+    }
+}
+
+/// Runs a future; a panic in it is an error that carries the text of the panic. One that is given up may
+/// panic as well, and then whoever did so goes on.
+pub(crate) fn contain<F: Future>(future: F) -> impl Future<Output = Result<F::Output, String>> {
+    Contained {
+        future: Some(future),
+    }
+}
+
+impl<F: Future> Future for Contained<F> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut future = self.project().future;
+        let polled = catch(|| match future.as_mut().as_pin_mut() {
+            Some(running) => running.poll(cx),
+            None => Poll::Pending,
+        });
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
 }
 
 /// Runs a function; a panic in it is an error that carries the text of the panic.
@@ -38,4 +73,40 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
     text.unwrap_or("a value that is not text")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    struct Fragile;
+
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            panic!("it breaks");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_up_what_panics_goes_on() {
+        let hangs = contain(async {
+            let _fragile = Fragile;
+            pending::<()>().await;
+        });
+        assert!(timeout(Duration::from_secs(1), hangs).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error() {
+        let panics = contain(async {
+            let _fragile = Fragile;
+        });
+        assert_eq!(panics.await, Err("it breaks".to_owned()));
+        assert_eq!(contain(async { 1 }).await, Ok(1));
+    }
 }
