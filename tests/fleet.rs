@@ -13,6 +13,8 @@ mod directory;
 mod extremes;
 #[path = "fleet/finding.rs"]
 mod finding;
+#[path = "fleet/gate.rs"]
+mod gate;
 #[path = "fleet/hashing.rs"]
 mod hashing;
 #[path = "fleet/herd.rs"]

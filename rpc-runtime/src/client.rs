@@ -8,6 +8,7 @@ mod balanced;
 mod balanced;
 mod call;
 mod connection;
+mod connections;
 mod dialer;
 mod general;
 mod glance;
@@ -178,7 +179,7 @@ impl Channel {
     pub fn close(&self) {
         match &self.inner.route {
             Route::Remote(remote) => remote.close(),
-            Route::Pooled(pooled) => pooled.pool.close(),
+            Route::Pooled(pooled) => pooled.close(),
             Route::Balanced(balanced) | Route::One(balanced, _) => balanced.close(),
             Route::Invoked(_) => {}
         }

@@ -12,6 +12,7 @@ use rpc::{CallOptions, Channel, Code, ConnectionPool, Server};
 use tokio::time::Instant;
 
 use super::crew::{Crew, Greeter, GreeterClient};
+use super::gate::Gate;
 use super::*;
 use crate::common::{soon, until};
 
@@ -455,4 +456,25 @@ async fn a_closed_channel_fails_calls_at_servers_that_have_left_the_list() {
             assert!(status.message().contains("closed"), "{status}");
         }
     }
+}
+
+/// So does one at a server that had left the list before it was connected to.
+#[tokio::test(start_paused = true)]
+async fn a_closed_channel_ends_items_of_a_server_that_was_found_too_late() {
+    let crew = Crew::of(1).await;
+    let gate = Gate::closed();
+    let client = crew.client_of(gate.before(Channel::builder()));
+    let waiting = client.with_options(CallOptions::new().with_wait_for_ready(true));
+    let begin = tokio::spawn(async move { waiting.repeat(2, 3_600_000).await });
+    tokio::time::sleep(millis(50)).await;
+    crew.list([]);
+    tokio::time::sleep(millis(50)).await;
+    gate.open();
+    let mut items = soon(begin).await.unwrap().unwrap();
+    let streaming = tokio::spawn(async move { items.next().await.unwrap() });
+    tokio::time::sleep(millis(50)).await;
+    assert!(!streaming.is_finished());
+    client.channel().close();
+    let status = soon(streaming).await.unwrap().unwrap_err();
+    assert!(status.message().contains("closed"), "{status}");
 }

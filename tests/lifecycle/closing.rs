@@ -50,6 +50,28 @@ async fn s1_21_closing_fails_calls_at_once_and_only_once() {
     assert!(!channel.is_available());
 }
 
+/// Also those on a connection that takes no more calls, as its server goes away.
+#[tokio::test(start_paused = true)]
+async fn s1_21_closing_fails_calls_that_a_server_ends_before_it_goes() {
+    let address = Address::default();
+    let worker = Worker::default();
+    let old = address.start(builder(&worker));
+    let client = client(address.clone());
+    let calling = client.clone();
+    let last = tokio::spawn(async move { calling.wait().await });
+    until(|| worker.started.get() == 1).await;
+    let _new = address.start(builder(&worker));
+    let drained = tokio::spawn(async move { old.shutdown().await });
+    let patient = patient(&client);
+    until(|| !client.channel().is_available()).await;
+    assert_eq!(soon(patient.echo(1)).await.unwrap(), 1);
+    assert!(!last.is_finished(), "it runs to its end");
+    client.channel().close();
+    let status = soon(last).await.unwrap().unwrap_err();
+    assert!(status.message().contains("the channel is closed"));
+    soon(drained).await.unwrap();
+}
+
 /// Also the calls that have no connection yet.
 #[tokio::test(start_paused = true)]
 async fn s1_21_closing_fails_calls_that_wait_for_a_connection() {

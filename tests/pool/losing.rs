@@ -103,6 +103,25 @@ async fn s0_17_a_connection_that_drains_makes_room_at_once() {
     soon(drained).await.unwrap();
 }
 
+/// Closing the channel ends calls on a connection that takes no more as well.
+#[tokio::test(start_paused = true)]
+async fn s0_17_closing_fails_calls_that_a_server_ends_before_it_goes() {
+    let mut harbour = Harbour::new();
+    let client = harbour.client(singles(2));
+    let calling = client.clone();
+    let last = tokio::spawn(async move { calling.wait().await });
+    until(|| harbour.log.running() == 1).await;
+    let old = harbour.replace_server();
+    let drained = tokio::spawn(old.shutdown());
+    until(|| harbour.net.made() == 2).await;
+    assert_eq!(client.echo().await.unwrap(), 1);
+    assert!(!last.is_finished());
+    client.channel().close();
+    let status = soon(last).await.unwrap().unwrap_err();
+    assert!(status.message().contains("the channel is closed"));
+    soon(drained).await.unwrap();
+}
+
 /// S0-17: closing the channel fails all who wait, at once: for a place, or for a connection.
 #[tokio::test(start_paused = true)]
 async fn s0_17_closing_fails_all_who_wait_at_once() {

@@ -172,14 +172,20 @@ impl Connection {
     }
 
     /// Ends the connection and every call on it.
+    #[cfg(feature = "fleet")]
     pub(super) fn close(&self, status: &Status) {
-        let mut woken = Vec::new();
-        let mut state = self.shared.lock();
-        state.protocol.fail_all(status, &mut woken);
-        state.protocol.abandoned = true;
-        self.shared.wake_driver(state);
-        woken.into_iter().for_each(Waker::wake);
+        close(&self.shared, status);
     }
+}
+
+/// Ends a connection and every call on it.
+pub(super) fn close(shared: &Shared<Client>, status: &Status) {
+    let mut woken = Vec::new();
+    let mut state = shared.lock();
+    state.protocol.fail_all(status, &mut woken);
+    state.protocol.abandoned = true;
+    shared.wake_driver(state);
+    woken.into_iter().for_each(Waker::wake);
 }
 
 impl Drop for Connection {

@@ -10,6 +10,7 @@ use rpc_core::{Codec, Deadline};
 
 use super::call::in_time;
 use super::connection::Connection;
+use super::connections::Connections;
 use super::glance::Hearing;
 use super::opening::Opening;
 use crate::boxed::boxed;
@@ -42,6 +43,7 @@ pub(super) struct Terms {
     /// Of attempts to connect, if the user has said.
     pub(super) reconnect_backoff: Option<BackoffPolicy>,
     pub(super) connectors: Connectors,
+    pub(super) connections: Connections,
 }
 
 impl Dialer {
@@ -72,6 +74,11 @@ impl Dialer {
 
     pub(super) fn codec(&self) -> &Codec {
         &self.terms.codec
+    }
+
+    /// Ends all connections of the channel and every call on them, now and later.
+    pub(super) fn close(&self) {
+        self.terms.connections.close();
     }
 
     /// Before the first failure; with these pauses unless the user has said.
@@ -112,6 +119,7 @@ impl Dialer {
             config.idle_timeout = config.idle_timeout.filter(|_| !keeps);
             let codec = terms.codec.clone();
             let (connection, opened, driver) = Connection::new(duplex, config, codec, hearing);
+            terms.connections.add(&connection);
             tokio::spawn(boxed(driver));
             Ok((connection, opened))
         })

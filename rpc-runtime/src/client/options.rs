@@ -12,6 +12,7 @@ use rpc_core::connection::{ClientConfig, KeepAlive};
 use rpc_core::{Codec, Metadata, MetadataError};
 
 use super::balanced;
+use super::connections::Connections;
 use super::dialer::{Dialer, Terms};
 use super::glance::{Glance, Hearing};
 use super::invoked::Invoked;
@@ -313,6 +314,7 @@ impl ChannelBuilder {
             connect_timeout: self.connect_timeout,
             reconnect_backoff: self.reconnect_backoff,
             connectors: self.connectors.clone(),
+            connections: Connections::default(),
         }
     }
 

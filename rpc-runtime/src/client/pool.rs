@@ -213,23 +213,14 @@ impl Pool {
         }
     }
 
-    /// Those that take calls.
-    pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
-        match &self.store {
-            Store::One(only) => only.load_full().into_iter().collect(),
-            Store::Many(shelf) => lock(shelf).connections().cloned().collect(),
-        }
-    }
-
-    /// The connections there are, that take calls; a closed pool has none, and gets none.
-    pub(super) fn close(&self) {
+    /// Whoever waits for a connection waits no longer; a closed pool has none, and gets none. Gives
+    /// those that there were: to be dropped when [all of the channel](Dialer::close) are closed, as one
+    /// that nobody holds still writes what waits.
+    pub(super) fn close(&self) -> Vec<Arc<Connection>> {
         self.stage.send_replace(Stage::Closed);
-        let closed = match &self.store {
+        match &self.store {
             Store::One(only) => only.swap(None).into_iter().collect(),
             Store::Many(shelf) => lock(shelf).close(),
-        };
-        for connection in closed {
-            connection.close(&closed_by_user());
         }
     }
 

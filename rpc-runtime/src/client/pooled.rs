@@ -33,6 +33,11 @@ impl Pooled {
         self.pool.dialer().codec()
     }
 
+    pub(super) fn close(&self) {
+        let _held = self.pool.close();
+        self.pool.dialer().close();
+    }
+
     /// Makes a call on the connection with the fewest; waits in line if all have as many as they may.
     #[inline]
     pub(super) async fn exchange(&self, call: &mut Outbound<'_>, encode: &Encode<'_>) -> Answer {

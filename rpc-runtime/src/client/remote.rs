@@ -88,9 +88,9 @@ impl Remote {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.closing.notify_waiters();
-        if let Some(current) = self.replace(None) {
-            current.close(&closed_by_user());
-        }
+        // One that nobody holds still writes what waits.
+        let _held = self.replace(None);
+        self.dialer.close();
         self.stop_connecting();
     }
 

@@ -57,10 +57,6 @@ impl Pool {
         match *self {}
     }
 
-    pub(super) fn close(&self) {
-        match *self {}
-    }
-
     pub(super) async fn connect(&self) -> Result<(), Error> {
         match *self {}
     }
@@ -68,6 +64,10 @@ impl Pool {
 
 impl Pooled {
     pub(super) fn codec(&self) -> &Codec {
+        match self.pool {}
+    }
+
+    pub(super) fn close(&self) {
         match self.pool {}
     }
 

@@ -1,15 +1,13 @@
 //! One place of a list, and the connections to it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::super::connection::Connection;
 use super::super::dialer::Dialer;
 use super::super::glance::Hearing;
 use super::super::pool::{ConnectionPool, Listener, Pool};
-use super::super::remote::closed_by_user;
 use crate::balance::Backend;
 use crate::resilience::Health;
 use crate::watch;
@@ -27,38 +25,6 @@ pub(in crate::client) struct Endpoint {
     pub(super) hearing: Arc<Hearing>,
     pub(super) calls: AtomicU64,
     pub(in crate::client) pool: Arc<Pool>,
-}
-
-/// What may be left of a place that is listed no more: calls that go on there, or wait for it.
-pub(super) struct Left {
-    pool: Weak<Pool>,
-    /// A stream holds nothing else.
-    connections: Vec<Weak<Connection>>,
-}
-
-impl Left {
-    pub(super) fn of(endpoint: &Endpoint) -> Self {
-        let connections = endpoint.pool.connections();
-        Self {
-            pool: Arc::downgrade(&endpoint.pool),
-            connections: connections.iter().map(Arc::downgrade).collect(),
-        }
-    }
-
-    /// True while there may be calls.
-    pub(super) fn is_there(&self) -> bool {
-        let mut connections = self.connections.iter();
-        self.pool.strong_count() > 0 || connections.any(|one| one.strong_count() > 0)
-    }
-
-    pub(super) fn close(&self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.close();
-        }
-        for connection in self.connections.iter().filter_map(Weak::upgrade) {
-            connection.close(&closed_by_user());
-        }
-    }
 }
 
 /// Has calls go elsewhere while there is no connection.

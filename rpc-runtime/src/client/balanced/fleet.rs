@@ -16,10 +16,10 @@ use rpc_core::Status;
 
 use super::super::dialer::{Dialer, Terms};
 use super::super::glance::{Glance, Hearing};
-use super::super::pool::ConnectionPool;
+use super::super::pool::{ConnectionPool, Pool};
 use super::super::remote::closed_by_user;
 use super::attempts::pick;
-use super::endpoint::{Endpoint, Left};
+use super::endpoint::Endpoint;
 use crate::balance::{Backend, Backends, Pick, Policy, Subset};
 use crate::contain::contain;
 use crate::discovery::{self, Snapshot, Watch};
@@ -42,8 +42,8 @@ pub(super) struct Fleet {
     glance: Arc<Glance>,
     /// `None` until the first list, and once the channel is closed.
     roster: ArcSwapOption<Roster>,
-    /// Who was listed, and may still have calls.
-    left: Mutex<Vec<Left>>,
+    /// Of who was listed, and may still be waited for.
+    left: Mutex<Vec<Weak<Pool>>>,
     detector: Option<Mutex<OutlierDetector<Arc<Backend>>>>,
     /// Told when there is a new list, an endpoint was connected to, or the channel was closed.
     news: watch::Sender<()>,
@@ -184,17 +184,16 @@ impl Fleet {
     }
 
     fn shut(&self) {
-        if let Some(roster) = self.roster.swap(None) {
-            roster
-                .endpoints
-                .iter()
-                .for_each(|endpoint| endpoint.pool.close());
-        }
+        let roster = self.roster.swap(None);
+        let listed = roster.iter().flat_map(|roster| &roster.endpoints);
+        let listed = listed.map(|endpoint| endpoint.pool.clone());
         let left = mem::take(&mut *self.left());
-        left.iter().for_each(Left::close);
+        let pools = listed.chain(left.iter().filter_map(Weak::upgrade));
+        let _held: Vec<_> = pools.map(|pool| pool.close()).collect();
+        self.terms.connections.close();
     }
 
-    fn left(&self) -> MutexGuard<'_, Vec<Left>> {
+    fn left(&self) -> MutexGuard<'_, Vec<Weak<Pool>>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -319,8 +318,8 @@ impl Fleet {
             detector.retain(|backend| !known.contains_key(backend.address()));
         }
         let mut left = self.left();
-        left.retain(Left::is_there);
-        left.extend(known.values().map(|endpoint| Left::of(endpoint)));
+        left.retain(|pool| pool.strong_count() > 0);
+        left.extend(known.values().map(|gone| Arc::downgrade(&gone.pool)));
         drop(left);
         endpoints
     }

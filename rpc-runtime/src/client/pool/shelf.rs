@@ -118,10 +118,6 @@ impl<C: Clone> Shelf<C> {
         }
     }
 
-    pub(super) fn connections(&self) -> impl Iterator<Item = &C> {
-        self.members.iter().map(|member| &member.connection)
-    }
-
     pub(super) const fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

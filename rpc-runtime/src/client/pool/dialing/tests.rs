@@ -8,6 +8,7 @@ use tokio::runtime;
 use super::super::{ConnectionPool, Listener};
 use super::*;
 use crate::client::connection::ClientSide;
+use crate::client::connections::Connections;
 use crate::client::dialer::{Dialer, Terms};
 use crate::connection::Driver;
 use crate::transport::{Connector, Connectors, Duplex, Peer};
@@ -65,6 +66,7 @@ fn pool(listener: &Interrupted) -> Arc<Pool> {
         connect_timeout: Duration::ZERO,
         reconnect_backoff: None,
         connectors: Connectors::default(),
+        connections: Connections::default(),
     };
     let dialer = Dialer::new(Arc::new(Nowhere), Arc::new(terms));
     let settings = ConnectionPool::new().with_max_connections(2);
