@@ -2,12 +2,14 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use futures_util::future::join_all;
 use rpc::balance::Fixed;
 use rpc::resilience::{BreakerPolicy, BudgetPolicy, HedgePolicy, RetryPolicy};
 use rpc::{CallOptions, Channel, ChannelBuilder, Code, Resilience, Status};
 use tokio::time::Instant;
 
 use super::crew::{Crew, Greeter, GreeterClient, Mood};
+use super::gate::Gate;
 use super::*;
 use crate::common::until;
 
@@ -166,6 +168,54 @@ async fn what_was_not_answered_in_time_counts_for_the_delay_of_hedges() {
     slow(500);
     within(seconds(5)).lookup(40).await.unwrap();
     assert_eq!(client.channel().stats().hedges, 1);
+}
+
+/// A handler may have run out of time with a call of its own, at once: that says nothing of how long calls
+/// take.
+#[tokio::test(start_paused = true)]
+async fn who_fails_at_once_does_not_count_for_the_delay_of_hedges() {
+    let crew = Crew::of(2).await;
+    let code = u64::from(Code::DeadlineExceeded.number());
+    (0..2).for_each(|number| crew.mood(number).fails.store(code, SeqCst));
+    let hedging = HedgePolicy::for_slowest(0.05);
+    let builder = without_outliers().resilience(Resilience::new().with_hedging(hedging));
+    let client = crew.client_of(builder);
+    for nonce in 0..40 {
+        let status = client.lookup(nonce).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+    for number in 0..2 {
+        crew.mood(number).fails.store(0, SeqCst);
+        crew.mood(number).delay.store(500, SeqCst);
+    }
+    // Until latencies are read again.
+    tokio::time::sleep(seconds(4)).await;
+    client.lookup(40).await.unwrap();
+    assert_eq!(client.channel().stats().hedges, 0);
+}
+
+/// Nor does the time for which servers are connected to, whoever waits for it.
+#[tokio::test(start_paused = true)]
+async fn connecting_does_not_count_for_the_delay_of_hedges() {
+    let crew = Crew::of(2).await;
+    let gate = Gate::closed();
+    let resilience = Resilience::new().with_hedging(HedgePolicy::for_slowest(0.5));
+    let builder = gate.before(without_outliers()).resilience(resilience);
+    let client = crew.client_of(builder);
+    let calls = (0..40).map(|nonce| client.lookup(nonce));
+    let opening = async {
+        tokio::time::sleep(seconds(2)).await;
+        gate.open();
+    };
+    let (answers, ()) = tokio::join!(join_all(calls), opening);
+    assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    (0..2).for_each(|number| crew.mood(number).delay.store(500, SeqCst));
+    // Until latencies are read again, and both are connected to.
+    tokio::time::sleep(seconds(4)).await;
+    for nonce in 40..44 {
+        client.lookup(nonce).await.unwrap();
+    }
+    assert!(client.channel().stats().hedges > 0);
 }
 
 /// A hedge that fails by the fault of its server leaves the first attempt to be awaited.

@@ -300,24 +300,24 @@ impl Balanced {
         let is_hedged = call.resend.idempotent && !call.oneway;
         let hedging = policies.hedging.as_ref().filter(|_| is_hedged);
         let delay = hedging.and_then(|hedging| Some((hedging, hedging.begin(self.fleet.now())?)));
+        let place = match self.reach(call, tried, picked).await {
+            Ok(place) => place,
+            Err(status) => return Err((Lost::nowhere(status), None)),
+        };
         if let Some((hedging, delay)) = delay {
-            let place = match self.reach(call, tried, picked).await {
-                Ok(place) => place,
-                Err(status) => return Err((Lost::nowhere(status), None)),
-            };
             let hedged = self.attempt_hedged(&place, call, encode, tried, (hedging, delay));
             return hedged.await.map_err(|lost| (lost, Some(place)));
         }
         let began = self.fleet.now();
-        let answer = self.attempt_somewhere(call, encode, tried, picked).await;
+        let answer = self.attempt_at(&place, call, encode, began).await;
         let tells_latency = match &answer {
             Ok(_) => true,
-            Err((lost, at)) => at.is_some() && was_late(&lost.failure),
+            Err(lost) => was_late(&lost.failure, lost.deadline),
         };
         if let Some(hedging) = hedging.filter(|_| tells_latency) {
             hedging.record(self.fleet.now().saturating_sub(began));
         }
-        answer.map(|(reply, _)| reply)
+        answer.map_err(|lost| (lost, Some(place)))
     }
 
     /// Decides whether there is one more attempt, and after which pause.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rpc_core::Code;
+use rpc_core::{Code, Deadline};
 
 use super::super::attempt::{Attempt, Failed};
 use super::super::call::{Encode, Outbound};
@@ -15,6 +15,7 @@ use super::Balanced;
 use super::attempts::{Lost, Place, Tracked, note_failed};
 use super::stats::count;
 use crate::balance::Backend;
+use crate::clock;
 use crate::resilience::Hedging;
 
 impl Balanced {
@@ -124,9 +125,11 @@ impl Balanced {
     }
 }
 
-/// True if the call takes at least as long as the attempt did.
-pub(super) fn was_late(failure: &Failure) -> bool {
+/// True if the call takes at least as long as the attempt did: its own time is over, and not that of a call
+/// which its handler made.
+pub(super) fn was_late(failure: &Failure, deadline: Option<Deadline>) -> bool {
     failure.status.code() == Code::DeadlineExceeded
+        && deadline.is_some_and(|deadline| deadline.has_passed(clock::now()))
 }
 
 /// One of two attempts.
@@ -141,6 +144,7 @@ struct Running<'a> {
 impl Running<'_> {
     /// It has an answer.
     fn end(self, hedging: &Hedging, call: &Outbound<'_>, answer: Answer) -> Result<RawReply, Lost> {
+        let was_late = |failure| was_late(failure, call.deadline);
         if answer.as_ref().err().is_none_or(was_late) {
             let took = self.balanced.fleet.now().saturating_sub(self.began);
             hedging.record(took);
