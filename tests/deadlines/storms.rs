@@ -152,15 +152,25 @@ async fn f14_a_storm_of_deadlines() {
     let server: Server = builder(&clock).bind(&target).await.unwrap();
     let client = TimedClient::connect(&target).await.unwrap();
     let client = client.with_timeout(ms(1));
-    let mut late = Vec::with_capacity(CALLS);
+    let (mut late, mut answered) = (Vec::with_capacity(CALLS), 0);
     for _ in 0..CALLS / 50 {
         let calls = (0..50).map(|_| async {
             let begin = Instant::now();
-            assert_overdue(&client.pause(5).await.unwrap_err());
-            begin.elapsed().saturating_sub(ms(1))
+            let answer = client.pause(5).await;
+            let took = begin.elapsed();
+            match &answer {
+                Err(status) => assert_overdue(status),
+                // The machine stood still, and both timers were due.
+                Ok(()) => assert!(took >= ms(5), "{took:?}"),
+            }
+            (answer.is_ok(), took.saturating_sub(ms(1)))
         });
-        late.extend(soon(join_all(calls)).await);
+        for (is_answered, took) in soon(join_all(calls)).await {
+            answered += usize::from(is_answered);
+            late.push(took);
+        }
     }
+    assert!(answered <= CALLS / 10, "{answered}");
     late.sort();
     let (p50, p99) = (late[CALLS / 2], late[CALLS * 99 / 100]);
     println!("F14: late by {p50:?} at the median, {p99:?} at p99; target 5 ms");
