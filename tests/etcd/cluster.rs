@@ -36,6 +36,15 @@ struct Member {
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) lease: String,
+    /// The revision at which it was made.
+    created: String,
+}
+
+impl Key {
+    /// True if this is the same key, made later.
+    pub(crate) fn replaces(&self, other: &Self) -> bool {
+        self.name == other.name && self.created != other.created
+    }
 }
 
 impl Etcd {
@@ -252,6 +261,7 @@ impl Etcd {
             Key {
                 name: String::from_utf8(name).unwrap(),
                 lease: pair["lease"].as_str().unwrap_or("0").to_owned(),
+                created: pair["create_revision"].as_str().unwrap().to_owned(),
             }
         };
         keys.into_iter().map(key).collect()
