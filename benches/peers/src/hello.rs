@@ -36,7 +36,11 @@ pub(crate) fn measure(package: &str, cores: [usize; 2]) -> Result<Sample> {
         (Metric::Packages, packages(package)? as f64),
     ]);
     let others = ((busy - used) / (seconds * cores.len() as f64)).max(0.0);
-    Ok(Sample { metrics, others })
+    Ok(Sample {
+        metrics,
+        others,
+        slowdown: 1.0,
+    })
 }
 
 fn build(package: &str, folder: &Path) -> Command {

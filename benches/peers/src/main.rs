@@ -7,6 +7,7 @@ mod goals;
 mod hello;
 mod machine;
 mod metric;
+mod neighbours;
 mod noise;
 mod peers;
 mod placement;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::build::{self, Built};
 use crate::machine::Machine;
-use crate::noise::{self, Calibration, OTHERS_MAX};
+use crate::neighbours::Neighbours;
+use crate::noise::{self, Calibration};
 use crate::peers::Peer;
 use crate::placement::Placement;
 use crate::results::{Row, Table};
@@ -18,7 +19,7 @@ use crate::{Result, goals, realtime, report, syscalls};
 const CALIBRATIONS_MAX: usize = 5;
 /// So is a measurement during which others used the machine: the one with the least of that counts,
 /// whatever its figures.
-const SAMPLES_MAX: usize = 3;
+const SAMPLES_MAX: usize = 4;
 /// So is a workload that was disturbed all the same.
 const TABLES_MAX: usize = 2;
 /// A build takes long and varies little.
@@ -54,11 +55,13 @@ impl Plan {
         for line in self.circumstances(&machine) {
             println!("{line}");
         }
+        let neighbours = Neighbours::new(machine.used_cores)?;
         let terms = Terms {
             cores: machine.used_cores,
             window_ms: self.window_ms,
             perf: syscalls::is_available(),
             realtime: realtime::is_available(),
+            neighbours: &neighbours,
         };
         if !terms.perf {
             println!("perf cannot count here: no system calls, no instructions");
@@ -151,7 +154,7 @@ impl Plan {
         peers: &[Built],
         workload: &Workload,
         placement: Placement,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<Table> {
         let mut table = self.measure(peers, workload, placement, terms)?;
         for _ in 1..TABLES_MAX {
@@ -170,7 +173,7 @@ impl Plan {
         peers: &[Built],
         workload: &Workload,
         placement: Placement,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<Table> {
         let before = self.calibrate(terms)?;
         let peers = peers.iter().filter(|built| workload.is_for(built.peer));
@@ -203,23 +206,23 @@ impl Plan {
         built: &Built,
         workload: &Workload,
         placement: Placement,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<Sample> {
         let mut quietest = run::measure(built, workload, placement, terms)?;
         for _ in 1..SAMPLES_MAX {
             let is_timed = !workload.counted && matches!(workload.kind, Kind::Calls(_));
-            if self.quick || !is_timed || quietest.others <= OTHERS_MAX {
+            if self.quick || !is_timed || quietest.disturbance() <= 1.0 {
                 break;
             }
             let again = run::measure(built, workload, placement, terms)?;
-            if again.others < quietest.others {
+            if again.disturbance() < quietest.disturbance() {
                 quietest = again;
             }
         }
         Ok(quietest)
     }
 
-    fn calibrate(&self, terms: Terms) -> Result<Calibration> {
+    fn calibrate(&self, terms: Terms<'_>) -> Result<Calibration> {
         let time = Duration::from_millis(if self.quick { 50 } else { 250 });
         let mut seen = noise::calibrate(terms.cores, time)?;
         for _ in 1..CALIBRATIONS_MAX {

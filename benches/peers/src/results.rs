@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::metric::Metric;
+use crate::neighbours::SLOWDOWN_MAX;
 use crate::noise::{Calibration, OTHERS_MAX, SPREAD_MAX};
 use crate::peers::BARE;
 use crate::placement::Placement;
@@ -71,6 +72,12 @@ impl Row {
             .filter_map(|sample| sample.metrics.get(&metric));
         Figure::of(values.copied().collect())
     }
+
+    /// True if its medians are those of cores with neighbours.
+    fn is_slowed_down(&self) -> bool {
+        let slowdowns = self.samples.iter().map(|sample| sample.slowdown);
+        Figure::of(slowdowns.collect()).is_some_and(|figure| figure.median > SLOWDOWN_MAX)
+    }
 }
 
 impl Table {
@@ -124,6 +131,12 @@ impl Table {
                 "others used {:.0} % of both cores",
                 others.median * 100.0
             ));
+        }
+        let slowed = self.rows.iter().filter(|row| row.is_slowed_down());
+        let slowed: Vec<_> = slowed.map(|row| row.peer).collect();
+        if !slowed.is_empty() {
+            let slowed = slowed.join(", ");
+            doubts.push(format!("neighbours slowed most rounds down of {slowed}"));
         }
         let yardstick = self.row(BARE).and_then(|row| row.figure(self.headline()));
         // Of a tail, rounds differ on the quietest machine, and so they do where the scheduler

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::awake::Awake;
 use crate::build::Built;
 use crate::metric::Metric;
-use crate::noise;
+use crate::neighbours::{Neighbours, SLOWDOWN_MAX};
+use crate::noise::{self, OTHERS_MAX};
 use crate::placement::Placement;
 use crate::process::Process;
 use crate::syscalls::{self, Counted};
@@ -26,24 +27,35 @@ pub(crate) struct Sample {
     pub(crate) metrics: BTreeMap<Metric, f64>,
     /// CPU time that neither client nor server used, as a share of the two cores.
     pub(crate) others: f64,
+    /// How much longer work took before or after it than it does on cores without neighbours.
+    pub(crate) slowdown: f64,
+}
+
+impl Sample {
+    /// What it suffered, as a share of what is borne.
+    pub(crate) fn disturbance(&self) -> f64 {
+        let slowdown = (self.slowdown - 1.0) / (SLOWDOWN_MAX - 1.0);
+        slowdown.max(self.others / OTHERS_MAX)
+    }
 }
 
 /// The circumstances of a run that are the same for every peer and workload.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct Terms<'a> {
     pub(crate) cores: [usize; 2],
     pub(crate) window_ms: u64,
     /// perf can count.
     pub(crate) perf: bool,
     /// Processes may be put into the real-time class, and threads into the idle one.
     pub(crate) realtime: bool,
+    pub(crate) neighbours: &'a Neighbours,
 }
 
 pub(crate) fn measure(
     built: &Built,
     workload: &Workload,
     placement: Placement,
-    terms: Terms,
+    terms: Terms<'_>,
 ) -> Result<Sample> {
     match &workload.kind {
         Kind::Calls(load) => measure_calls(built, workload, load, placement, terms),
@@ -59,9 +71,13 @@ fn measure_calls(
     workload: &Workload,
     load: &Load,
     placement: Placement,
-    terms: Terms,
+    terms: Terms<'_>,
 ) -> Result<Sample> {
     let (client_cores, server_cores) = placement.cores(terms.cores);
+    let mut cores = [&client_cores[..], &server_cores[..]].concat();
+    cores.sort_unstable();
+    cores.dedup();
+    let slowdown = terms.neighbours.outwait(&cores)?;
     let comes_first = terms.realtime && workload.comes_first(placement);
     let awake = match comes_first {
         true => Some(Awake::keep(client_cores[0])?),
@@ -103,6 +119,7 @@ fn measure_calls(
     let outcome: Outcome = serde_json::from_str(&client.line(patience)?)?;
     let (seconds, busy) = (began.elapsed().as_secs_f64(), busy_seconds() - busy);
     let used = usage(&mut server)?.since(before);
+    let slowdown = slowdown.max(terms.neighbours.slowdown(cores)?);
     let [client_counts, server_counts] = match counting {
         Some([one, other]) => [Some(one.finish()?), Some(other.finish()?)],
         None => [None, None],
@@ -117,7 +134,11 @@ fn measure_calls(
     metrics.extend(of_counts(client_counts, outcome.calls, CLIENT_COUNTS));
     metrics.extend(of_counts(server_counts, outcome.calls, SERVER_COUNTS));
     metrics.retain(|metric, _| workload.metrics.contains(metric));
-    Ok(Sample { metrics, others })
+    Ok(Sample {
+        metrics,
+        others,
+        slowdown,
+    })
 }
 
 fn command(built: &Built, workload: &Workload, first: bool, arguments: &[&str]) -> Command {
