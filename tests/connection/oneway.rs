@@ -1,8 +1,17 @@
 //! Oneway calls whose client has gone: the work is done all the same.
 
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rpc::{Channel, Server};
+use tokio::io::AsyncWrite;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::common::{soon, unique, until};
@@ -147,4 +156,93 @@ async fn orphans_keep_their_places_on_the_server() {
     worker.go.add_permits(5);
     until(|| server.load().calls_in_flight == 0).await;
     soon(server.shutdown()).await;
+}
+
+/// Takes nothing while it is shut.
+struct Shutter<W> {
+    inner: W,
+    shut: Arc<AtomicBool>,
+    opened: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Shutter<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.shut.load(Ordering::Relaxed) {
+            std::task::ready!(self.opened.as_mut().poll(cx));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Who makes one call after the other does not line up behind those who were called and have yet to run:
+/// the line would last as long as they go on. And others wait for what is in line before them.
+#[tokio::test]
+async fn a_line_of_those_who_go_on_calling_ends_and_is_short() {
+    const CALLERS: u64 = 64;
+    const CALLS: u64 = 100;
+    let (shut, opened) = (Arc::<AtomicBool>::default(), Arc::new(Notify::new()));
+    let (shutter, open) = (shut.clone(), opened.clone());
+    let worker = Worker::default();
+    let (client, _, _server) = pair(builder(&worker), move |_, (reader, inner)| {
+        let (shut, opened) = (shutter.clone(), opened.clone());
+        let opened = Box::pin(async move { opened.notified().await });
+        (
+            reader,
+            Box::new(Shutter {
+                inner,
+                shut,
+                opened,
+            }),
+        )
+    });
+    client.echo(1, vec![]).await.unwrap();
+    shut.store(true, Ordering::Relaxed);
+    let (waits, in_line) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let callers = (0..CALLERS).map(|_| {
+        let (client, shut) = (client.clone(), shut.clone());
+        let (waits, in_line) = (waits.clone(), in_line.clone());
+        tokio::spawn(async move {
+            let long = [0; 8 * 1024];
+            let mut left = CALLS;
+            while left > 0 {
+                let bytes = match shut.load(Ordering::Relaxed) {
+                    true => &long[..],
+                    false => &[1],
+                };
+                let mut call = pin!(client.swallow(bytes));
+                let counted = poll_fn(|cx| {
+                    let polled = call.as_mut().poll(cx);
+                    waits.fetch_add(polled.is_pending().into(), Ordering::Relaxed);
+                    polled
+                });
+                counted.await.unwrap();
+                if shut.load(Ordering::Relaxed) {
+                    in_line.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                }
+                left -= u64::from(bytes.len() == 1);
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    until(|| waits.load(Ordering::Relaxed) >= CALLERS).await;
+    let in_line = in_line.load(Ordering::Relaxed);
+    assert!(in_line <= 512 * 1024, "{in_line}");
+    shut.store(false, Ordering::Relaxed);
+    open.notify_one();
+    for caller in soon(join_all(callers)).await {
+        caller.unwrap();
+    }
+    let waits = waits.load(Ordering::Relaxed);
+    println!("{waits} waits for {} calls", CALLERS * CALLS);
+    assert!(waits <= 4 * CALLERS, "{waits}");
 }

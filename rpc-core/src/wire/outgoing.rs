@@ -127,7 +127,8 @@ impl Outgoing {
 
     /// Bytes that wait, large bodies left out.
     #[inline]
-    pub(crate) const fn buffered(&self) -> usize {
+    #[must_use]
+    pub const fn buffered(&self) -> usize {
         self.buffer.len() - self.written
     }
 

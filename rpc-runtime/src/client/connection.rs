@@ -207,20 +207,34 @@ impl fmt::Debug for Connection {
 impl Client {
     /// Bytes that may wait to be written before callers wait.
     const OUTGOING_BYTES_MAX: usize = 4 * 1024 * 1024;
+    /// The same for oneway calls, large bodies left out. They come as fast as they are made, and not as the
+    /// server takes them, and others that come then wait for all of these bytes.
+    const ONEWAY_BYTES_MAX: usize = 512 * 1024;
 
     /// True if one more call fits.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     pub(super) fn has_room(&mut self) -> bool {
-        self.core.in_flight() < self.core.calls_max()
-            && self.core.outgoing().backlog() < Self::OUTGOING_BYTES_MAX
+        self.calls_left() > 0 && self.core.outgoing().backlog() < Self::OUTGOING_BYTES_MAX
+    }
+
+    /// The same for an oneway call.
+    pub(super) fn has_room_for_oneway(&mut self) -> bool {
+        self.core.outgoing().buffered() < Self::ONEWAY_BYTES_MAX && self.has_room()
+    }
+
+    /// How many more calls the server takes at once.
+    #[inline]
+    pub(super) fn calls_left(&self) -> usize {
+        self.core.calls_max().saturating_sub(self.core.in_flight())
     }
 
     /// True if a call that has not waited may be sent.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "to call it costs as much as it does")]
     pub(super) fn admits_newcomers(&mut self) -> bool {
-        self.waiters.is_empty() && self.has_room()
+        self.has_room()
+            && (self.waiters.is_empty() || self.waiters.admits_newcomers(self.calls_left()))
     }
 
     /// The next caller to wake because there is room.
@@ -237,8 +251,8 @@ impl Client {
         if !self.has_room() {
             return None;
         }
-        let room = self.core.calls_max() - self.core.in_flight();
-        self.waiters.call(room)
+        let (left, takes_oneway) = (self.calls_left(), self.has_room_for_oneway());
+        self.waiters.call(left, takes_oneway)
     }
 
     /// Calls those for whom there is room.

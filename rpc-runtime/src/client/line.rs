@@ -41,14 +41,18 @@ pub(super) fn enter<'a, T>(
     if let Some(status) = &client.closed {
         return Entered::Closed(status.clone().with_not_processed());
     }
-    if !(client.waiters.is_next(ticket) && client.has_room()) {
-        return wait(connection, state, ticket, head, cx);
+    let has_room = match oneway {
+        true => client.has_room_for_oneway(),
+        false => client.has_room(),
+    };
+    if !(has_room && client.waiters.is_next(ticket, client.calls_left())) {
+        return wait(connection, state, ticket, head, cx, oneway);
     }
     if let Some(ticket) = ticket {
         // Time has passed in line; the server is to know what is left.
         let (deadline, now) = (head.deadline.map(Deadline::at), clock::now());
         if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
-            return wait(connection, state, Some(ticket), head, cx);
+            return wait(connection, state, Some(ticket), head, cx, oneway);
         }
         left = client.waiters.leave(ticket);
         *head = head.with_deadline(deadline, now);
@@ -77,6 +81,7 @@ fn wait<T>(
     ticket: Option<Ticket>,
     head: &mut RequestHead<'_>,
     cx: &Context<'_>,
+    oneway: bool,
 ) -> Entered<T> {
     if let Some(timeout) = head.timeout.filter(|_| head.anchored_later) {
         let now = clock::now();
@@ -88,7 +93,10 @@ fn wait<T>(
         return Entered::Late(Status::deadline_exceeded(text).with_not_processed());
     }
     let mut waker = cx.waker().clone();
-    let ticket = state.protocol.waiters.wait(ticket, deadline, &mut waker);
+    let ticket = state
+        .protocol
+        .waiters
+        .wait(ticket, deadline, oneway, &mut waker);
     // All before it may have been called and not have come yet, and there is room for one more.
     let next = state.protocol.next_waiter();
     // The driver watches the deadline.

@@ -36,6 +36,7 @@ struct Place {
     /// Absent if the place is vacant.
     waker: Option<Waker>,
     called: bool,
+    oneway: bool,
     deadline: Option<Instant>,
 }
 
@@ -55,20 +56,30 @@ impl Waiters {
         self.queue.is_empty()
     }
 
-    /// True if the caller with this ticket, or a new one, may enter as far as order is concerned.
-    pub(super) fn is_next(&self, ticket: Option<Ticket>) -> bool {
+    /// True if the caller with this ticket, or a new one, may enter as far as order is concerned, where
+    /// there is room for so many.
+    pub(super) fn is_next(&self, ticket: Option<Ticket>, room: usize) -> bool {
         match ticket.and_then(|ticket| self.position(ticket)) {
-            None => self.is_empty(),
+            None => self.admits_newcomers(room),
             Some(index) => index == 0 || self.queue[index].called,
         }
     }
 
+    /// True if a new caller takes nobody's turn: all in line were called, and there is room for one more. Who
+    /// makes one call after the other would else line up for each behind those who have not run yet, and
+    /// the line would never end.
+    #[cold]
+    pub(super) fn admits_newcomers(&self, room: usize) -> bool {
+        self.is_empty() || self.uncalled_from >= self.queue.len() && self.called < room
+    }
+
     /// Lines up, or renews the waker of a caller that stands in line and has found no room: `waker` is
-    /// the former one then, to be dropped without the lock.
+    /// the former one then, to be dropped without the lock. There may be less room for `oneway` calls.
     pub(super) fn wait(
         &mut self,
         ticket: Option<Ticket>,
         deadline: Option<Instant>,
+        oneway: bool,
         waker: &mut Waker,
     ) -> Ticket {
         if let Some(index) = ticket.and_then(|ticket| self.position(ticket)) {
@@ -89,6 +100,7 @@ impl Waiters {
             ticket,
             waker: Some(std::mem::replace(waker, Waker::noop().clone())),
             called: false,
+            oneway,
             deadline,
         });
         ticket
@@ -149,14 +161,19 @@ impl Waiters {
         self.uncalled_from = 0;
     }
 
-    /// The next caller to wake, if there is room for one more than were called.
-    pub(super) fn call(&mut self, room: usize) -> Option<Waker> {
+    /// The next caller to wake, if there is room for one more than were called, and for an oneway call if
+    /// it has one to make: nobody overtakes it.
+    pub(super) fn call(&mut self, room: usize, takes_oneway: bool) -> Option<Waker> {
         if self.called >= room {
             return None;
         }
         while let Some(place) = self.queue.get_mut(self.uncalled_from) {
+            let waker = place.waker.as_ref().filter(|_| !place.called);
+            if waker.is_some() && place.oneway && !takes_oneway {
+                return None;
+            }
             self.uncalled_from += 1;
-            if let Some(waker) = place.waker.as_ref().filter(|_| !place.called) {
+            if let Some(waker) = waker {
                 place.called = true;
                 self.called += 1;
                 return Some(waker.clone());
@@ -209,14 +226,14 @@ mod tests {
     #[test]
     fn s0_13_the_first_to_wait_is_the_first_to_enter() {
         let mut waiters = Waiters::default();
-        assert!(waiters.is_next(None));
-        let first = waiters.wait(None, None, &mut noop());
-        let second = waiters.wait(None, None, &mut noop());
-        assert!(!waiters.is_next(None), "a newcomer does not overtake");
-        assert!(waiters.is_next(Some(first)) && !waiters.is_next(Some(second)));
-        assert_eq!(waiters.wait(Some(second), None, &mut noop()), second);
+        assert!(waiters.is_next(None, 9));
+        let first = waiters.wait(None, None, false, &mut noop());
+        let second = waiters.wait(None, None, false, &mut noop());
+        assert!(!waiters.is_next(None, 9), "a newcomer does not overtake");
+        assert!(waiters.is_next(Some(first), 9) && !waiters.is_next(Some(second), 9));
+        assert_eq!(waiters.wait(Some(second), None, false, &mut noop()), second);
         waiters.leave(first);
-        assert!(waiters.is_next(Some(second)));
+        assert!(waiters.is_next(Some(second), 9));
         waiters.leave(second);
         assert!(waiters.is_empty());
     }
@@ -224,35 +241,55 @@ mod tests {
     #[test]
     fn as_many_are_called_as_there_is_room_for() {
         let mut waiters = Waiters::default();
-        let [first, second, third] = [(); 3].map(|()| waiters.wait(None, None, &mut noop()));
-        assert!(waiters.call(2).is_some() && waiters.call(2).is_some());
-        assert!(waiters.call(2).is_none(), "more than there is room for");
-        assert!(waiters.is_next(Some(second)) && !waiters.is_next(Some(third)));
+        let [first, second, third] = [(); 3].map(|()| waiters.wait(None, None, false, &mut noop()));
+        assert!(waiters.call(2, true).is_some() && waiters.call(2, true).is_some());
+        assert!(
+            waiters.call(2, true).is_none(),
+            "more than there is room for"
+        );
+        assert!(!waiters.is_next(None, 9), "not all were called");
+        assert!(waiters.call(3, true).is_some());
+        assert!(waiters.is_next(None, 4) && !waiters.is_next(None, 3));
+        waiters.wait(Some(third), None, false, &mut noop());
+        assert!(!waiters.is_next(None, 9), "one was called in vain");
+        assert!(waiters.is_next(Some(second), 9) && !waiters.is_next(Some(third), 9));
         // One of them enters, which takes the room that was kept for it.
         waiters.leave(second);
-        assert!(waiters.call(1).is_none());
+        assert!(waiters.call(1, true).is_none());
         // The other goes away, and its room is for the next.
         waiters.leave(first);
-        assert!(waiters.call(1).is_some() && waiters.is_next(Some(third)));
+        assert!(waiters.call(1, true).is_some() && waiters.is_next(Some(third), 9));
         waiters.leave(third);
-        assert!(waiters.is_empty() && waiters.call(1).is_none());
+        assert!(waiters.is_empty() && waiters.call(1, true).is_none());
+    }
+
+    #[test]
+    fn an_oneway_call_waits_for_room_of_its_own_and_is_not_overtaken() {
+        let mut waiters = Waiters::default();
+        let plain = waiters.wait(None, None, false, &mut noop());
+        let oneway = waiters.wait(None, None, true, &mut noop());
+        waiters.wait(None, None, false, &mut noop());
+        assert!(waiters.call(9, false).is_some() && waiters.call(9, false).is_none());
+        assert!(waiters.is_next(Some(plain), 9) && !waiters.is_next(Some(oneway), 9));
+        assert!(waiters.call(9, true).is_some() && waiters.call(9, true).is_some());
+        assert!(waiters.is_next(Some(oneway), 9) && waiters.is_next(None, 9));
     }
 
     #[test]
     fn who_was_called_in_vain_is_called_again() {
         let mut waiters = Waiters::default();
-        let [first, second] = [(); 2].map(|()| waiters.wait(None, None, &mut noop()));
-        assert!(waiters.call(2).is_some() && waiters.call(2).is_some());
-        assert_eq!(waiters.wait(Some(second), None, &mut noop()), second);
-        assert!(!waiters.is_next(Some(second)));
-        assert_eq!(waiters.wait(Some(first), None, &mut noop()), first);
-        assert!(waiters.call(1).is_some() && waiters.is_next(Some(first)));
+        let [first, second] = [(); 2].map(|()| waiters.wait(None, None, false, &mut noop()));
+        assert!(waiters.call(2, true).is_some() && waiters.call(2, true).is_some());
+        assert_eq!(waiters.wait(Some(second), None, false, &mut noop()), second);
+        assert!(!waiters.is_next(Some(second), 9));
+        assert_eq!(waiters.wait(Some(first), None, false, &mut noop()), first);
+        assert!(waiters.call(1, true).is_some() && waiters.is_next(Some(first), 9));
         assert!(
-            !waiters.is_next(Some(second)),
+            !waiters.is_next(Some(second), 9),
             "the first is the first again"
         );
-        assert!(waiters.call(1).is_none());
-        assert!(waiters.call(2).is_some() && waiters.is_next(Some(second)));
+        assert!(waiters.call(1, true).is_none());
+        assert!(waiters.call(2, true).is_some() && waiters.is_next(Some(second), 9));
     }
 
     /// The line as a list of who is in it, and whether it was called.
@@ -277,10 +314,13 @@ mod tests {
             assert_eq!(waiters.len(), self.0.len());
             assert_eq!(waiters.is_empty(), self.0.is_empty());
             assert_eq!(waiters.called, self.called());
+            if waiters.is_next(None, usize::MAX) {
+                assert_eq!(self.called(), self.0.len());
+            }
             let vacant = waiters.queue.iter().filter(|place| place.is_vacant());
             assert_eq!(waiters.vacant, vacant.count());
             for (index, (ticket, called)) in self.0.iter().enumerate() {
-                assert_eq!(waiters.is_next(Some(*ticket)), index == 0 || *called);
+                assert_eq!(waiters.is_next(Some(*ticket), 9), index == 0 || *called);
             }
         }
     }
@@ -297,16 +337,18 @@ mod tests {
                 let someone = (count > 0).then(|| random.usize(0..count));
                 match (random.u8(0..10), someone) {
                     (act, _) if act < arrivals => {
-                        model.0.push((waiters.wait(None, None, &mut noop()), false));
+                        model
+                            .0
+                            .push((waiters.wait(None, None, false, &mut noop()), false));
                     }
                     (5 | 6, _) => {
                         let room = random.usize(0..300);
-                        assert_eq!(waiters.call(room).is_some(), model.call(room));
+                        assert_eq!(waiters.call(room, true).is_some(), model.call(room));
                     }
                     (7, Some(index)) => {
                         let (ticket, called) = &mut model.0[index];
                         *called = false;
-                        waiters.wait(Some(*ticket), None, &mut noop());
+                        waiters.wait(Some(*ticket), None, false, &mut noop());
                     }
                     (8, Some(index)) => {
                         let (ticket, _) = model.0.remove(index);
@@ -327,13 +369,13 @@ mod tests {
     #[test]
     fn a_caller_that_never_comes_keeps_one_place_and_no_more() {
         let mut waiters = Waiters::default();
-        let stuck = waiters.wait(None, None, &mut noop());
-        assert!(waiters.call(2).is_some());
-        let mut last = waiters.wait(None, None, &mut noop());
+        let stuck = waiters.wait(None, None, false, &mut noop());
+        assert!(waiters.call(2, true).is_some());
+        let mut last = waiters.wait(None, None, false, &mut noop());
         for _ in 0..1000 {
-            let next = waiters.wait(None, None, &mut noop());
-            assert!(waiters.call(2).is_some() && waiters.call(2).is_none());
-            assert!(waiters.is_next(Some(last)) && !waiters.is_next(Some(next)));
+            let next = waiters.wait(None, None, false, &mut noop());
+            assert!(waiters.call(2, true).is_some() && waiters.call(2, true).is_none());
+            assert!(waiters.is_next(Some(last), 9) && !waiters.is_next(Some(next), 9));
             waiters.leave(last);
             waiters.leave(last);
             assert_eq!(waiters.len(), 2);
@@ -341,7 +383,7 @@ mod tests {
             last = next;
         }
         waiters.leave(stuck);
-        assert!(waiters.call(1).is_some() && waiters.is_next(Some(last)));
+        assert!(waiters.call(1, true).is_some() && waiters.is_next(Some(last), 9));
         waiters.leave(last);
         assert!(waiters.is_empty());
     }
