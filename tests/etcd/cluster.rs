@@ -234,6 +234,17 @@ impl Etcd {
         revision(&self.must("/v3/kv/put", body).await)
     }
 
+    /// Sets many keys, so many at a time that the answer is short: a longer one comes in chunks.
+    pub(crate) async fn put_all(&self, pairs: &[(String, String)]) {
+        for some in pairs.chunks(25) {
+            let puts = some.iter().map(|(key, value)| {
+                json!({ "request_put": { "key": base64(key), "value": base64(value) } })
+            });
+            let body = json!({ "success": puts.collect::<Vec<_>>() });
+            self.must("/v3/kv/txn", body).await;
+        }
+    }
+
     /// Deletes a key, and gives the revision.
     pub(crate) async fn delete(&self, key: &str) -> String {
         let body = json!({ "key": base64(key) });

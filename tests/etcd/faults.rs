@@ -45,6 +45,29 @@ async fn f5_a_burst_of_changes_is_followed_as_fast_as_it_comes() {
     assert!(there.elapsed() < seconds(2), "{:?}", there.elapsed());
 }
 
+/// The longest list, of 16 MiB and more: it is read in pages, and followed.
+#[tokio::test]
+async fn f5_a_list_of_10_000_long_entries_is_read_and_followed() {
+    let Some(etcd) = Etcd::start(1).await else {
+        return;
+    };
+    let note = "x".repeat(1500);
+    let pair = |n| {
+        let address = format!("tcp://10.0.0.1:{}", 1000 + n);
+        let tags = format!(r#"{{"tags":{{"note":"{note}"}}}}"#);
+        let value = format!(r#"{{"address":"{address}","attributes":{tags}}}"#);
+        (format!("rpc/greeter/{address}"), value)
+    };
+    let pairs: Vec<_> = (0..10_000).map(pair).collect();
+    etcd.put_all(&pairs[1..]).await;
+    let mut watch = watch(&etcd.target("rpc"), "greeter");
+    let first = tokio::time::timeout(seconds(10), watch.changed()).await;
+    assert_eq!(first.expect("there is a list").len(), 9_999);
+    etcd.put_all(&pairs[..1]).await;
+    let changed = tokio::time::timeout(seconds(5), watch.changed()).await;
+    assert_eq!(changed.unwrap().len(), 10_000);
+}
+
 /// F6, S2-9: what a client is about to watch is compacted away; it lists again, each time.
 #[tokio::test]
 async fn f6_s2_9_after_a_compaction_the_list_is_right_in_100_of_100_trials() {

@@ -13,7 +13,12 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::http::{self, Failure, Lines};
 
-/// Keys with a common prefix, as of one revision.
+/// Most keys in one answer: it has a longest length, and a time in which it has to come.
+const PAGE: usize = 1000;
+/// Many more pages than the longest list has.
+const PAGES_MAX: usize = 64;
+
+/// Keys with a common prefix: all that happened up to a revision, and some of what happened behind it.
 pub(super) struct Listing {
     pub(super) revision: i64,
     pub(super) entries: Vec<Pair>,
@@ -70,6 +75,8 @@ struct RangeAnswer {
     header: Header,
     #[serde(default)]
     kvs: Vec<Pair>,
+    #[serde(default)]
+    more: bool,
 }
 
 #[derive(Deserialize)]
@@ -158,16 +165,36 @@ impl Cluster {
         Ok(())
     }
 
-    /// All keys with a prefix that ends with a slash.
+    /// All keys with a prefix that ends with a slash, in pages.
+    ///
+    /// Each page is the newest, so that none of them can be compacted away. A watch from the first of them
+    /// on tells what the others may have missed.
     pub(super) async fn list(&self, prefix: &str) -> Result<Listing, Failure> {
-        let (answer, host) = self
-            .ask::<RangeAnswer>("/v3/kv/range", &range(prefix))
-            .await?;
-        Ok(Listing {
-            revision: answer.header.revision,
-            entries: answer.kvs,
-            host,
-        })
+        let path = "/v3/kv/range";
+        let mut body = range(prefix);
+        body["limit"] = PAGE.to_string().into();
+        let mut revision = None;
+        let mut entries: Vec<Pair> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let (page, host) = self.ask::<RangeAnswer>(path, &body).await?;
+            let now = page.header.revision;
+            let revision = *revision.get_or_insert(now);
+            if now < revision {
+                let text = format!("etcd at {host}: it has forgotten what it said before");
+                return Err(Failure::Member(text));
+            }
+            entries.extend(page.kvs);
+            let Some(last) = entries.last().filter(|_| page.more) else {
+                return Ok(Listing {
+                    revision,
+                    entries,
+                    host,
+                });
+            };
+            body["key"] = base64([&*last.key, &[0]].concat()).into();
+        }
+        let text = format!("etcd: more than {} keys with {prefix}", PAGES_MAX * PAGE);
+        Err(Failure::Final(text))
     }
 }
 
