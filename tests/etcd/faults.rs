@@ -153,6 +153,18 @@ async fn f5_etcd_that_is_restarted_has_the_fleet_again() {
     drop(c);
 }
 
+/// As long as can be: etcd has a longest time.
+#[tokio::test]
+async fn an_entry_may_stand_for_ever() {
+    let Some(etcd) = Etcd::start(1).await else {
+        return;
+    };
+    let server = start(&etcd.target("rpc"), "a", Duration::MAX).await;
+    assert!(server.is_registered());
+    server.shutdown().await;
+    assert!(etcd.keys("rpc/greeter/").await.is_empty());
+}
+
 /// Calls without end, by name. Gives how many there were, and those that failed.
 struct Load {
     stop: Arc<AtomicBool>,

@@ -17,6 +17,8 @@ use super::http::{self, Failure, Lines};
 const PAGE: usize = 1000;
 /// Many more pages than the longest list has.
 const PAGES_MAX: usize = 64;
+/// The longest time of a lease: seconds.
+const TTL_MAX: u64 = 9_000_000_000;
 
 /// Keys with a common prefix: all that happened up to a revision, and some of what happened behind it.
 pub(super) struct Listing {
@@ -112,9 +114,9 @@ struct WatchAnswer {
 }
 
 impl Cluster {
-    /// A lease of about this time; etcd may give more.
+    /// A lease of about this time; etcd may give more, and has a longest.
     pub(super) async fn grant(&self, ttl: Duration) -> Result<i64, Failure> {
-        let seconds = ttl.as_secs_f64().ceil() as u64;
+        let seconds = TTL_MAX.min(ttl.as_secs_f64().ceil() as u64);
         let body = json!({ "TTL": seconds.to_string() });
         let (answer, host) = self.ask::<LeaseAnswer>("/v3/lease/grant", &body).await?;
         if answer.id == 0 {
