@@ -153,6 +153,73 @@ async fn f5_etcd_that_is_restarted_has_the_fleet_again() {
     drop(c);
 }
 
+/// F5: the only member is frozen for longer than the entries stand: the last list stays, no call fails, and
+/// all are there again by themselves when it goes on.
+#[tokio::test]
+async fn f5_etcd_that_is_frozen_for_longer_than_the_entries_stand_has_the_fleet_again() {
+    let Some(etcd) = Etcd::start(1).await else {
+        return;
+    };
+    let target = etcd.target("rpc");
+    let mut watch = watch(&target, "greeter");
+    let (_a, _b) = (
+        start(&target, "a", TTL).await,
+        start(&target, "b", TTL).await,
+    );
+    until(&mut watch, &["a", "b"]).await;
+    let load = Load::start(&target).await;
+    etcd.freeze(0);
+    let frozen = Instant::now();
+    while frozen.elapsed() < 3 * TTL {
+        assert_eq!(versions(&watch.snapshot().unwrap()), ["a", "b"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    etcd.thaw(0);
+    let thawed = Instant::now();
+    // What was over is gone first; then all of them are there, and stay.
+    let mut whole = Instant::now();
+    while whole.elapsed() < 2 * TTL {
+        let keys = etcd.keys("rpc/greeter/").await;
+        let is_listed = versions(&watch.snapshot().unwrap()) == ["a", "b"];
+        if keys.len() < 2 || !is_listed || watch.failure().is_some() {
+            whole = Instant::now();
+        }
+        let why = (keys, watch.failure());
+        assert!(thawed.elapsed() <= seconds(15), "{why:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("all is well after {:?}", whole - thawed);
+    load.end_without_a_failure().await;
+}
+
+/// F5: members that are gone, and one that takes connections and says nothing, are passed over.
+#[tokio::test]
+async fn f5_members_that_are_gone_are_passed_over() {
+    let Some(etcd) = Etcd::start(1).await else {
+        return;
+    };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let hosts = [&silent, &gone].map(|listener| listener.local_addr().unwrap().to_string());
+    drop(gone);
+    let target = format!("etcd://{},{},{}/rpc", hosts[0], hosts[1], etcd.host(0));
+    let began = Instant::now();
+    let mut watch = watch(&target, "greeter");
+    let a = start(&target, "a", TTL).await;
+    until(&mut watch, &["a"]).await;
+    // Each of them waits for the silent one once.
+    let took = began.elapsed();
+    assert!(took <= seconds(4), "{took:?}");
+    // It is remembered who answers: the entry is renewed in time.
+    let renewing = Instant::now();
+    while renewing.elapsed() < 2 * TTL {
+        assert_eq!(etcd.keys("rpc/greeter/").await.len(), 1);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    a.shutdown().await;
+    assert!(etcd.keys("rpc/greeter/").await.is_empty());
+}
+
 /// As long as can be: etcd has a longest time.
 #[tokio::test]
 async fn an_entry_may_stand_for_ever() {
