@@ -146,11 +146,11 @@ impl Argument {
         let Pat::Ident(pattern) = &*typed.pat else {
             return None;
         };
-        let referent = match &*typed.ty {
+        let written = bare(&typed.ty).clone();
+        let referent = match &written {
             Type::Reference(reference) => Some(Type::clone(&reference.elem)),
             _ => None,
         };
-        let written = Type::clone(&typed.ty);
         Some(Self {
             ident: pattern.ident.clone(),
             received: received_cow(&written).unwrap_or_else(|| written.clone()),
@@ -162,6 +162,15 @@ impl Argument {
     /// The name on the wire.
     pub(crate) fn name(&self) -> String {
         self.ident.unraw().to_string()
+    }
+}
+
+/// A type without what stands around it: a `$ty:ty` of a macro comes in a group that nobody sees.
+pub(crate) fn bare(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        _ => ty,
     }
 }
 

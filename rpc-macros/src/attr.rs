@@ -137,7 +137,7 @@ pub(crate) fn docs(attributes: &[Attribute]) -> String {
         let Expr::Lit(ExprLit {
             lit: Lit::Str(text),
             ..
-        }) = &pair.value
+        }) = bare(&pair.value)
         else {
             continue;
         };
@@ -211,6 +211,10 @@ impl Parse for Setting {
         let key = input
             .call(Ident::parse_any)
             .map_err(|error| syn::Error::new(error.span(), "expected `key` or `key = value`"))?;
+        if input.peek(syn::token::Paren) {
+            let message = format!("the value of `{key}` goes behind `=`: `{key} = ..`");
+            return Err(input.error(message));
+        }
         if input.parse::<Option<Token![=]>>()?.is_none() {
             let value = Value::None;
             return Ok(Self { key, value });
@@ -223,14 +227,22 @@ impl Parse for Setting {
             let value = Value::Path(path);
             return Ok(Self { key, value });
         }
-        let value = match input.parse()? {
+        let value = match bare(&input.parse()?) {
             Expr::Lit(ExprLit {
                 lit: Lit::Str(text),
                 ..
-            }) => Value::Text(text),
-            other => Value::Other(other),
+            }) => Value::Text(text.clone()),
+            other => Value::Other(other.clone()),
         };
         Ok(Self { key, value })
+    }
+}
+
+/// A value without what stands around it: a `$name:literal` of a macro comes in a group that nobody sees.
+fn bare(value: &Expr) -> &Expr {
+    match value {
+        Expr::Group(group) => bare(&group.expr),
+        _ => value,
     }
 }
 

@@ -9,14 +9,14 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{
-    FnArg, Ident, ItemTrait, Pat, PatIdent, Path, ReturnType, Signature, TraitItem, TraitItemFn,
-    parse_quote,
+    Attribute, FnArg, Ident, ItemTrait, Pat, PatIdent, Path, ReturnType, Signature, TraitItem,
+    TraitItemFn, parse_quote,
 };
 
 use crate::attr;
 use crate::expand::contract::returning_future;
 use crate::expand::{Names, Surroundings, client, server};
-use crate::valid::Errors;
+use crate::valid::{Errors, attributes};
 
 /// The item as it was, and the errors.
 pub(crate) fn verbatim(item: TokenStream, errors: &Errors) -> TokenStream {
@@ -54,7 +54,7 @@ pub(crate) fn stand_ins(item: &ItemTrait, krate: &Path, errors: &Errors) -> Toke
 /// The trait without what rustc would report a second time.
 fn repaired(item: &ItemTrait) -> ItemTrait {
     let mut item = item.clone();
-    item.attrs.retain(|attribute| !attr::is_ours(attribute));
+    item.attrs.retain(is_harmless);
     item.modifiers.auto_token = None;
     // `Self` in a signature is refused; that it has no size is not worth a second error.
     item.supertraits.push(parse_quote!(::core::marker::Sized));
@@ -75,8 +75,13 @@ fn repaired(item: &ItemTrait) -> ItemTrait {
     item
 }
 
+/// Whether rustc has nothing more to say about an attribute.
+fn is_harmless(attribute: &Attribute) -> bool {
+    !attr::is_ours(attribute) && !attributes::is_reported(attribute)
+}
+
 fn repair(function: &mut TraitItemFn) {
-    function.attrs.retain(|attribute| !attr::is_ours(attribute));
+    function.attrs.retain(is_harmless);
     let is_async = function.sig.asyncness.is_some();
     function.sig = returning_future(&function.sig);
     for input in &mut function.sig.inputs {
@@ -171,10 +176,16 @@ fn methods(contract: &ItemTrait) -> Option<Vec<TokenStream>> {
 fn method(function: &TraitItemFn) -> TokenStream {
     let cfgs = attr::cfgs(&function.attrs);
     let signature: &Signature = &function.sig;
+    // Else they are unused, and a crate that denies this would say so.
+    let arguments = signature.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(typed) => Some(&typed.pat),
+        FnArg::Receiver(_) => None,
+    });
+    let used = quote!(let _ = (#(&#arguments,)*););
     let body = if matches!(&signature.output, ReturnType::Type(_, ty) if is_future(ty)) {
-        quote!(async move { ::core::unimplemented!() })
+        quote!(#used async move { ::core::unimplemented!() })
     } else {
-        quote!(::core::unimplemented!())
+        quote!(#used ::core::unimplemented!())
     };
     quote_spanned!(function.sig.ident.span()=> #(#cfgs)* #signature { #body })
 }

@@ -3,6 +3,7 @@
 //! Why not let rustc complain? It would complain about generated code. What only the type checker
 //! can know (is this serde? is this a `Result`?) is asserted in `expand::contract` instead.
 
+pub(crate) mod attributes;
 pub(crate) mod method;
 pub(crate) mod names;
 mod parts;
@@ -62,6 +63,7 @@ pub(crate) fn check_trait(item: &ItemTrait, errors: &mut Errors) {
             "`#[rpc(..)]` goes on a method; options of the service go in `#[service(..)]`",
         );
     }
+    attributes::check(&item.attrs, errors);
     if let Some(token) = &item.unsafety {
         errors.push(
             token.span,

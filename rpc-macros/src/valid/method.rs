@@ -3,8 +3,8 @@
 use proc_macro2::Span;
 use syn::{FnArg, Pat, PatType, Receiver, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
 
-use super::{Errors, streams, types};
-use crate::ast::received_cow;
+use super::{Errors, attributes, streams, types};
+use crate::ast::{bare, received_cow};
 
 /// Arguments travel as a tuple, and serde's tuples end somewhere.
 const ARGUMENTS_MAX: usize = 12;
@@ -12,6 +12,8 @@ const ARGUMENTS_MAX: usize = 12;
 /// Checks everything about a method except its options and its name on the wire.
 pub(crate) fn check(function: &TraitItemFn, oneway: bool, errors: &mut Errors) {
     let signature = &function.sig;
+    attributes::check(&function.attrs, errors);
+    attributes::check_of_method(&function.attrs, errors);
     check_qualifiers(signature, errors);
     check_generics(signature, errors);
     check_self(signature, errors);
@@ -136,7 +138,7 @@ fn check_argument(argument: &PatType, errors: &mut Errors) {
             "an argument of a service method needs a plain name: it is part of the description",
         );
     }
-    match &*argument.ty {
+    match bare(&argument.ty) {
         Type::Reference(reference) => {
             if let Some(mutability) = &reference.mutability {
                 errors.push(

@@ -150,6 +150,19 @@ macro_rules! made_by_a_macro {
 }
 made_by_a_macro!(Made, name: String);
 
+/// What a macro was given comes in groups that nobody sees.
+macro_rules! made_of_parts {
+    ($name:ident, $wire:literal, $krate:path, $docs:literal, $limit:literal, $($argument:ident: $ty:ty),*) => {
+        #[rpc::service(name = $wire, crate = $krate)]
+        pub trait $name {
+            #[doc = $docs]
+            #[rpc(timeout = $limit)]
+            async fn hello(&self, $($argument: $ty),*) -> rpc::Result<()>;
+        }
+    };
+}
+made_of_parts!(Parts, "of.Parts", elsewhere::inner, "Docs.", "1s", a: &str, b: &[u8], c: std::borrow::Cow<'_, str>);
+
 fn in_a_function() {
     #[rpc::service]
     trait First {
@@ -174,6 +187,11 @@ fn main() {
     assert_eq!(ArithClient::DESCRIPTOR.name, "math.Arith");
     assert_eq!(ArithClient::DESCRIPTOR.methods[0].to_string(), "math.Arith.Multiply");
     assert_eq!(ConditionalClient::DESCRIPTOR.methods.len(), 1);
+    assert_eq!(PartsClient::DESCRIPTOR.name, "of.Parts");
+    let parts = &PartsClient::DESCRIPTOR.methods[0];
+    assert_eq!(parts.docs, "Docs.");
+    assert_eq!(parts.timeout, Some(std::time::Duration::from_secs(1)));
+    assert_eq!(parts.argument_types, ["&str", "&[u8]", "std::borrow::Cow<'_, str>"]);
     let map = &ShapesClient::DESCRIPTOR.methods[2];
     assert_eq!(map.argument_types, ["(u8, [i32; 4])", "std::borrow::Cow<'static, str>"]);
     assert_eq!(map.reply, "Reply<Vec<u8>>");

@@ -1,4 +1,5 @@
 //! S1-5: thirteen arguments.
+#![deny(unused_variables)]
 #[rpc::service]
 trait Wrong {
     #[rustfmt::skip]

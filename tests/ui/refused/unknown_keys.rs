@@ -12,6 +12,12 @@ trait Wrong {
     async fn assigned(&self) -> rpc::Result<()>;
     #[rpc(name("x"))]
     async fn called(&self) -> rpc::Result<()>;
+    #[service(name = "x")]
+    async fn of_the_trait(&self) -> rpc::Result<()>;
+    #[cfg_attr(all(), rpc(oneway))]
+    async fn hidden(&self) -> rpc::Result<()>;
+    #[cfg_attr(all(), doc = "Fine.", cfg(any()))]
+    async fn absent(&self) -> rpc::Result<()>;
 }
 
 #[rpc::service(name = 5)]
