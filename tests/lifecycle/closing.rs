@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::Instant;
@@ -240,6 +241,19 @@ async fn a_channel_outlives_the_runtime_that_it_connected_on() {
     assert!(!status.is_not_processed(), "its handler had begun");
     assert_eq!(soon(client.echo(2)).await.unwrap(), 2);
     assert_eq!(wires.opened(), 2);
+}
+
+/// Whoever calls from outside is told so, and breaks nothing for those inside.
+#[tokio::test]
+async fn a_call_without_a_runtime_fails_alone() {
+    let (client, _wires, _server) = pair(builder(&Worker::default()));
+    let called = client.clone();
+    let outside = std::thread::spawn(move || Box::pin(called.echo(1)).now_or_never());
+    let status = outside.join().unwrap().unwrap().unwrap_err();
+    assert_unavailable(&status);
+    assert!(status.is_not_processed());
+    assert!(status.message().contains("Tokio"), "{status}");
+    assert_eq!(soon(patient(&client).echo(2)).await.unwrap(), 2);
 }
 
 /// A stream whose author made a mistake.

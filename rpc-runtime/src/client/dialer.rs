@@ -95,9 +95,10 @@ impl Dialer {
     pub(super) fn open(&self) -> Opening {
         let (connector, terms) = (self.connector.clone(), self.terms.clone());
         let (keeps, hearing) = (self.keeps, self.hearing.clone());
-        Box::pin(async move {
+        let target = self.target();
+        let place = target.clone();
+        let opening = async move {
             let within = terms.connect_timeout;
-            let target = target_of(&*connector);
             let error = || Error::new(Kind::Connect, format!("cannot connect to {target}"));
             let limit = (!within.is_zero()).then(|| Deadline::after(clock::now(), within));
             // Whether it panics in its future or before there is one.
@@ -122,6 +123,14 @@ impl Dialer {
             terms.connections.add(&connection);
             tokio::spawn(boxed(driver));
             Ok((connection, opened))
+        };
+        // Tokio panics where none of its runtimes is, or one without timers. Those who call from elsewhere
+        // wait for the same attempt, and would do so for ever.
+        Box::pin(async move {
+            contain(opening).await.unwrap_or_else(|panic| {
+                let attempt = format!("cannot connect to {place}: {panic}");
+                Err(Error::new(Kind::Connect, attempt))
+            })
         })
     }
 
