@@ -55,6 +55,25 @@ async fn a_name_without_a_runtime_or_a_policy_is_an_error() {
     assert!(error.is_invalid_target(), "{error}");
 }
 
+/// As one in a `static` that the first of several tests makes, each on a runtime of its own.
+#[tokio::test]
+async fn a_name_that_nobody_follows_any_more_is_an_error() {
+    let made = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let channel = runtime.block_on(async { Channel::connect_lazy("static://a:1") });
+        // With it goes whoever follows the name, before there was a list.
+        drop(runtime);
+        channel.unwrap()
+    });
+    let client = GreeterClient::new(made.join().unwrap());
+    let status = soon(client.hello(1)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.is_not_processed());
+    assert!(status.message().contains("runtime"), "{status}");
+    assert!(soon(client.channel().each()).await.is_err());
+}
+
 /// Clients that use a part of a fleet spread over all of it, and find others when theirs are gone.
 #[tokio::test(start_paused = true)]
 async fn parts_of_a_fleet_share_it_out() {

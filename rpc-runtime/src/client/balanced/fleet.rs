@@ -49,6 +49,8 @@ pub(super) struct Fleet {
     news: watch::Sender<()>,
     /// The source was asked and has not answered.
     is_unresolved: AtomicBool,
+    /// The runtime has ended in which the name was followed.
+    is_left_alone: AtomicBool,
     is_closed: AtomicBool,
     pub(super) ejections: AtomicU64,
 }
@@ -93,6 +95,7 @@ impl Fleet {
                 .map(|policy| Mutex::new(OutlierDetector::new(policy, Duration::ZERO))),
             news: watch::Sender::new(()),
             is_unresolved: AtomicBool::new(false),
+            is_left_alone: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             ejections: AtomicU64::new(0),
         }
@@ -161,6 +164,11 @@ impl Fleet {
             return Some(closed_by_user().with_not_processed());
         } else if self.roster.load().is_some() {
             format!("nobody serves {name}")
+        } else if self.is_left_alone.load(Ordering::SeqCst) {
+            format!(
+                "{name} is not followed any more: the runtime in which this channel was made has \
+                 ended; make it in the one in which it is used"
+            )
         } else if self.is_unresolved.load(Ordering::SeqCst) {
             let why = self.watch.failure();
             format!(
@@ -345,28 +353,53 @@ impl Fleet {
     }
 }
 
-/// Keeps a fleet up to date while it is there.
-pub(super) async fn follow(fleet: Weak<Fleet>, mut watch: Watch) {
-    if watch.ready().await.is_err() {
-        let Some(fleet) = fleet.upgrade() else { return };
-        fleet.is_unresolved.store(true, Ordering::SeqCst);
-        fleet.news.send_replace(());
-    }
-    loop {
-        let Some(sweep_at) = fleet.upgrade().map(|fleet| fleet.sweep()) else {
-            return;
-        };
-        let changed = match sweep_at {
-            Some(at) => tokio::time::timeout_at(at.into(), watch.changed())
-                .await
-                .ok(),
-            None => Some(watch.changed().await),
-        };
-        let Some(fleet) = fleet.upgrade() else { return };
-        if let Some(snapshot) = changed {
-            fleet.update(snapshot).await;
+/// Whoever follows a fleet; says so when that is over.
+struct Follower(Weak<Fleet>);
+
+impl Follower {
+    async fn follow(&self, mut watch: Watch) {
+        if watch.ready().await.is_err() {
+            let Some(fleet) = self.0.upgrade() else {
+                return;
+            };
+            fleet.is_unresolved.store(true, Ordering::SeqCst);
+            fleet.news.send_replace(());
+        }
+        loop {
+            let Some(sweep_at) = self.0.upgrade().map(|fleet| fleet.sweep()) else {
+                return;
+            };
+            let changed = match sweep_at {
+                Some(at) => tokio::time::timeout_at(at.into(), watch.changed())
+                    .await
+                    .ok(),
+                None => Some(watch.changed().await),
+            };
+            let Some(fleet) = self.0.upgrade() else {
+                return;
+            };
+            if let Some(snapshot) = changed {
+                fleet.update(snapshot).await;
+            }
         }
     }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // Else the channel has gone, and nobody is to be told.
+        if let Some(fleet) = self.0.upgrade() {
+            fleet.is_left_alone.store(true, Ordering::SeqCst);
+            fleet.news.send_replace(());
+        }
+    }
+}
+
+/// Keeps a fleet up to date while it is there.
+pub(super) fn follow(fleet: Weak<Fleet>, watch: Watch) -> impl Future<Output = ()> + Send {
+    // It may end before it is polled.
+    let follower = Follower(fleet);
+    async move { follower.follow(watch).await }
 }
 
 /// An endpoint as balancing sees it.
