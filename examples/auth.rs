@@ -28,8 +28,7 @@ struct Bearer(&'static str);
 
 impl Interceptor for Bearer {
     async fn before(&self, call: &mut CallInfo) -> rpc::Result<()> {
-        let added = call.metadata_mut().insert("authorization", self.0);
-        added.map_err(|error| Status::invalid_argument(error.to_string()))
+        Ok(call.metadata_mut().insert("authorization", self.0)?)
     }
 }
 
@@ -43,8 +42,7 @@ impl Interceptor for Doorman {
         let known = self.0.iter().find(|(known, _)| is_same(known, token));
         let (_, user) = known.ok_or_else(|| Status::unauthenticated("an unknown token"))?;
         // In place of whatever a caller says about itself.
-        let noted = call.metadata_mut().insert("user", user);
-        noted.map_err(|error| Status::internal(error.to_string()))
+        Ok(call.metadata_mut().insert("user", user)?)
     }
 }
 

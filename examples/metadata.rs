@@ -21,9 +21,7 @@ impl Notes for Board {
         let context = Context::current();
         let tenant = context.metadata().get("tenant").unwrap_or("nobody");
         println!("  handler: {text:?} from tenant {tenant}");
-        context
-            .add_response_metadata("stored-for", tenant)
-            .map_err(|error| Status::internal(error.to_string()))?;
+        context.add_response_metadata("stored-for", tenant)?;
         Ok(text.len())
     }
 }

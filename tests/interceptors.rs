@@ -331,10 +331,8 @@ struct Stamp(&'static str);
 
 impl Interceptor for Stamp {
     async fn before(&self, call: &mut CallInfo) -> Result<(), Status> {
-        let stamped = call.metadata_mut().append("stamp", self.0);
-        stamped.map_err(|error| Status::internal(error.to_string()))?;
-        let added = Context::current().add_response_metadata("stamped-by", self.0);
-        added.map_err(|error| Status::internal(error.to_string()))
+        call.metadata_mut().append("stamp", self.0)?;
+        Ok(Context::current().add_response_metadata("stamped-by", self.0)?)
     }
 }
 

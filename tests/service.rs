@@ -172,3 +172,25 @@ async fn a_service_in_a_crate_that_forbids_lints() {
     assert_eq!(answer.unwrap(), "Hello, Ada");
     server.shutdown().await;
 }
+
+/// What goes wrong in a handler that calls others needs no words of its own.
+#[tokio::test]
+async fn errors_of_the_framework_become_a_status() {
+    async fn connects(target: &str) -> rpc::Result<GreeterClient> {
+        Ok(GreeterClient::connect(target).await?)
+    }
+    fn says(key: &str, value: &str) -> rpc::Result<rpc::CallOptions> {
+        Ok(rpc::CallOptions::new().with_metadata(key, value)?)
+    }
+    let status = connects("mem://nobody-there").await.unwrap_err();
+    assert_eq!(status.code(), rpc::Code::Unavailable);
+    assert!(status.message().contains("mem://nobody-there"), "{status}");
+    let source = std::error::Error::source(&status);
+    assert!(source.unwrap().is::<rpc::Error>());
+    let status = connects("nowhere").await.unwrap_err();
+    assert_eq!(status.code(), rpc::Code::Internal);
+    let status = says("not a key", "v").unwrap_err();
+    assert_eq!(status.code(), rpc::Code::InvalidArgument);
+    let status = says("k", &"v".repeat(10_000)).unwrap_err();
+    assert_eq!(status.code(), rpc::Code::ResourceExhausted);
+}

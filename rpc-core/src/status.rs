@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_core::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, MetadataError};
 
 /// Why a call failed: gRPC's seventeen codes with gRPC's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -308,6 +308,17 @@ impl Error for Status {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source = self.details.as_ref()?.source.as_deref()?;
         Some(source)
+    }
+}
+
+/// For `?` in handlers and interceptors: `ResourceExhausted` for too much, else `InvalidArgument`.
+impl From<MetadataError> for Status {
+    fn from(error: MetadataError) -> Self {
+        let code = match error {
+            MetadataError::TooLarge => Code::ResourceExhausted,
+            _ => Code::InvalidArgument,
+        };
+        Self::new(code, error.to_string()).with_source(error)
     }
 }
 

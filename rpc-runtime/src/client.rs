@@ -46,6 +46,7 @@ pub use options::{CallOptions, ChannelBuilder};
 #[cfg(feature = "fleet")]
 pub use pool::ConnectionPool;
 pub(crate) use slot::Answer;
+use slot::Failure;
 pub use stats::{ChannelStats, ConnectionStats, EndpointStats};
 use unary::Tried;
 pub(crate) use unary::{Decode, UnaryCall};
@@ -291,7 +292,8 @@ impl Channel {
             out.extend_from_slice(arguments.as_ref());
             Ok(())
         };
-        let reply = self.exchange(method, false, &append).await?;
+        let reply = self.exchange(method, false, &append).await;
+        let reply = reply.map_err(Failure::into_status)?;
         Ok(reply.body.into_bytes())
     }
 
@@ -309,7 +311,8 @@ impl Channel {
         let method = MethodRef::parse(path)?;
         let codec = self.codec();
         let encode = |out: &mut Vec<u8>| codec.encode_arguments(&[], arguments, out);
-        let reply = self.exchange(method, false, &encode).await?;
+        let reply = self.exchange(method, false, &encode).await;
+        let reply = reply.map_err(Failure::into_status)?;
         self.decode_reply(method.service, method.name, reply)
     }
 }

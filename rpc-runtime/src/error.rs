@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use rpc_core::connection::{ConnectionError, Refusal};
+use rpc_core::{Code, Status};
 
 /// Why a server or a channel could not be set up.
 ///
@@ -164,6 +165,17 @@ impl fmt::Debug for Error {
             .field("attempt", &self.attempt)
             .field("source", &self.source)
             .finish()
+    }
+}
+
+/// For `?` in handlers: `Unavailable` if somebody cannot be reached or resolved, else `Internal`.
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match error.kind {
+            Kind::Connect | Kind::Refused | Kind::Resolve => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        Self::new(code, error.to_string()).with_source(error)
     }
 }
 

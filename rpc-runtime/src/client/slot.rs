@@ -213,9 +213,10 @@ impl From<Status> for Failure {
     }
 }
 
-impl From<Failure> for Status {
-    fn from(failure: Failure) -> Self {
-        failure.status
+impl Failure {
+    /// Not a `From`: rustc would tell of it whenever `?` does not know an error of the user's.
+    pub(crate) fn into_status(self) -> Status {
+        self.status
     }
 }
 

@@ -6,7 +6,7 @@ use crate::wire::{
     Ack, Body, Flags, Header, Hello, Kind, VERSION, Verdict, WireError, metadata_and_rest,
     read_hello,
 };
-use crate::{Code, Metadata, MetadataError, MethodId, Status, WireTimeout};
+use crate::{Metadata, MethodId, Status, WireTimeout};
 
 impl<T> ServerConnection<T> {
     pub(super) fn handle_opening<'a>(
@@ -153,7 +153,7 @@ impl<T> ServerConnection<T> {
             )));
         }
         let (metadata, body) = if header.flags.contains(Flags::METADATA) {
-            metadata_and_rest(body).map_err(metadata_status)?
+            metadata_and_rest(body).map_err(Status::from)?
         } else {
             (Metadata::new(), body)
         };
@@ -266,12 +266,4 @@ impl<T> ServerConnection<T> {
         }
         Ok(None)
     }
-}
-
-fn metadata_status(error: MetadataError) -> Status {
-    let code = match error {
-        MetadataError::TooLarge => Code::ResourceExhausted,
-        _ => Code::InvalidArgument,
-    };
-    Status::new(code, error.to_string())
 }
