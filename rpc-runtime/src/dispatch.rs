@@ -34,6 +34,9 @@ use rpc_core::{Codec, Metadata, ServiceDescriptor, Status};
 use crate::stream::{Pump, Source};
 
 /// A service as the router sees it; implemented by the generated `…Server` types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no service by itself: what implements `Greeter` is served as `GreeterServer::new(..)`"
+)]
 pub trait Service: Send + Sync + 'static {
     /// Names, methods, types and docs of the service.
     fn descriptor(&self) -> &'static ServiceDescriptor;
