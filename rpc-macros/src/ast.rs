@@ -8,9 +8,10 @@ use std::time::Duration;
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
+use syn::spanned::Spanned as _;
 use syn::{
     Attribute, FnArg, GenericArgument, Ident, ItemTrait, Lifetime, Pat, Path, PathArguments,
-    ReturnType, Signature, TraitItem, TraitItemFn, Type, TypeParamBound, Visibility,
+    PathSegment, ReturnType, Signature, TraitItem, TraitItemFn, Type, TypeParamBound, Visibility,
 };
 
 use crate::attr::{self, MethodOptions, ServiceOptions};
@@ -174,12 +175,21 @@ pub(crate) fn bare(ty: &Type) -> &Type {
     }
 }
 
-/// `Cow<'static, T>` if this is `Cow<'_, T>`: borrowed by the caller, and owned by the handler.
+/// `Cow<'static, T>` if this is `Cow<'_, T>`, or that with its lifetime left out: borrowed by the caller,
+/// and owned by the handler.
 pub(crate) fn received_cow(ty: &Type) -> Option<Type> {
     let mut ty = ty.clone();
     let Type::Path(path) = &mut ty else {
         return None;
     };
+    let is_borrow = |segment: &PathSegment| segment.ident == "borrow";
+    let is_of_std = path
+        .path
+        .segments
+        .iter()
+        .rev()
+        .nth(1)
+        .is_some_and(is_borrow);
     let last = path.path.segments.last_mut()?;
     let PathArguments::AngleBracketed(brackets) = &mut last.arguments else {
         return None;
@@ -192,7 +202,22 @@ pub(crate) fn received_cow(ty: &Type) -> Option<Type> {
             *lifetime = Lifetime::new("'static", lifetime.span());
             Some(ty)
         }
+        // A type of the user's may have this name, but it is not of what has no size.
+        GenericArgument::Type(of) if is_of_std || is_unsized(of) => {
+            let lifetime = Lifetime::new("'static", of.span());
+            brackets.args.insert(0, GenericArgument::Lifetime(lifetime));
+            Some(ty)
+        }
         _ => None,
+    }
+}
+
+/// Whether this is `str` or `[T]`, which stand behind a reference.
+pub(crate) fn is_unsized(ty: &Type) -> bool {
+    match bare(ty) {
+        Type::Slice(_) => true,
+        Type::Path(path) => path.path.is_ident("str"),
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use syn::{
     TraitItemFn, parse_quote,
 };
 
+use crate::ast::is_unsized;
 use crate::attr;
 use crate::expand::contract::returning_future;
 use crate::expand::{Names, Surroundings, client, server};
@@ -88,6 +89,10 @@ fn repair(function: &mut TraitItemFn) {
         if let FnArg::Typed(typed) = input {
             typed.attrs.clear();
             *typed.pat = Pat::Ident(plain(&typed.pat));
+            if is_unsized(&typed.ty) {
+                let ty = &typed.ty;
+                *typed.ty = parse_quote!(&#ty);
+            }
         }
     }
     // A body keeps implementations without this method complete.

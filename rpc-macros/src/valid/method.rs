@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use syn::{FnArg, Pat, PatType, Receiver, ReceiverKind, ReturnType, Signature, TraitItemFn, Type};
 
 use super::{Errors, attributes, streams, types};
-use crate::ast::{bare, received_cow};
+use crate::ast::{bare, is_unsized, received_cow};
 
 /// Arguments travel as a tuple, and serde's tuples end somewhere.
 const ARGUMENTS_MAX: usize = 12;
@@ -157,6 +157,13 @@ fn check_argument(argument: &PatType, errors: &mut Errors) {
         ty => {
             let received = received_cow(ty);
             let ty = received.as_ref().unwrap_or(ty);
+            if is_unsized(ty) {
+                errors.push_at(
+                    ty,
+                    "an argument has a size: take a reference, such as `&str` or `&[u8]`, or what \
+                     owns it, such as `String` or `Vec<u8>`",
+                );
+            }
             types::check(ty, types::Place::Argument, errors);
         }
     }

@@ -115,7 +115,19 @@ pub trait Shapes {
     async fn twelve(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8, j: u8, k: u8, l: u8) -> Rpc;
     async fn map(&self, of: (u8, [i32; 4]), name: std::borrow::Cow<'static, str>) -> Reply<Vec<u8>>;
     async fn lent(&self, a: std::borrow::Cow<'_, [u8]>, b: std::borrow::Cow<'_, str>) -> Rpc;
+    async fn left_out(&self, a: std::borrow::Cow<[u8]>, b: std::borrow::Cow<str>) -> Rpc;
     async fn path(&self, path: &std::path::Path, one: &(u8, u8), many: &[(u8, u8)]) -> Rpc;
+}
+
+/// A type of the user's own that is named as one of the standard library's.
+mod dairy {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Cow<T>(T);
+
+    #[rpc::service]
+    pub trait Dairy {
+        async fn milk(&self, cow: Cow<u8>) -> rpc::Result<()>;
+    }
 }
 
 /// Nothing to call.
