@@ -47,7 +47,11 @@ async fn s0_1_an_unknown_scheme_is_a_typed_error() {
     for target in ["udp://127.0.0.1:1", "carrier-pigeon://home"] {
         let bind = Server::builder().bind(target).await.unwrap_err();
         let connect = Channel::connect(target).await.unwrap_err();
-        let known = "known are tcp, unix, mem, and for names dns, registry, static";
+        let known = if cfg!(feature = "etcd") {
+            "known are tcp, unix, mem, and for names dns, etcd, registry, static"
+        } else {
+            "for names dns, registry, static, and etcd with the feature `etcd`"
+        };
         assert!(connect.to_string().ends_with(known), "{connect}");
         for error in [bind, connect, Channel::connect_lazy(target).unwrap_err()] {
             assert!(error.is_unknown_scheme(), "{error:?}");

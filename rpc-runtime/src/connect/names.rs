@@ -19,7 +19,12 @@ pub(super) fn watch(builder: &ChannelBuilder, target: &str) -> Result<Option<Wat
     if let Err(error) = target.parse::<Target>()
         && error.is_unknown_scheme()
     {
-        let mistake = format!("{error}, and for names {}", resolvers.known());
+        let etcd = if cfg!(feature = "etcd") {
+            ""
+        } else {
+            ", and etcd with the feature `etcd`"
+        };
+        let mistake = format!("{error}, and for names {}{etcd}", resolvers.known());
         return Err(Error::new(Kind::UnknownScheme, mistake));
     }
     if builder.balances() {
