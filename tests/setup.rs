@@ -249,6 +249,9 @@ async fn s3_4_one_type_serves_under_two_names_beside_plain_functions() {
     assert_eq!((status.code(), status.message()), (Code::Aborted, "no"));
     let status = channel.call::<_, ()>("Math.absent", &()).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    // By its name, and not by the id that travels.
+    let told = status.message().contains("\"absent\" in \"Math\"");
+    assert!(told && status.is_not_processed(), "{status}");
 
     // S1-7: what is there can be read from the server, and its calls are counted apart.
     let services: Vec<_> = server.services().collect();

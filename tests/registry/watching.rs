@@ -261,7 +261,7 @@ async fn f5_somebody_else_at_the_address_of_the_registry_changes_nothing() {
     place.server = Some(empty);
     tokio::time::sleep(seconds(30)).await;
     let failure = watch.failure().unwrap();
-    assert!(failure.contains("no service"), "{failure}");
+    assert!(failure.contains("no method"), "{failure}");
     assert_eq!(names(&watch.snapshot().unwrap()), ["a"]);
     place.kill().await;
     let registry = open().build();

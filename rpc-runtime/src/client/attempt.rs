@@ -77,16 +77,22 @@ impl Failed {
 
 /// The server knows ids, the client names: together they tell a missing service from a missing
 /// method. See `[call.method]` in `docs/protocol.md`.
-pub(super) fn name_missing_service(
+#[cold]
+pub(super) fn name_missing(
     connection: &Connection,
-    service: &str,
+    (service, method): (&str, &str),
     failure: Failure,
 ) -> Failure {
-    if !failure.unknown_method || !connection.lacks_service(service) {
+    if !failure.unknown_method {
         return failure;
     }
-    let text = format!("{} has no service {service:?}", connection.peer);
-    Status::not_found(text).with_not_processed().into()
+    let peer = &connection.peer;
+    let status = if connection.lacks_service(service) {
+        Status::not_found(format!("{peer} has no service {service:?}"))
+    } else {
+        Status::unimplemented(format!("{peer} has no method {method:?} in {service:?}"))
+    };
+    status.with_not_processed().into()
 }
 
 /// Waits for room, sends the request, waits for the answer.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rpc_core::{Code, Codec, Status};
 use tokio::sync::Notify;
 
-use super::attempt::{Failed, attempt, name_missing_service};
+use super::attempt::{Failed, attempt, name_missing};
 use super::call::{Encode, Outbound, in_time};
 use super::connection::Connection;
 use super::dialer::Dialer;
@@ -345,14 +345,14 @@ impl Course {
     ) -> Result<Failure, Failure> {
         call.keep_deadline(failed.deadline);
         let (mut failure, begun) = (failed.failure, !failed.unsent);
-        let service = call.method.service;
+        let method = (call.method.service, call.method.name);
         if failed.has_items {
             // What was taken of its stream cannot be sent again.
-            return Err(name_missing_service(connection, service, failure));
+            return Err(name_missing(connection, method, failure));
         }
         let open = connection.accepts_calls();
         if open {
-            failure = name_missing_service(connection, service, failure);
+            failure = name_missing(connection, method, failure);
         }
         if self.maybe_processed {
             failure.status = failure.status.with_maybe_processed();

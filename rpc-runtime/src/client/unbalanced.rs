@@ -112,7 +112,7 @@ impl Trip<'_> {
         match *self.0 {}
     }
 
-    pub(super) fn failed(self, _: Arc<Connection>, _: &str, _: Failed) -> Begun {
+    pub(super) fn failed(self, _: Arc<Connection>, _: (&str, &str), _: Failed) -> Begun {
         match *self.0 {}
     }
 }
@@ -126,7 +126,7 @@ impl Tracked<'_> {
         match *self.0 {}
     }
 
-    pub(super) fn lost(self, _: Arc<Connection>, _: &str, _: Failed) -> Begun {
+    pub(super) fn lost(self, _: Arc<Connection>, _: (&str, &str), _: Failed) -> Begun {
         match *self.0 {}
     }
 }

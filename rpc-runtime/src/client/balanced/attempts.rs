@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rpc_core::{Code, Deadline, Status};
 
-use super::super::attempt::{Failed, attempt, name_missing_service};
+use super::super::attempt::{Failed, attempt, name_missing};
 use super::super::call::{Encode, Outbound, in_time};
 use super::super::connection::Connection;
 use super::super::pool::{Leased, NotReached, Patience};
@@ -185,7 +185,12 @@ impl Balanced {
             }
             Err(failed) => {
                 call.keep_deadline(failed.deadline);
-                Err(note_failed(tracked, place, call.method.service, failed))
+                Err(note_failed(
+                    tracked,
+                    place,
+                    (call.method.service, call.method.name),
+                    failed,
+                ))
             }
         }
     }
@@ -374,13 +379,13 @@ pub(super) fn pick<'a>(now: Duration, key: Option<u64>) -> Pick<'a> {
 pub(super) fn note_failed(
     tracked: Tracked<'_>,
     place: &Place,
-    service: &str,
+    method: (&str, &str),
     failed: Failed,
 ) -> Lost {
     let mut failure = failed.failure;
     let connection = &place.leased.connection;
     let is_gone = !connection.accepts_calls();
-    let is_stranger = failure.unknown_method && connection.lacks_service(service);
+    let is_stranger = failure.unknown_method && connection.lacks_service(method.0);
     if is_gone {
         // Whoever breaks connections is found out by who makes them.
         tracked.forget();
@@ -398,7 +403,7 @@ pub(super) fn note_failed(
         if code == Code::DeadlineExceeded && place.endpoint.backend.is_ejected() {
             place.endpoint.pool.doubt(connection);
         }
-        failure = name_missing_service(connection, service, failure);
+        failure = name_missing(connection, method, failure);
     }
     Lost {
         failure,

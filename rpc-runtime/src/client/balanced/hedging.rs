@@ -159,8 +159,8 @@ impl Running<'_> {
             Err(failure) => failure,
         };
         let failed = Failed::of(&self.attempt, failure);
-        let service = call.method.service;
-        Err(note_failed(self.tracked, self.place, service, failed))
+        let method = (call.method.service, call.method.name);
+        Err(note_failed(self.tracked, self.place, method, failed))
     }
 
     /// The other one was quicker: cancels this one.

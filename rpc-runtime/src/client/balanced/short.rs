@@ -95,10 +95,10 @@ impl<'a> Trip<'a> {
     pub(in crate::client) fn failed(
         self,
         connection: Arc<Connection>,
-        service: &str,
+        method: (&str, &str),
         failed: Failed,
     ) -> Begun {
-        self.sent().lost(connection, service, failed)
+        self.sent().lost(connection, method, failed)
     }
 }
 
@@ -108,14 +108,14 @@ impl Tracked<'_> {
     pub(in crate::client) fn lost(
         self,
         connection: Arc<Connection>,
-        service: &str,
+        method: (&str, &str),
         failed: Failed,
     ) -> Begun {
         let place = Place {
             endpoint: self.endpoint().clone(),
             leased: Leased::uncounted(connection),
         };
-        let lost = note_failed(self, &place, service, failed);
+        let lost = note_failed(self, &place, method, failed);
         Begun::Lost(lost, place)
     }
 }

@@ -12,7 +12,7 @@ use rpc_core::{Metadata, MethodDescriptor};
 use super::in_line::InLine;
 use super::sending::{Call, Sending, head, send, send_in_line, send_intercepted, send_to_one};
 use crate::boxed::Boxed;
-use crate::client::attempt::{Failed, give_up, name_missing_service, start_status};
+use crate::client::attempt::{Failed, give_up, name_missing, start_status};
 use crate::client::balanced::{Begun, Tracked};
 use crate::client::call::{Encode, capture};
 use crate::client::connection::Connection;
@@ -322,17 +322,14 @@ impl Sent<'_> {
         tracked: Option<Tracked<'_>>,
     ) -> Result<Failure, Box<HowFar>> {
         let connection = Arc::clone(&self.connection);
+        let names = (method.service, method.name);
         if let Some(tracked) = tracked {
             let failed = Failed::sent(failure, deadline, pending.has_items);
-            let begun = tracked.lost(connection, method.service, failed);
+            let begun = tracked.lost(connection, names, failed);
             return Err(HowFar::Fleet(begun).boxed());
         }
         if pending.has_items || self.connection.accepts_calls() {
-            return Ok(name_missing_service(
-                &self.connection,
-                method.service,
-                failure,
-            ));
+            return Ok(name_missing(&self.connection, names, failure));
         }
         let failed = Failed::sent(failure, deadline, false);
         Err(HowFar::One(LostCall { connection, failed }).boxed())

@@ -191,7 +191,11 @@ fn send_head_to_one<'a>(
         }
         Err(error) => {
             let failed = Failed::sent(start_status(*error).into(), head.deadline, false);
-            Err(on_the_way(trip.failed(connection, method.service, failed)))
+            Err(on_the_way(trip.failed(
+                connection,
+                (method.service, method.name),
+                failed,
+            )))
         }
     }
 }
