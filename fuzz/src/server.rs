@@ -36,6 +36,8 @@ struct Server {
     requests: usize,
     /// Calls whose reply has items behind it.
     streaming: Vec<CallId>,
+    /// What waits for the end of a oneway call.
+    stash: Vec<u8>,
     pieces: Pieces,
     written: Written,
     closed: bool,
@@ -63,6 +65,7 @@ pub fn server(data: &[u8]) {
         answers: BTreeMap::new(),
         requests: 0,
         streaming: Vec::new(),
+        stash: Vec::new(),
         pieces: Pieces::default(),
         written: Written::new(),
         closed: false,
@@ -73,6 +76,7 @@ pub fn server(data: &[u8]) {
     }
     while !script.is_over() && !server.closed {
         server.step(&mut script);
+        server.go_on();
         server.check();
     }
     server.close("the end");
@@ -127,8 +131,20 @@ impl Server {
         }
     }
 
-    fn feed(&mut self, mut bytes: &[u8]) {
+    fn feed(&mut self, bytes: &[u8]) {
         self.connection.handle_receipt(self.now, bytes.len());
+        self.stash.extend_from_slice(bytes);
+        self.go_on();
+    }
+
+    /// Takes what has arrived, unless it has to wait.
+    fn go_on(&mut self) {
+        let resumes = self.connection.is_to_resume();
+        if self.closed || self.connection.is_paused() {
+            return assert!(!resumes || self.closed);
+        }
+        let stash = std::mem::take(&mut self.stash);
+        let mut bytes = &stash[..];
         let outcome = loop {
             let event = match self.connection.handle_input(&mut bytes) {
                 Ok(Some(event)) => event,
@@ -159,6 +175,12 @@ impl Server {
             }
             self.requests += 1;
         };
+        self.stash = bytes.to_vec();
+        let is_kept = outcome.is_ok() && !bytes.is_empty();
+        assert!(
+            !is_kept || self.connection.is_paused(),
+            "it takes what it can"
+        );
         self.end_if(outcome);
     }
 

@@ -21,6 +21,7 @@ mod pair {
     mod keep_alive;
     mod opening;
     mod path;
+    mod pausing;
     mod pieces;
     mod plain;
     mod progress;

@@ -53,6 +53,10 @@ pub(crate) trait Protocol: Send + 'static {
     fn is_finished(&self) -> bool;
     /// True when the connection is to end now, whatever waits to be written.
     fn is_abandoned(&self) -> bool;
+    /// True while nothing more is to be read, until somebody wakes the driver.
+    fn is_paused(&mut self) -> bool {
+        false
+    }
     /// What waited was taken out to be written: the task to wake because it waits for that.
     fn handle_taken(&mut self) -> Option<Waker>;
     /// The driver is about to sleep: wakers that are not needed until it is woken, to be dropped without

@@ -158,6 +158,87 @@ async fn orphans_keep_their_places_on_the_server() {
     soon(server.shutdown()).await;
 }
 
+/// The client does not know when a oneway call ends, so it cannot keep to what the server takes: nothing is
+/// lost all the same, and others are not refused for it.
+#[tokio::test(start_paused = true)]
+async fn oneway_calls_beyond_the_limit_wait_and_are_all_done() {
+    const CALLS: u64 = 100;
+    let worker = Worker::default();
+    let builder = builder(&worker).calls_per_connection_max(4);
+    let (client, wires, server) = pair(builder, |_, ends| ends);
+    client.echo(1, vec![]).await.unwrap();
+    for n in 0..CALLS {
+        client.wait_alone(n).await.unwrap();
+    }
+    until(|| worker.waiting() == 4).await;
+    let other = tokio::spawn({
+        let client = client.clone();
+        async move { client.echo(7, vec![]).await }
+    });
+    // Longer than a client waits for a server that says nothing.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((worker.waiting(), worker.swallowed()), (4, 0));
+    assert!(!other.is_finished());
+    for done in 1..=CALLS {
+        worker.go.add_permits(1);
+        until(|| worker.swallowed() == done).await;
+        let in_flight = server.load().calls_in_flight;
+        assert!(in_flight <= 4, "{in_flight}");
+    }
+    assert_eq!(soon(other).await.unwrap().unwrap().0, 7);
+    assert_eq!((worker.waiting(), worker.dropped()), (CALLS, 0));
+    assert_eq!((wires.opened(), server.load().calls_refused), (1, 0));
+}
+
+/// Long ones come in pieces, in turns: more are on their way than the server takes.
+#[tokio::test]
+async fn long_oneway_calls_beyond_the_limit_are_all_done() {
+    const CALLS: u64 = 40;
+    let worker = Worker::default();
+    let builder = builder(&worker).calls_per_connection_max(4);
+    let (client, _, server) = pair(builder, |_, ends| ends);
+    client.echo(1, vec![]).await.unwrap();
+    let long = vec![1; 300_000];
+    let calls = (0..CALLS).map(|_| client.swallow(&long));
+    for sent in soon(join_all(calls)).await {
+        sent.unwrap();
+    }
+    assert_eq!(soon(client.echo(7, vec![])).await.unwrap().0, 7);
+    until(|| worker.swallowed() == CALLS * 300_000).await;
+    assert_eq!(server.load().calls_refused, 0);
+}
+
+/// Those that end at their deadline make room as well.
+#[tokio::test(start_paused = true)]
+async fn oneway_calls_that_never_end_hold_others_up_until_their_deadline() {
+    let worker = Worker::default();
+    let builder = builder(&worker).calls_per_connection_max(2);
+    let (client, wires, server) = pair(builder, |_, ends| ends);
+    client.echo(1, vec![]).await.unwrap();
+    let begin = Instant::now();
+    let hasty = client.with_timeout(Duration::from_secs(20));
+    for n in 0..2 {
+        hasty.wait_alone(n).await.unwrap();
+    }
+    client.swallow(&[1; 5]).await.unwrap();
+    assert_eq!(client.echo(7, vec![]).await.unwrap().0, 7);
+    assert_eq!(begin.elapsed().as_secs(), 20);
+    assert_eq!((worker.swallowed(), worker.dropped()), (5, 2));
+    // A server that shuts down answers what still waits.
+    for n in 0..3 {
+        client.wait_alone(n).await.unwrap();
+    }
+    until(|| worker.waiting() == 4).await;
+    let waiting = tokio::spawn(async move { client.echo(8, vec![]).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let down = tokio::spawn(server.shutdown());
+    let refused = soon(waiting).await.unwrap().unwrap_err();
+    assert!(refused.is_not_processed(), "{refused}");
+    worker.go.add_permits(2);
+    soon(down).await.unwrap();
+    assert!(wires.opened() >= 1);
+}
+
 /// Takes nothing while it is shut.
 struct Shutter<W> {
     inner: W,

@@ -71,6 +71,11 @@ impl Assemblies {
         self.begun.is_empty()
     }
 
+    /// How many messages are arriving.
+    pub(super) fn len(&self) -> usize {
+        self.begun.len()
+    }
+
     /// How many messages are arriving that nobody wants.
     pub(super) const fn unwanted(&self) -> usize {
         self.unwanted

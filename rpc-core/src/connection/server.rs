@@ -5,6 +5,7 @@ mod config;
 mod event;
 mod incoming;
 mod items;
+mod pausing;
 mod plain;
 
 pub use config::ServerConfig;
@@ -60,6 +61,10 @@ pub struct ServerConnection<T> {
     /// What the first go-away said: no later one says more.
     last_accepted: Option<u64>,
     unknown_frames: u32,
+    /// How many of the parked calls are oneway.
+    oneways: usize,
+    /// When to say again that somebody is here, while a request waits for the end of a oneway call.
+    paused: Option<Instant>,
     /// What was kept of the parked call that ended last, unless it was given back already.
     left: Option<T>,
 }
@@ -125,6 +130,8 @@ impl<T> ServerConnection<T> {
             refused: 0,
             last_accepted: None,
             unknown_frames: 0,
+            oneways: 0,
+            paused: None,
             left: None,
             config,
         }
@@ -195,7 +202,15 @@ impl<T> ServerConnection<T> {
             oneway,
             deadline,
         };
+        self.oneways += usize::from(oneway);
         self.parked.insert(call, parked);
+    }
+
+    #[inline]
+    fn forget(&mut self, call: CallId) -> Option<Parked<T>> {
+        let parked = self.parked.remove(&call)?;
+        self.oneways -= usize::from(parked.oneway);
+        Some(parked)
     }
 
     /// What is kept for a parked call.
@@ -207,7 +222,7 @@ impl<T> ServerConnection<T> {
     /// dropped.
     #[inline]
     pub fn unpark(&mut self, call: CallId) -> Option<T> {
-        self.parked.remove(&call).map(|parked| parked.data)
+        self.forget(call).map(|parked| parked.data)
     }
 
     /// What was kept of a parked call, once it was answered: whoever answers it decides where that is
@@ -253,6 +268,7 @@ impl<T> ServerConnection<T> {
         // What has arrived of a frame: handlers may hold the connection for long.
         self.decoder = Decoder::new(0);
         self.running -= self.parked.len();
+        self.oneways = 0;
         let calls = in_order(self.parked.keys().copied().collect());
         let parked = calls.iter().filter_map(|call| self.parked.remove(call));
         parked.map(|parked| parked.data).collect()
@@ -271,7 +287,8 @@ impl<T> ServerConnection<T> {
         self.liveness.heard(now);
     }
 
-    /// The next event in `input`, which moves past it; `None` with `input` used up.
+    /// The next event in `input`, which moves past it; `None` with `input` used up, or with what has to wait
+    /// while the connection [is paused](Self::is_paused).
     ///
     /// # Errors
     /// The connection has to end, after what is in [`outgoing`](Self::outgoing) is written.
@@ -283,7 +300,13 @@ impl<T> ServerConnection<T> {
         if !self.is_open() {
             return self.handle_opening(input);
         }
-        while let Some(frame) = self.decoder.next(input)? {
+        loop {
+            if self.running >= self.calls_max && self.pauses(input) {
+                return Ok(None);
+            }
+            let Some(frame) = self.decoder.next(input)? else {
+                break;
+            };
             let event = match frame {
                 Frame::Whole(header, body) => self.handle_frame(header, body)?,
                 Frame::Oversized(header) => self.handle_oversized(header)?,
@@ -313,7 +336,10 @@ impl<T> ServerConnection<T> {
             State::Opening(ref opening) => opening.deadline,
             State::Open | State::Draining => {
                 let watch = earlier(self.liveness.due(), self.progress.due());
-                earlier(earlier(self.earliest, self.idle_look), watch)
+                earlier(
+                    earlier(self.earliest, self.idle_look),
+                    earlier(watch, self.paused),
+                )
             }
             State::Closed => None,
         }
@@ -343,9 +369,11 @@ impl<T> ServerConnection<T> {
         }
         self.expire(&mut expired);
         self.end_idle_streams(&mut expired);
+        self.end_silence();
         // Nothing is read while answers wait to be taken.
         let unwritten = !self.outgoing.is_empty();
-        self.progress.check(now, unwritten)?;
+        self.progress
+            .check(now, unwritten || self.paused.is_some())?;
         match self.liveness.check(now, self.running > 0, unwritten) {
             Check::Nothing => {}
             Check::Ping => ping(&mut self.outgoing),
@@ -370,7 +398,7 @@ impl<T> ServerConnection<T> {
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         let over = self.parked.iter().filter(|(_, p)| is_over(p.deadline));
         for call in in_order(over.map(|(call, _)| *call).collect()) {
-            let Some(parked) = self.parked.remove(&call) else {
+            let Some(parked) = self.forget(call) else {
                 continue;
             };
             if parked.oneway {

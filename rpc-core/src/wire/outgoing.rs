@@ -206,6 +206,12 @@ impl Outgoing {
         !self.large.is_empty()
     }
 
+    /// Large bodies of which a piece is still to be written.
+    #[must_use]
+    pub fn large_bodies(&self) -> usize {
+        self.large.len() + usize::from(self.away.is_some())
+    }
+
     /// Notes that `count` bytes of [`chunk`](Self::chunk) or [`chunks`](Self::chunks) were written.
     #[inline]
     pub fn advance(&mut self, mut count: usize) {

@@ -218,9 +218,12 @@ impl Client {
         self.calls_left() > 0 && self.core.outgoing().backlog() < Self::OUTGOING_BYTES_MAX
     }
 
-    /// The same for an oneway call.
+    /// The same for an oneway call. What comes in pieces is in flight at the server from the first of them on, and
+    /// until the last one it can make no room.
     pub(super) fn has_room_for_oneway(&mut self) -> bool {
-        self.core.outgoing().buffered() < Self::ONEWAY_BYTES_MAX && self.has_room()
+        let outgoing = self.core.outgoing();
+        let (buffered, in_pieces) = (outgoing.buffered(), outgoing.large_bodies());
+        buffered < Self::ONEWAY_BYTES_MAX && self.has_room() && in_pieces < self.calls_left()
     }
 
     /// How many more calls the server takes at once.

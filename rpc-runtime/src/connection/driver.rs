@@ -41,7 +41,7 @@ pub(crate) trait Side: Send + Unpin + 'static {
     const READS_ONLY_WHEN_FLUSHED: bool;
 
     /// Acts on bytes that arrived, and on those that have landed. Leaves input over only to have a full
-    /// outgoing buffer flushed.
+    /// outgoing buffer flushed, or because it [is paused](Protocol::is_paused).
     fn process(
         &mut self,
         shared: &Arc<Shared<Self::Protocol>>,
@@ -82,7 +82,7 @@ pub(crate) struct Driver<S: Side> {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     /// The driver went to the back of the run queue, so that others could append.
     yielded: bool,
-    /// Input that waits because the outgoing buffer is full.
+    /// Input that waits because the outgoing buffer is full, or for the end of a call.
     stash: Bytes,
     /// The rest of a frame is still to come, as was seen before the last flush.
     within_frame: bool,

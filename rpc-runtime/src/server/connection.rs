@@ -144,6 +144,8 @@ impl ServerShared {
         }
         if inline {
             drop(state);
+        } else if serving.core.is_to_resume() {
+            self.wake_driver(state);
         } else {
             // A draining connection is closed by its driver, so that has to see the last answer.
             let alone = serving.core.running() == 0 && !serving.draining;
@@ -236,6 +238,10 @@ impl Protocol for Serving {
 
     fn is_abandoned(&self) -> bool {
         self.abandoned
+    }
+
+    fn is_paused(&mut self) -> bool {
+        self.core.is_paused()
     }
 
     #[inline]

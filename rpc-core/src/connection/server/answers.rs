@@ -58,7 +58,7 @@ impl<T> ServerConnection<T> {
     #[inline]
     pub(super) fn ended(&mut self, call: CallId) {
         if !self.parked.is_empty() {
-            self.left = self.parked.remove(&call).map(|parked| parked.data);
+            self.left = self.forget(call).map(|parked| parked.data);
         }
         if !self.streams.is_empty() || !self.assemblies.is_empty() {
             self.streams.close(call.wire());

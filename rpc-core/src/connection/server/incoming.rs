@@ -203,7 +203,7 @@ impl<T> ServerConnection<T> {
             // Nobody waits for it, so nobody can have given it up.
             return None;
         }
-        let Some(parked) = self.parked.remove(&call) else {
+        let Some(parked) = self.forget(call) else {
             self.stop_reply(call);
             return None;
         };

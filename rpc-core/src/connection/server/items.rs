@@ -66,8 +66,7 @@ impl<T> ServerConnection<T> {
         self.idle_look = None;
         for wire in self.streams.take_still() {
             let call = self.parked_id(wire);
-            let Some((call, parked)) =
-                call.and_then(|call| Some((call, self.parked.remove(&call)?)))
+            let Some((call, parked)) = call.and_then(|call| Some((call, self.forget(call)?)))
             else {
                 continue;
             };

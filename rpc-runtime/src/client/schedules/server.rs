@@ -26,6 +26,8 @@ pub(super) struct Server {
     requests: usize,
     /// The nonces of the calls that ran.
     ran: Vec<u64>,
+    /// What waits for the end of a oneway call.
+    stash: Vec<u8>,
 }
 
 /// Serves until the client has gone; gives what ran.
@@ -36,7 +38,10 @@ pub(super) async fn serve(
 ) -> Vec<u64> {
     server.answers = answers;
     loop {
-        let bytes = server.next().await;
+        let mut bytes = std::mem::take(&mut server.stash);
+        if bytes.is_empty() || server.core.is_paused() {
+            bytes.extend(server.next().await);
+        }
         if bytes.is_empty() && server.input.is_ended() {
             break;
         }
@@ -56,6 +61,7 @@ pub(super) async fn serve(
                 server.running.push((id, oneway, deadline.is_some()));
             }
         }
+        server.stash = input.to_vec();
         match disturbance {
             Disturbance::Cut(after) if server.requests >= after => break,
             Disturbance::GoAway(after) if server.requests >= after => server.core.drain("bye"),
@@ -92,6 +98,7 @@ impl Server {
             running: Vec::new(),
             requests: 0,
             ran: Vec::new(),
+            stash: Vec::new(),
         }
     }
 

@@ -85,6 +85,9 @@ impl<S: Side> Driver<S> {
     ) -> Poll<Result<bool, Closed>> {
         if !self.stash.is_empty() {
             cold_path();
+            if self.shared.lock().protocol.is_paused() {
+                return Poll::Pending;
+            }
             return Poll::Ready(self.process_stash(turn, cx));
         }
         if self.within_frame
