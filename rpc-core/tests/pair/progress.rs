@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use rpc_core::Status;
 use rpc_core::connection::ConnectionError;
 
 use super::clock::{MS, SECOND};
 use super::harness::*;
-use super::pieces::begin;
-use super::raw;
+use super::pieces::{begin, chunk};
+use super::raw::{self, Frame};
 
 /// Feeds a server these bytes at this pace, and takes its answers; how long until it was cut off, if
 /// it was.
@@ -133,6 +134,41 @@ fn a_connection_between_two_frames_may_wait() {
     pair.server_reads(&frame[..10]).unwrap();
     assert_eq!(pair.server_alone_for(10 * SECOND - MS), Ok(()));
     assert_eq!(pair.server_alone_for(MS), Err(ConnectionError::Stalled));
+}
+
+#[test]
+fn a_message_that_nobody_waits_for_any_more_is_not_late() {
+    // [frame.progress] [frame.pieces]: the call is over, and its client sends none of the rest.
+    let ends: [fn(&mut Pair); 3] = [
+        |pair| pair.answer_parked(),
+        |pair| {
+            let (call, _) = pair.waiting.pop().unwrap();
+            pair.server.unpark(call).unwrap();
+            pair.server.fail(call, &Status::unavailable("no"));
+        },
+        |pair| {
+            let (call, _) = pair.waiting.last().unwrap();
+            pair.server.stop_items(*call);
+        },
+    ];
+    for end in ends {
+        let mut pair = Pair::open();
+        let request = Frame {
+            kind: raw::REQUEST,
+            call: 1,
+            flags: raw::ITEMS,
+            method: WAIT.number(),
+            ..Frame::default()
+        };
+        pair.server_reads(&request.bytes()).unwrap();
+        let row = begin(raw::ITEM, 0, 1, LIMIT);
+        pair.server_reads(&row).unwrap();
+        pair.server_reads(&chunk(1, &[7; 1000])).unwrap();
+        end(&mut pair);
+        take(pair.server.outgoing());
+        // What else is in flight goes on, if pings are answered.
+        assert_eq!(pair.server_alone_for(14 * SECOND), Ok(()));
+    }
 }
 
 #[test]

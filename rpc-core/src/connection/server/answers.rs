@@ -62,7 +62,7 @@ impl<T> ServerConnection<T> {
         }
         if !self.streams.is_empty() || !self.assemblies.is_empty() {
             self.streams.close(call.wire());
-            self.assemblies.forget(call.wire());
+            self.forget_message(call);
         }
         debug_assert!(self.running > self.parked.len(), "each call ends once");
         self.liveness.note_call(self.now);

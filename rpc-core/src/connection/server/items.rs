@@ -29,12 +29,21 @@ impl<T> ServerConnection<T> {
     pub fn stop_items(&mut self, call: CallId) {
         match self.streams.close_receiving(call.wire()) {
             Some(Rest::Unsent) => {
-                self.assemblies.forget(call.wire());
+                self.forget_message(call);
                 let header = Header::new(Kind::Cancel, call.wire());
                 self.outgoing.control(header, &[]);
             }
             Some(Rest::Unconsumed(credit)) => put_credit(&mut self.outgoing, call, credit),
             None => {}
+        }
+    }
+
+    /// Nobody wants what is in pieces of this call any more. Its client sends none of the rest, which
+    /// is not late then.
+    pub(super) fn forget_message(&mut self, call: CallId) {
+        self.assemblies.forget(call.wire());
+        if !self.is_within_message() {
+            self.progress.note_frame();
         }
     }
 
