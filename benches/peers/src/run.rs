@@ -119,11 +119,13 @@ fn measure_calls(
     let outcome: Outcome = serde_json::from_str(&client.line(patience)?)?;
     let (seconds, busy) = (began.elapsed().as_secs_f64(), busy_seconds() - busy);
     let used = usage(&mut server)?.since(before);
-    let slowdown = slowdown.max(terms.neighbours.slowdown(cores)?);
     let [client_counts, server_counts] = match counting {
         Some([one, other]) => [Some(one.finish()?), Some(other.finish()?)],
         None => [None, None],
     };
+    // A runtime with a collector is still at work behind the last call.
+    drop((client, server));
+    let slowdown = slowdown.max(terms.neighbours.slowdown(cores)?);
     if let Some(failure) = outcome.failure {
         return Err(format!("{} calls failed: {failure}", outcome.failed).into());
     }
