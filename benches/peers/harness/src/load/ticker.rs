@@ -44,10 +44,15 @@ impl Ticker {
             it_value,
         };
         timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
-        let mut ready = self.0.readable().await?;
         let mut expirations = [0; 8];
-        rustix::io::read(&self.0, &mut expirations)?;
-        ready.clear_ready();
-        Ok(())
+        loop {
+            let mut ready = self.0.readable().await?;
+            let read = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut expirations)?));
+            ready.clear_ready();
+            // It may have been said to be ready because of the time before.
+            if let Ok(read) = read {
+                return read.map(drop);
+            }
+        }
     }
 }
