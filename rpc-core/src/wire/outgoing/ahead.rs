@@ -224,6 +224,29 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_no_part_of_the_way() {
+        // [frame.ahead]: the end of the first body is too little for a report, and is in that of the next.
+        let (mut ahead, begin) = (Ahead::default(), epoch());
+        let micros = |count| begin + Duration::from_micros(count);
+        ahead.note_time(begin);
+        ahead.take(64 * 1024);
+        assert!(ahead.read(64 * 1024, micros(40)));
+        ahead.note_time(micros(50));
+        ahead.take(4 * 1024);
+        let pause = 20_000_000;
+        ahead.note_time(micros(pause));
+        ahead.take(64 * 1024);
+        assert!(ahead.read(16 * 1024, micros(pause + 40)));
+        let mut sent = 0;
+        while ahead.admits() {
+            let bytes = ahead.piece_bytes();
+            ahead.take(bytes);
+            sent += bytes as u64;
+        }
+        assert!(sent <= Known::QUIET.bytes, "{sent} bytes");
+    }
+
+    #[test]
     fn nothing_is_held_back_for_a_peer_that_does_not_say_what_it_reads() {
         // [frame.ahead]
         let mut ahead = Ahead::default();

@@ -13,6 +13,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::reading::REPORT_BYTES;
+
 /// What this side knows of the way, from when pieces were sent and when they were read.
 #[derive(Debug, Default)]
 pub(super) struct Path {
@@ -82,6 +84,10 @@ impl Path {
 
     /// So many bytes are handed over, where `room` may be on their way.
     pub(super) fn send(&mut self, bytes: usize, room: u64, now: Option<Instant>) {
+        if self.unread() < u64::from(REPORT_BYTES) {
+            // So little is reported with what follows it: the pause before that is no part of the way.
+            self.marks.clear();
+        }
         self.sent += bytes as u64;
         let last = self.marks.back().map_or(self.read, |mark| mark.end);
         let is_due = self.marks.is_empty() || self.sent - last >= room / Self::MARKS;

@@ -25,7 +25,7 @@ impl Report {
 }
 
 /// The least that is worth a report, once there is nothing more to be read.
-const REPORT_BYTES: u32 = 8 * 1024;
+pub(super) const REPORT_BYTES: u32 = 8 * 1024;
 /// What is reported although there is more to be read.
 const LONG_REPORT_BYTES: u32 = 256 * 1024;
 
