@@ -19,6 +19,8 @@ mod hijack;
 mod oneway;
 #[path = "connection/panics.rs"]
 mod panics;
+#[path = "connection/reports.rs"]
+mod reports;
 #[path = "connection/room.rs"]
 mod room;
 #[path = "connection/shutdown.rs"]

@@ -188,7 +188,8 @@ impl<P: Protocol> Shared<P> {
             if state.protocol.outgoing().is_empty() {
                 state.armed = false;
                 let waiters = state.protocol.handle_flushed();
-                if late {
+                // It may sleep, and have left a report out for all that was to be written.
+                if late || state.protocol.outgoing().has_to_report() {
                     cold_path();
                     self.wake_driver(state);
                 } else {
