@@ -101,6 +101,17 @@ async fn t5_a_long_call_is_not_silence() {
     assert_eq!((wires.opened(), server.connection_count()), (1, 1));
 }
 
+/// However often the client asks meanwhile whether the server is still there.
+#[tokio::test(start_paused = true)]
+async fn t5_a_client_that_pings_often_may_make_a_long_call() {
+    let (wires, exchange) = network(|_, ends| ends);
+    let _server = builder(&Worker::default()).serve(exchange).unwrap();
+    let channel = Channel::builder().keep_alive(Some(KeepAlive::new(ms(1000), ms(1000))));
+    let client = WorkClient::new(channel.with_connector(Arc::new(wires.clone())));
+    assert_eq!(client.pause(60_000).await.unwrap(), 60_000);
+    assert_eq!(wires.opened(), 1);
+}
+
 /// Five minutes without a call: the server closes, and the next call does not notice.
 #[tokio::test(start_paused = true)]
 async fn t5_an_idle_connection_is_closed_and_the_next_call_connects_again() {

@@ -7,7 +7,7 @@ use super::{
     CANCELS_BURST_MAX, CANCELS_PER_SECOND_MAX, ConnectionError, TOO_MUCH_CONTROL, control_pace,
 };
 
-/// A ping sooner than this after the last, without a request in between, is a strike.
+/// A ping sooner than this after the last, without a request in between or a call that runs, is a strike.
 const PING_INTERVAL_MIN: Duration = Duration::from_secs(5);
 const PING_STRIKES_MAX: u32 = 3;
 /// A frame may take this long however slow it is.

@@ -41,7 +41,8 @@ impl KeepAlive {
         }
     }
 
-    /// Pings also while no call is in flight.
+    /// Pings also while no call is in flight. A server ends a connection without calls that is pinged sooner
+    /// than every 5 s.
     #[must_use]
     pub const fn when_idle(mut self) -> Self {
         self.when_idle = true;

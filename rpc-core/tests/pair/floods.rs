@@ -1,5 +1,6 @@
 //! What a peer may do only so often.
 
+use rpc_core::Metadata;
 use rpc_core::connection::ConnectionError;
 
 use super::clock::{MS, SECOND, kinds};
@@ -44,6 +45,24 @@ fn t11_pings_around_requests_are_no_nuisance() {
         pair.server_reads(&ping()).unwrap();
         pair.now += MS;
     }
+}
+
+#[test]
+fn t11_pings_while_a_call_runs_are_no_nuisance() {
+    // [conn.flood]: its client may want to know soon that the server has gone.
+    let mut pair = Pair::open();
+    let call = pair.call(WAIT, 1, b"");
+    pair.carry_to_server().unwrap();
+    for _ in 0..1000 {
+        pair.server_reads(&ping()).unwrap();
+        pair.now += 100 * MS;
+    }
+    pair.server.unpark(call).unwrap();
+    reply(&mut pair.server, call, &Metadata::new(), b"");
+    for _ in 0..4 {
+        pair.server_reads(&ping()).unwrap();
+    }
+    assert!(is_calm(&pair.server_reads(&ping())));
 }
 
 #[test]
