@@ -14,6 +14,7 @@ pub(crate) use capture::capture;
 pub use capture::capture_metadata;
 pub(crate) use frame::{
     Ambient, Frame, ambient, is_present, peer, replace_metadata, take_response_metadata, terms,
+    untraced_deadline,
 };
 pub(crate) use origin::Origin;
 pub use trace::TraceParent;

@@ -79,20 +79,23 @@ impl Channel {
         let is_short = matches!(self.inner.route, Route::Remote(_) | Route::Balanced(_))
             && self.options.service_name().is_none()
             && timeout != Some(Duration::ZERO);
-        let ambient = context::ambient().unwrap_or_default();
-        if !is_short || ambient.trace.is_some() {
+        if !is_short {
             return None;
         }
+        let within = match context::is_present() {
+            true => context::untraced_deadline()?,
+            false => None,
+        };
         let is_near = timeout.is_some_and(|timeout| timeout < GLANCE_TIMEOUT_MIN);
-        let is_exact = is_near || ambient.deadline.is_some();
+        let is_exact = is_near || within.is_some();
         let now = if is_exact {
             clock::now()
         } else {
             self.this_turn()
         };
         let own = timeout.map(|timeout| Deadline::after(now, timeout));
-        let deadline = match (own, ambient.deadline) {
-            (Some(own), Some(ambient)) => Some(own.min(ambient)),
+        let deadline = match (own, within) {
+            (Some(own), Some(within)) => Some(own.min(within)),
             (one, other) => one.or(other),
         };
         if deadline.is_some_and(|deadline| deadline.has_passed(now)) {
@@ -103,10 +106,9 @@ impl Channel {
         let mut spare = interceptors.spare();
         let mut own = None;
         let place = spare.as_deref_mut().unwrap_or(&mut own);
-        let inquiry = place.take();
-        let mut inquiry = inquiry.unwrap_or_else(|| interceptors.inquiry(true));
+        let inquiry = place.get_or_insert_with(|| interceptors.inquiry(true));
         inquiry.begin(&names, metadata, || None, deadline, now);
-        let said = match inquiry.poll_before(cx) {
+        Some(match inquiry.poll_before(cx) {
             Poll::Ready(Ok(())) => {
                 let held = match is_exact {
                     true => Held::Within(clock::now()),
@@ -121,10 +123,8 @@ impl Channel {
                 drop(inquiry.keep());
                 Said::Refused(failure)
             }
-            Poll::Pending => return Some(Said::Waits(inquiry)),
-        };
-        *place = Some(inquiry);
-        Some(said)
+            Poll::Pending => Said::Waits(place.take()?),
+        })
     }
 
     /// About what the clock shows: what a driver saw this turn, if one has woken the caller.

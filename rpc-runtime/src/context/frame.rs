@@ -209,6 +209,15 @@ pub(crate) fn is_present() -> bool {
     PRESENT.get()
 }
 
+/// The deadline of the call that a call made now is part of; nothing if it belongs to a trace.
+#[inline(never)]
+pub(crate) fn untraced_deadline() -> Option<Option<Deadline>> {
+    CURRENT.with_borrow_mut(|current| match current.trace_parent() {
+        Some(_) => None,
+        None => Some(current.deadline),
+    })
+}
+
 /// What a call made now inherits, if it is part of another.
 #[inline]
 pub(crate) fn ambient() -> Option<Ambient> {

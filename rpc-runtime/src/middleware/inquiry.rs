@@ -73,8 +73,12 @@ impl Interceptors {
     pub(crate) fn spare(&self) -> Option<MutexGuard<'_, Option<Inquiry>>> {
         match self.spare.try_lock() {
             Ok(spare) => Some(spare),
-            // Whoever panicked had taken the memory out.
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            // Whoever panicked may have left a question there.
+            Err(TryLockError::Poisoned(poisoned)) => {
+                let mut spare = poisoned.into_inner();
+                *spare = None;
+                Some(spare)
+            }
             Err(TryLockError::WouldBlock) => None,
         }
     }

@@ -232,8 +232,8 @@ impl<'a> Progress<'a> {
 
     /// Sends a call that interceptors see, that one of a fleet answers, or that has to wait for room.
     fn begin(&mut self, call: Call<'a>, encode: &Encode<'_>, cx: &mut Context<'_>) -> Sending {
-        if let Stage::InLine(line) = std::mem::replace(&mut self.stage, Stage::New) {
-            return line.advance(head(call), encode, &mut self.stage, cx);
+        if matches!(self.stage, Stage::InLine(_)) {
+            return self.begin_in_line(call, encode, cx);
         }
         if call.0.has_interceptors() {
             return send_intercepted(call, encode, self, cx);
@@ -247,6 +247,15 @@ impl<'a> Progress<'a> {
                 asked: None,
                 how_far,
             })),
+        }
+    }
+
+    /// Gets on with a call that is in line.
+    #[cold]
+    fn begin_in_line(&mut self, call: Call<'a>, encode: &Encode<'_>, cx: &Context<'_>) -> Sending {
+        match std::mem::replace(&mut self.stage, Stage::New) {
+            Stage::InLine(line) => line.advance(head(call), encode, &mut self.stage, cx),
+            _ => Sending::Elsewhere(None),
         }
     }
 

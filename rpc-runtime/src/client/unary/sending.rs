@@ -281,14 +281,13 @@ fn hold(head: &mut RequestHead<'_>) -> bool {
 
 #[inline(never)]
 fn hold_within(head: &mut RequestHead<'_>) -> bool {
-    let ambient = context::ambient().unwrap_or_default();
-    if ambient.trace.is_some() {
+    let Some(within) = context::untraced_deadline() else {
         return false;
-    }
+    };
     let now = clock::now();
     let own = head.timeout.map(|timeout| Deadline::after(now, timeout));
-    let deadline = match (own, ambient.deadline) {
-        (Some(own), Some(ambient)) => Some(own.min(ambient)),
+    let deadline = match (own, within) {
+        (Some(own), Some(within)) => Some(own.min(within)),
         (one, other) => one.or(other),
     };
     *head = head.with_deadline(deadline, now);
