@@ -48,6 +48,51 @@ fn s0_18_every_file_that_a_document_names_is_there() {
     assert!(named >= 50, "only {named} files are named");
 }
 
+/// The figures of the README are those of the last run: the first of the two placements.
+#[test]
+fn the_readme_has_the_figures_that_were_measured() {
+    let measured = read("docs/performance.md");
+    let on_one_core = measured.split("\n### ").nth(2).unwrap();
+    let cells = |row: &str| -> Vec<String> {
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().replace('`', "")).collect()
+    };
+    let figure = |workload: &str, peer: &str| {
+        let heading = format!("\n#### `{workload}`:");
+        let table = on_one_core.split(&heading).nth(1).unwrap();
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&format!("| {peer} |")));
+        let cell = cells(row.unwrap_or_else(|| panic!("{peer} in {workload}"))).swap_remove(1);
+        cell.split(' ').next().unwrap().to_owned()
+    };
+
+    let readme = read("README.md");
+    let speed = readme
+        .split("\n## ")
+        .find(|section| section.starts_with("Speed\n"));
+    let speed = speed.unwrap();
+    let mut rows = speed.lines().filter(|line| line.starts_with('|'));
+    let workloads = cells(rows.next().unwrap());
+    let mut peers = 0;
+    for row in rows
+        .skip(1)
+        .map(cells)
+        .take_while(|row| row[0] != "feature")
+    {
+        for (workload, shown) in workloads.iter().zip(&row).skip(1) {
+            assert_eq!(
+                *shown,
+                figure(workload, &row[0]),
+                "{} in `{workload}`",
+                row[0]
+            );
+        }
+        peers += 1;
+    }
+    assert_eq!((workloads.len(), peers), (6, 10));
+}
+
 #[test]
 fn an_example_fits_a_screen_and_says_how_to_run_it() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
