@@ -71,6 +71,37 @@ impl CustomCodec for TheCrate {
 }
 
 #[test]
+fn values_have_the_bytes_that_the_protocol_says() {
+    // [body.codec]
+    #[derive(Serialize)]
+    enum Shape {
+        Point,
+        Circle(u16),
+        Box { width: u8, name: Option<String> },
+    }
+    fn written<T: Serialize + 'static>(value: &T) -> Vec<u8> {
+        encoded(&Codec::Bincode, value)
+    }
+    assert_eq!(written(&(255_u8, true, -2_i8)), [255, 1, 254]);
+    assert_eq!(written(&(250_u16, 251_u16)), [250, 251, 251, 0]);
+    assert_eq!(written(&65_536_u64), [252, 0, 0, 1, 0]);
+    assert_eq!(written(&(1_u64 << 32)), [253, 0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(written(&[0, -1, 1, -2]), [0, 1, 2, 3]);
+    assert_eq!(written(&(1.0_f32, 'é')), [0, 0, 128, 63, 0xc3, 0xa9]);
+    assert_eq!(written(&("ab", vec![7_u16, 8])), [2, b'a', b'b', 2, 7, 8]);
+    assert_eq!(
+        written(&Lookup::from([("k".into(), vec![9])])),
+        [1, 1, b'k', 1, 9]
+    );
+    assert_eq!(
+        written(&(Shape::Point, Shape::Circle(300), ())),
+        [0, 1, 251, 44, 1]
+    );
+    let (width, name) = (5, Some("x".to_owned()));
+    assert_eq!(written(&Shape::Box { width, name }), [2, 5, 1, 1, b'x']);
+}
+
+#[test]
 fn fixed_values_have_the_bytes_of_the_crate() {
     check(&example());
     check(&());

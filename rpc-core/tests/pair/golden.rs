@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rpc_core::connection::{RequestHead, Sent};
-use rpc_core::{MethodId, Status, StreamLimits};
+use rpc_core::{Code, MethodId, Status, StreamLimits};
 
 use super::harness::*;
 use super::raw;
@@ -147,6 +147,19 @@ fn errors() {
         server_writes(&mut pair),
         "02 00 00 00  12 00 00 00  03 00 0d 00  00 00 00 00  00 00",
     );
+}
+
+#[test]
+fn codes_have_the_numbers_of_grpc() {
+    // [body.error]
+    let names = "Ok Cancelled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists \
+                 PermissionDenied ResourceExhausted FailedPrecondition Aborted OutOfRange \
+                 Unimplemented Internal Unavailable DataLoss Unauthenticated Unknown";
+    for (number, name) in (0..).zip(names.split(' ')) {
+        assert_eq!(Code::from_number(number).to_string(), name);
+    }
+    assert_eq!(Code::from_number(u8::MAX), Code::Unknown);
+    assert_eq!(Status::new(Code::Ok, "").code(), Code::Unknown);
 }
 
 #[test]
