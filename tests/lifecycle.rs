@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc::transport::{Connector, Duplex};
-use rpc::{CallOptions, Channel, Server, ServerBuilder, Status, async_trait};
+use rpc::{CallOptions, Channel, Server, ServerBuilder, Status, Streaming, async_trait};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -32,6 +32,9 @@ trait Work {
     /// Waits until the test lets one more go.
     async fn wait(&self) -> rpc::Result<()>;
     async fn panic(&self, text: String) -> rpc::Result<()>;
+    #[rpc(oneway)]
+    async fn note(&self) -> rpc::Result<()>;
+    async fn sum(&self, numbers: Streaming<u64>) -> rpc::Result<u64>;
 }
 
 #[derive(Clone)]
@@ -72,6 +75,18 @@ impl Work for Worker {
     }
     async fn panic(&self, text: String) -> rpc::Result<()> {
         panic!("{text}");
+    }
+    async fn note(&self) -> rpc::Result<()> {
+        self.started.add();
+        Ok(())
+    }
+    async fn sum(&self, mut numbers: Streaming<u64>) -> rpc::Result<u64> {
+        self.started.add();
+        let mut sum = 0;
+        while let Some(number) = numbers.next().await {
+            sum += number?;
+        }
+        Ok(sum)
     }
 }
 

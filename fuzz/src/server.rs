@@ -125,7 +125,7 @@ impl Server {
                 held.advance(part);
                 self.connection.outgoing().prepend(held);
             }
-            14 => self.connection.drain("moving"),
+            14 => self.connection.drain(self.now, "moving"),
             _ if script.byte() == 0 => self.close("the script says so"),
             _ => {}
         }

@@ -113,9 +113,9 @@ impl Server {
         connections.abandon();
     }
 
-    /// Stops gently: leaves the directories it is registered in, accepts no more connections and
-    /// calls, lets the running calls finish, closes. Oneway calls that outlived their connection are
-    /// running calls as well.
+    /// Stops gently: leaves the directories it is registered in, accepts no more connections, tells
+    /// its clients to make no more calls, takes those that are on their way, lets the running calls
+    /// finish, closes. Oneway calls that outlived their connection are running calls as well.
     ///
     /// A directory that does not answer holds it up for 2 s.
     /// Ready when all of that is done; after the grace period (10 s unless it was set) those

@@ -194,6 +194,8 @@ pub(crate) mod raw {
     pub(crate) const ERROR: u8 = 3;
     pub(crate) const CANCEL: u8 = 4;
     pub(crate) const CREDIT: u8 = 7;
+    pub(crate) const PING: u8 = 8;
+    pub(crate) const PONG: u8 = 9;
     pub(crate) const CHUNK: u8 = 11;
     pub(crate) const METADATA: u8 = 1;
     pub(crate) const ONEWAY: u8 = 2;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream;
 use rpc::{Channel, Context, Server, Streaming};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
@@ -73,6 +74,47 @@ async fn a_call_at_any_moment_of_a_shutdown_runs_once() {
     }
 }
 
+/// What cannot be made again is taken when it crosses the go-away: a oneway call would be lost, and a
+/// stream has begun to flow.
+#[tokio::test(start_paused = true)]
+async fn what_crosses_a_go_away_is_taken() {
+    for yields in 0..40 {
+        let address = Address::default();
+        let (old, new) = (Worker::default(), Worker::default());
+        let first = address.start(builder(&old));
+        let client = client(address.clone());
+        client.echo(0).await.unwrap();
+        let calls: Vec<_> = (0..40_u64)
+            .map(|number| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    for _ in 0..number {
+                        tokio::task::yield_now().await;
+                    }
+                    if number % 2 == 0 {
+                        return client.note().await;
+                    }
+                    let numbers = Streaming::new(stream::iter(0..number));
+                    let sum = client.sum(numbers).await?;
+                    assert_eq!(sum, (0..number).sum::<u64>());
+                    Ok(())
+                })
+            })
+            .collect();
+        for _ in 0..yields {
+            tokio::task::yield_now().await;
+        }
+        let second = address.start(builder(&new));
+        first.shutdown().await;
+        for call in soon(join_all(calls)).await {
+            call.unwrap().unwrap();
+        }
+        second.shutdown().await;
+        let (old, new) = (old.started.get(), new.started.get());
+        assert_eq!(old + new, 41, "{old} and {new} after {yields}");
+    }
+}
+
 /// A rolling restart under load, with a pause in which nobody listens.
 #[tokio::test(start_paused = true)]
 async fn ten_restarts_lose_no_call_that_waits_for_a_server() {
@@ -107,7 +149,7 @@ async fn ten_restarts_lose_no_call_that_waits_for_a_server() {
     drop(server);
 }
 
-/// What a client that does not listen to the go-away is told.
+/// What a client is told that has heard the go-away and does not heed it.
 #[tokio::test(start_paused = true)]
 async fn a_request_behind_the_go_away_is_refused_as_not_processed() {
     let worker = Worker::default();
@@ -123,10 +165,19 @@ async fn a_request_behind_the_go_away_is_refused_as_not_processed() {
         .unwrap();
     until(|| worker.started.get() == 1).await;
     let shutdown = tokio::spawn(server.shutdown());
-    let (header, body) = raw::read_frame(&mut stream).await;
-    assert_eq!(header[8], GO_AWAY);
-    assert_eq!(body[..8], 1_u64.to_le_bytes(), "the last one accepted");
-    assert!(String::from_utf8_lossy(&body[8..]).contains("shutting down"));
+    for last in [u64::MAX, 1] {
+        let (header, body) = raw::read_frame(&mut stream).await;
+        assert_eq!(header[8], GO_AWAY);
+        assert_eq!(body[..8], last.to_le_bytes(), "the last one accepted");
+        assert!(String::from_utf8_lossy(&body[8..]).contains("shutting down"));
+        if last == u64::MAX {
+            let (mut header, body) = raw::read_frame(&mut stream).await;
+            assert_eq!(header[8], raw::PING);
+            header[8] = raw::PONG;
+            let pong = [&header[..], &body].concat();
+            stream.write_all(&pong).await.unwrap();
+        }
+    }
     stream
         .write_all(&raw::request(2, 0, wait, 0))
         .await

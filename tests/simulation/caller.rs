@@ -96,14 +96,18 @@ impl Caller {
     /// Every place is free again: as many calls as there are places run side by side.
     async fn show_that_all_is_well(&self, channel: &Channel) {
         let Place { name, ledger, .. } = &self.place;
-        let mut calls = JoinSet::new();
-        for _ in 0..self.crowd.calls {
-            let call = Call::easy(Kind::Once, true, name, ledger);
-            calls.spawn(call.succeed(channel.clone()));
+        // Those before may have been the last on a connection that goes.
+        for _ in 0..2 {
+            let mut calls = JoinSet::new();
+            for _ in 0..self.crowd.calls {
+                let call = Call::easy(Kind::Once, true, name, ledger);
+                calls.spawn(call.succeed(channel.clone()));
+            }
+            calls.join_all().await;
+            if channel.is_available() {
+                return;
+            }
         }
-        calls.join_all().await;
-        if !channel.is_available() {
-            ledger.violation(format!("{name}: the channel has just served"));
-        }
+        ledger.violation(format!("{name}: the channel has just served"));
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod event;
 mod incoming;
 mod items;
+mod leaving;
 mod pausing;
 mod plain;
 
@@ -22,9 +23,10 @@ use super::ids::RisingIds;
 use super::landing::Arriving;
 use super::liveness::{Check, Liveness, earlier};
 use super::streams::StreamTable;
-use super::{CallId, ConnectionError, go_away_body, ping};
+use super::{CallId, ConnectionError, ping};
 use crate::Status;
-use crate::wire::{Decoder, Flags, Frame, Header, Kind, Outgoing, Verdict};
+use crate::wire::{Decoder, Flags, Frame, Outgoing, Verdict};
+use leaving::Leaving;
 
 /// The state of a server's connection; `T` is what the caller keeps for each parked call.
 // In this order, because between two calls that come alone the first-level cache is lost: what each of
@@ -58,7 +60,7 @@ pub struct ServerConnection<T> {
     floods: FloodGuard,
     /// Requests above `calls_max` that nobody has asked about.
     refused: u64,
-    /// What the first go-away said: no later one says more.
+    /// What the first go-away said that named a call: no later one says more.
     last_accepted: Option<u64>,
     unknown_frames: u32,
     /// How many of the parked calls are oneway.
@@ -80,6 +82,8 @@ struct Parked<T> {
 enum State {
     Opening(Box<Opening>),
     Open,
+    /// As `Open`, and the client is to make no further call.
+    Leaving(Box<Leaving>),
     /// As `Open`, but new calls are refused.
     Draining,
     Closed,
@@ -243,19 +247,6 @@ impl<T> ServerConnection<T> {
         !self.is_open()
     }
 
-    /// Announces that no further call is accepted, and why; the running ones may finish. Before the
-    /// hello is here, the announcement waits for it.
-    pub fn drain(&mut self, reason: &str) {
-        match &mut self.state {
-            State::Opening(opening) => opening.drain = Some(reason.to_owned()),
-            State::Open => {
-                self.say_go_away(reason);
-                self.state = State::Draining;
-            }
-            State::Draining | State::Closed => {}
-        }
-    }
-
     /// Ends the connection with a reason. Parked calls are handed back to be stopped, or to run on
     /// if they are oneway.
     pub fn close(&mut self, reason: &str) -> Vec<T> {
@@ -334,15 +325,19 @@ impl<T> ServerConnection<T> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Opening(ref opening) => opening.deadline,
-            State::Open | State::Draining => {
-                let watch = earlier(self.liveness.due(), self.progress.due());
-                earlier(
-                    earlier(self.earliest, self.idle_look),
-                    earlier(watch, self.paused),
-                )
-            }
+            State::Open | State::Draining => self.next_look(),
+            State::Leaving(ref leaving) => earlier(Some(leaving.until()), self.next_look()),
             State::Closed => None,
         }
+    }
+
+    #[inline]
+    fn next_look(&self) -> Option<Instant> {
+        let watch = earlier(self.liveness.due(), self.progress.due());
+        earlier(
+            earlier(self.earliest, self.idle_look),
+            earlier(watch, self.paused),
+        )
     }
 
     /// Acts on what is due. Parked calls whose deadline has passed are answered, and `expired` gets
@@ -365,7 +360,7 @@ impl<T> ServerConnection<T> {
                 return Ok(());
             }
             State::Closed => return Ok(()),
-            State::Open | State::Draining => {}
+            State::Open | State::Leaving(_) | State::Draining => {}
         }
         self.expire(&mut expired);
         self.end_idle_streams(&mut expired);
@@ -378,8 +373,9 @@ impl<T> ServerConnection<T> {
             Check::Nothing => {}
             Check::Ping => ping(&mut self.outgoing),
             Check::Dead => return Err(ConnectionError::Silent),
-            Check::Idle => self.drain("no calls for a while"),
+            Check::Idle => self.drain(now, "no calls for a while"),
         }
+        self.lose_patience();
         Ok(())
     }
 
@@ -419,13 +415,10 @@ impl<T> ServerConnection<T> {
     }
 
     const fn is_open(&self) -> bool {
-        matches!(self.state, State::Open | State::Draining)
-    }
-
-    fn say_go_away(&mut self, reason: &str) {
-        let last = *self.last_accepted.get_or_insert(self.ids.last());
-        let body = go_away_body(last, reason);
-        self.outgoing.control(Header::new(Kind::GoAway, 0), &body);
+        matches!(
+            self.state,
+            State::Open | State::Leaving(_) | State::Draining
+        )
     }
 }
 

@@ -114,7 +114,7 @@ const CONVERSATIONS: [Conversation; 8] = [
     ("drain", |it| {
         it.call(WAIT, None, b"before");
         it.carry();
-        it.server.drain("moving");
+        it.server.drain(it.now, "moving");
         it.call(ECHO, None, b"behind");
         it.carry();
         it.server.close("good bye");

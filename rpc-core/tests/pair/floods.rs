@@ -69,7 +69,7 @@ fn t11_pings_while_a_call_runs_are_no_nuisance() {
 fn t11_pings_around_requests_that_are_refused_are_no_nuisance_either() {
     // [conn.flood]: a request is one, whether it is admitted or not.
     let mut pair = Pair::open();
-    pair.server.drain("enough");
+    pair.server.drain(pair.now, "enough");
     for call in 1..=10 {
         pair.server_reads(&raw::request(call, b"")).unwrap();
         pair.server_reads(&ping()).unwrap();

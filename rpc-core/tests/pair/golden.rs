@@ -209,6 +209,16 @@ fn go_away() {
         "0b 00 00 00  00 00 00 00  0a 00 00 00  00 00 00 00
          10 00 00 00 00 00 00 00  62 79 65",
     );
+
+    let mut pair = Pair::open();
+    pair.server.drain(pair.now, "bye");
+    assert_bytes(
+        server_writes(&mut pair),
+        "0b 00 00 00  00 00 00 00  0a 00 00 00  00 00 00 00
+         ff ff ff ff ff ff ff ff  62 79 65
+         08 00 00 00  00 00 00 00  08 00 00 00  00 00 00 00
+         6c 61 73 74 63 61 6c 6c",
+    );
 }
 
 #[test]

@@ -543,9 +543,9 @@ fn taken(client: &mut ClientConnection<u64>, call: CallId) -> u64 {
     client.release(call).expect("a call ends once")
 }
 
-/// The `last` of the go-away that the client saw.
+/// The `last` of the latest go-away that the client saw.
 pub(crate) fn last_accepted(pair: &Pair) -> Option<u64> {
-    pair.client_saw.iter().find_map(|saw| match saw {
+    pair.client_saw.iter().rev().find_map(|saw| match saw {
         ClientSaw::GoAway { last, .. } => Some(*last),
         _ => None,
     })

@@ -7,7 +7,9 @@ use super::raw;
 const IDLE: std::time::Duration = rpc_core::IDLE_TIMEOUT;
 
 fn go_aways(pair: &Pair) -> usize {
-    let is_go_away = |saw: &&ClientSaw| matches!(saw, ClientSaw::GoAway { .. });
+    // The first one names no call.
+    let is_go_away =
+        |saw: &&ClientSaw| matches!(saw, ClientSaw::GoAway { last, .. } if *last != u64::MAX);
     pair.client_saw.iter().filter(is_go_away).count()
 }
 

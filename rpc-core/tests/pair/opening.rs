@@ -113,7 +113,7 @@ fn a_client_that_is_turned_away_is_told_once_whether_it_was_let_in_or_not() {
     let call = pair.call(ECHO, 1, b"");
     pair.carry_to_server().unwrap();
     assert!(!pair.server.refuse_connection(why), "it was let in");
-    pair.server.drain(why);
+    pair.server.drain(pair.now, why);
     pair.drive();
     let go_away = ClientSaw::GoAway {
         last: call.number(),

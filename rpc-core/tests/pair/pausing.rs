@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use rpc_core::Metadata;
 use rpc_core::connection::{CallId, ServerEvent};
 
-use super::harness::{Cut, Pair, client_config, server_config, take};
+use super::harness::{Cut, Pair, client_config, reply, server_config, take};
 use super::raw;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -136,17 +137,26 @@ fn without_a_oneway_call_that_can_end_requests_are_refused() {
 }
 
 #[test]
-fn who_drains_or_closes_does_not_wait() {
+fn who_drains_lets_those_who_wait_have_their_turn() {
+    // [conn.go-away]: the oneway call among them would be lost.
     let input = [oneway(1, 0, b""), oneway(2, 0, b""), raw::request(3, b"")].concat();
     let mut pair = pair();
     let (begun, left) = feed(&mut pair, &input);
     assert!(pair.server.is_paused());
-    pair.server.drain("enough");
-    assert!(!pair.server.is_paused());
-    let (third, left) = feed(&mut pair, left);
-    assert!(third.is_empty() && left.is_empty());
+    pair.server.drain(pair.now, "enough");
+    let _ = take(pair.server.outgoing());
+    pair.server_alone_for(5 * SECOND).unwrap();
+    assert!(pair.server.is_paused());
     for call in begun {
         finish(&mut pair, call);
     }
+    let (third, left) = feed(&mut pair, left);
+    assert!(left.is_empty() && !pair.server.is_paused());
+    for call in third {
+        pair.server.unpark(call).unwrap();
+        reply(&mut pair.server, call, &Metadata::new(), b"");
+    }
+    let _ = take(pair.server.outgoing());
+    pair.server_alone_for(5 * SECOND).unwrap();
     assert!(pair.server.is_drained());
 }

@@ -54,7 +54,7 @@ impl Life {
             16..=18 => self.pair.carry_to_client(),
             19..=21 => self.pass(choice),
             22 if choice < 60 => {
-                self.pair.server.drain("moving");
+                self.pair.server.drain(self.pair.now, "moving");
                 self.go_away = true;
                 Ok(())
             }

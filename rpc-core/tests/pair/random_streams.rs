@@ -84,7 +84,7 @@ impl Model {
             16 if size.is_multiple_of(3) => self.give_up(which),
             17 if size.is_multiple_of(3) => self.fail(which),
             18 if size.is_multiple_of(3) => self.stop(which),
-            19 if size % 30 == 1 => self.pair.server.drain("drained"),
+            19 if size % 30 == 1 => self.pair.server.drain(self.pair.now, "drained"),
             19 if size.is_multiple_of(3) => self.pass(Duration::from_millis(u64::from(which))),
             _ => self.begin_reply(which),
         }

@@ -43,8 +43,6 @@ pub(super) struct Serving {
     /// The call whose handler is polled on the task of the connection; its answer wakes nobody,
     /// because the driver flushes anyway.
     pub(super) inline: Option<CallId>,
-    /// No new calls; the connection closes when the running ones are answered.
-    draining: bool,
     /// The connection closes now.
     abandoned: bool,
     origin: Arc<Origin>,
@@ -63,7 +61,6 @@ pub(super) fn start(
         core: ServerConnection::new(offer.config, clock::now()),
         turns: Turns::default(),
         inline: None,
-        draining: false,
         abandoned: false,
         origin: origin.clone(),
     };
@@ -89,11 +86,10 @@ pub(super) fn start(
 }
 
 impl ServerShared {
-    /// Announces that no new calls are taken, and closes when the running ones are answered.
+    /// Announces that no new calls are to be made, and closes when those that were are answered.
     pub(super) fn drain(&self, reason: &str) {
         let mut state = self.lock();
-        state.protocol.draining = true;
-        state.protocol.core.drain(reason);
+        state.protocol.core.drain(clock::now(), reason);
         let origin = state.protocol.origin.clone();
         self.wake_driver(state);
         origin.note_draining();
@@ -147,8 +143,8 @@ impl ServerShared {
         } else if serving.core.is_to_resume() {
             self.wake_driver(state);
         } else {
-            // A draining connection is closed by its driver, so that has to see the last answer.
-            let alone = serving.core.running() == 0 && !serving.draining;
+            // A connection that goes is closed by its driver, so that has to see the last answer.
+            let alone = serving.core.running() == 0 && !serving.core.is_going();
             self.flush_soon(state, alone);
         }
         // Without the lock: whoever still reads the items behind the request is woken.
@@ -281,7 +277,7 @@ impl Carrier for Serving {
     fn flush(&self, call: CallId) -> Flush {
         if self.inline == Some(call) {
             Flush::ByItself
-        } else if self.core.running() <= 1 && !self.draining {
+        } else if self.core.running() <= 1 && !self.core.is_going() {
             Flush::Now
         } else {
             Flush::Soon

@@ -45,7 +45,7 @@ pub enum ClientEvent<'a> {
     /// The server takes no calls above this id; the open ones above it are to be failed with
     /// [`close_above`](super::ClientConnection::close_above).
     GoAway {
-        /// The last id it accepted.
+        /// The last id it accepted; `u64::MAX` while it takes what is on its way.
         last: u64,
         /// Why, in words.
         reason: String,

@@ -60,7 +60,7 @@ impl<T> ServerConnection<T> {
         if let State::Opening(opening) = opening
             && let Some(reason) = opening.drain
         {
-            self.drain(&reason);
+            self.drain(self.now, &reason);
         }
         Ok(ServerEvent::Opened { codec })
     }
@@ -194,7 +194,11 @@ impl<T> ServerConnection<T> {
                 pong(&mut self.outgoing, body)?;
                 Ok(None)
             }
-            Kind::Pong | Kind::GoAway => Ok(None),
+            Kind::Pong => {
+                self.handle_pong(body);
+                Ok(None)
+            }
+            Kind::GoAway => Ok(None),
             Kind::Response | Kind::Error => Err(WRONG_DIRECTION),
             _ => self.skip_unknown_frame(),
         }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{ServerConnection, State};
+use super::ServerConnection;
 use crate::connection::ping;
 use crate::wire::{Header, Kind};
 
@@ -61,7 +61,7 @@ impl<T> ServerConnection<T> {
     /// True if no further request is admitted, not all of those in flight are known to be by the client, and
     /// some end without anything more being read.
     fn is_full_of_oneways(&self) -> bool {
-        matches!(self.state, State::Open)
+        self.accepts_calls()
             && self.oneways > 0
             && self.running >= self.calls_max
             && self.running > self.assemblies.len() + self.streams.open_streams()

@@ -64,7 +64,9 @@ pub(super) async fn serve(
         server.stash = input.to_vec();
         match disturbance {
             Disturbance::Cut(after) if server.requests >= after => break,
-            Disturbance::GoAway(after) if server.requests >= after => server.core.drain("bye"),
+            Disturbance::GoAway(after) if server.requests >= after => {
+                server.core.drain(clock::now(), "bye")
+            }
             _ => {}
         }
         if !server.running.is_empty() && thread_rng().r#gen() {
